@@ -1,0 +1,121 @@
+"""Where attention lives on an image: the only place that maps pixel, cell and flat position."""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+
+class Cell(NamedTuple):
+    """One cell of a grid; rows run down, columns run right, frames run forward."""
+
+    row: int
+    col: int
+    frame: int = 0
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Cells of equal size laid over an image (or over every frame of a clip) from its top left.
+
+    Points are continuous image coordinates: x runs right from 0 to the width, y runs down from 0 to
+    the height, and the pixel in column c covers c <= x < c + 1. Positions are flat and row-major:
+    frame by frame, row by row. The cells of a sub-sampled grid need not reach the right and the
+    bottom edge: pooling 7 cells by 2 leaves 3, and the last column belongs to none.
+    """
+
+    height: int  # rows
+    width: int  # columns
+    cell_height: float  # in image pixels
+    cell_width: float  # in image pixels
+    image_hw: tuple[int, int]  # height and width of the image, in pixels
+    frames: int = 1
+
+    def __post_init__(self) -> None:
+        if min(self.height, self.width, self.frames) < 1:
+            raise ValueError(
+                "a grid must have at least one cell along every side, got "
+                f"(frames, height, width) = ({self.frames}, {self.height}, {self.width})"
+            )
+        if min(self.cell_height, self.cell_width, *self.image_hw) <= 0:
+            raise ValueError(
+                "cells and image must have positive sizes, got cells of "
+                f"{self.cell_height} x {self.cell_width} on an image of {self.image_hw}"
+            )
+
+    @classmethod
+    def tiling(
+        cls, image_hw: tuple[int, int], height: int, width: int, *, frames: int = 1
+    ) -> "Grid":
+        """Return the grid whose cells cover the image without a remainder."""
+        return cls(
+            height,
+            width,
+            image_hw[0] / max(height, 1),
+            image_hw[1] / max(width, 1),
+            image_hw,
+            frames,
+        )
+
+    def subsampled(self, height: int, width: int) -> "Grid":
+        """Return the grid left by pooling whole windows of these cells; a remainder is dropped."""
+        return Grid(
+            height,
+            width,
+            self.cell_height * (self.height // height),
+            self.cell_width * (self.width // width),
+            self.image_hw,
+            self.frames,
+        )
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Frames, rows, columns."""
+        return self.frames, self.height, self.width
+
+    @property
+    def positions(self) -> int:
+        """Number of cells in all frames."""
+        return self.frames * self.height * self.width
+
+    def cell_at(self, *, x: float, y: float, frame: int = 0) -> Cell:
+        """Return the cell under an image point.
+
+        Raises:
+            ValueError: The point lies outside the image, or beyond the last whole cell.
+        """
+        height, width = self.image_hw
+        if not (0 <= x < width and 0 <= y < height):
+            raise ValueError(
+                f"pixel (x={x}, y={y}) is outside the image: "
+                f"x must be in [0, {width}), y in [0, {height})"
+            )
+        cell = Cell(int(y / self.cell_height), int(x / self.cell_width), frame)
+        if not self._holds(cell):
+            raise ValueError(f"pixel (x={x}, y={y}, frame={frame}) is under no cell of {self}")
+        return cell
+
+    def position(self, cell: Cell) -> int:
+        """Return the flat position of a cell."""
+        if not self._holds(cell):
+            raise ValueError(
+                f"{cell} is outside the grid of (frames, rows, columns) = {self.shape}"
+            )
+        return (cell.frame * self.height + cell.row) * self.width + cell.col
+
+    def cell(self, position: int) -> Cell:
+        """Return the cell at a flat position."""
+        if not 0 <= position < self.positions:
+            raise ValueError(f"position must be in [0, {self.positions}), got {position}")
+        rest, col = divmod(position, self.width)
+        frame, row = divmod(rest, self.height)
+        return Cell(row, col, frame)
+
+    def center(self, cell: Cell) -> tuple[float, float]:
+        """Return the image point (x, y) at the middle of a cell."""
+        return (cell.col + 0.5) * self.cell_width, (cell.row + 0.5) * self.cell_height
+
+    def _holds(self, cell: Cell) -> bool:
+        return (
+            0 <= cell.row < self.height
+            and 0 <= cell.col < self.width
+            and 0 <= cell.frame < self.frames
+        )

@@ -1,0 +1,124 @@
+"""The central type: what one attention block did on one input, before any softmax."""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from jaxtyping import Float
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from analysis.grid import Grid
+
+SCHEMA_VERSION = 1
+HEADER_KEY = "nonlocal_lens.record"
+
+ROW_SUM = {"coupled": 1, "disentangled": 2}
+"""Coupling -> what a row of the whole attention sums to; `analysis.terms` says why."""
+
+
+@dataclass(frozen=True, eq=False)
+class AttentionRecord:
+    """What one block computed for one image or clip: queries, keys, and how they make a logit.
+
+    Everything shown or measured is a function of this; the query x key matrix is never kept (that
+    of a 97 x 97 grid takes 354 MB). Rows of attention are rebuilt on demand by `analysis.terms`.
+    """
+
+    block: str  # the module's name in its network
+    form: str  # how query and key make a logit: "embedded_gaussian"
+    coupling: str  # how logits make attention: a key of ROW_SUM
+    scale: float  # factor on every dot product
+    query: Float[Tensor, "query_pos channels"]
+    key: Float[Tensor, "key_pos channels"]
+    unary: Float[Tensor, " key_pos"] | None  # learned unary logits; None where they are derived
+    query_grid: Grid
+    key_grid: Grid  # smaller than query_grid where keys are sub-sampled
+    head: int | None = None  # None where the block has one head only
+
+    def __post_init__(self) -> None:
+        if self.coupling not in ROW_SUM:
+            raise ValueError(f"unknown coupling {self.coupling!r}; available: {', '.join(ROW_SUM)}")
+        if (self.coupling == "disentangled") != (self.unary is not None):
+            raise ValueError(
+                "learned unary logits must be given for the disentangled coupling and no other, "
+                f"got coupling {self.coupling!r} with "
+                f"unary {'None' if self.unary is None else 'given'}"
+            )
+        if self.query.shape[1] != self.key.shape[1]:
+            raise ValueError(
+                f"query and key must have equally many channels, got {self.query.shape[1]} "
+                f"and {self.key.shape[1]}"
+            )
+        sides = [("query", self.query, self.query_grid), ("key", self.key, self.key_grid)]
+        sides += [("unary", self.unary, self.key_grid)] if self.unary is not None else []
+        for name, tensor, grid in sides:
+            if tensor.shape[0] != grid.positions:
+                raise ValueError(
+                    f"{name} must have one row for each of the {grid.positions} positions of its "
+                    f"grid (frames, rows, columns) = {grid.shape}, got {tensor.shape[0]}"
+                )
+
+    def save(self, path: str | Path) -> None:
+        """Write the record to one safetensors file; nothing half-written is left behind."""
+        header = {
+            "schema_version": SCHEMA_VERSION,
+            "block": self.block,
+            "form": self.form,
+            "coupling": self.coupling,
+            "scale": self.scale,
+            "head": self.head,
+            "query_grid": asdict(self.query_grid),
+            "key_grid": asdict(self.key_grid),
+        }
+        tensors = {"query": self.query.contiguous(), "key": self.key.contiguous()}
+        if self.unary is not None:
+            tensors["unary"] = self.unary.contiguous()
+        path = Path(path)
+        partial = path.with_name(path.name + ".partial")
+        try:
+            save_file(tensors, partial, metadata={HEADER_KEY: json.dumps(header)})
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)
+
+    @classmethod
+    def load(cls, path: str | Path) -> "AttentionRecord":
+        """Read a record that `save` wrote, or that another program wrote in the same layout.
+
+        Raises:
+            FileNotFoundError: The path does not exist.
+            ValueError: The file is not a record, or its fields contradict each other.
+        """
+        try:
+            with safe_open(Path(path), framework="pt") as file:
+                text = (file.metadata() or {}).get(HEADER_KEY)
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        except SafetensorError as error:
+            raise ValueError(f"{path} is not a readable safetensors file: {error}") from error
+        if text is None:
+            raise ValueError(f"{path} is not a record: its header has no {HEADER_KEY!r}")
+        try:
+            header = json.loads(text)
+            version = header.pop("schema_version")
+            if version != SCHEMA_VERSION:
+                raise ValueError(f"schema_version must be {SCHEMA_VERSION}, got {version}")
+            return cls(
+                query=tensors.pop("query"),
+                key=tensors.pop("key"),
+                unary=tensors.pop("unary", None),
+                query_grid=_grid(header.pop("query_grid")),
+                key_grid=_grid(header.pop("key_grid")),
+                **header,
+            )
+        except KeyError as error:
+            raise ValueError(
+                f"{path} is not a complete record: {error.args[0]} is missing"
+            ) from error
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"{path} is not a record: {error}") from error
+
+
+def _grid(fields: dict) -> Grid:
+    return Grid(**{**fields, "image_hw": tuple(fields["image_hw"])})

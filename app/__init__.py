@@ -1,0 +1,1 @@
+"""Front ends: the web app, the command line, the viewer."""

@@ -1,0 +1,93 @@
+"""The command line: `python -m app [COMMAND]`."""
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+ROOT = Path(__file__).parents[1]
+
+cli = typer.Typer(
+    name="python -m app",
+    help="See and measure what non-local attention does. Without a command, the web app starts.",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+
+
+@cli.callback(invoke_without_command=True)
+def web_app(
+    context: typer.Context,
+    port: Annotated[int, typer.Option(help="Where the web app listens on 127.0.0.1.")] = 8501,
+) -> None:
+    """Start the web app unless a command is given."""
+    if context.invoked_subcommand is not None:
+        return
+    os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
+    typer.echo(f"Nonlocal Lens: http://127.0.0.1:{port} (Ctrl-C stops it)", err=True)
+    os.chdir(ROOT)  # Streamlit reads .streamlit/config.toml from the working directory
+    command = [sys.executable, "-m", "streamlit", "run", "app/main.py", "--server.port", str(port)]
+    os.execv(sys.executable, command)
+
+
+@cli.command()
+def models(as_json: AsJson = False) -> None:
+    """List the networks that can be loaded by name."""
+    from models import list_networks
+    from models.checkpoint import ModelCard
+    from models.zoo import NETWORKS
+
+    rows = []
+    for name in list_networks():
+        card, spec = ModelCard.read(name), NETWORKS[name]
+        rows.append({"name": name, "title": spec.title, "summary": spec.summary, **vars(card)})
+    if as_json:
+        typer.echo(json.dumps(rows, indent=2))
+        return
+    for row in rows:
+        typer.echo(
+            f"{row['name']:<14} {row['parameters'] / 1e6:.1f} M parameters  "
+            f"CamVid val mIoU {row['val_miou']:.3f}  {row['summary']}"
+        )
+
+
+@cli.command()
+def layers(
+    network: Annotated[
+        str, typer.Argument(help="A name from `python -m app models`, or a weight file.")
+    ],
+    as_json: AsJson = False,
+) -> None:
+    """List the attention blocks that capture finds in NETWORK."""
+    from analysis.capture import attention_blocks
+    from models import load_network
+
+    try:
+        blocks = attention_blocks(load_network(network))
+    except (ValueError, OSError) as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(2) from error
+    rows = [
+        {
+            "block": name,
+            "class": type(block).__name__,
+            "form": block.form,
+            "coupling": block.coupling,
+            "scale": block.scale,
+        }
+        for name, block in blocks.items()
+    ]
+    if as_json:
+        typer.echo(json.dumps(rows, indent=2))
+    elif not rows:
+        typer.echo(f"{network} has no attention block", err=True)
+    for row in [] if as_json else rows:
+        typer.echo(
+            f"{row['block']}  {row['class']}  {row['form']}, {row['coupling']}, "
+            f"scale {row['scale']:.4g}"
+        )

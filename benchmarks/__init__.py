@@ -1,0 +1,1 @@
+"""Headline figures, each against a baseline in the same run."""

@@ -1,0 +1,4 @@
+"""Networks with non-local attention: blocks, backbones, weights, training."""
+
+from models.checkpoint import list_networks as list_networks
+from models.checkpoint import load_network as load_network

@@ -1,0 +1,1 @@
+"""Whole networks: a backbone, a head, and where the attention block sits."""

@@ -1,0 +1,49 @@
+"""How well a network segments: confusion matrix, intersection over union."""
+
+from collections.abc import Iterable
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int, UInt8
+from torch import Tensor
+from torchmetrics.functional.classification import multiclass_confusion_matrix
+
+from models.networks.segmentation import SegmentationNetwork
+from models.streets import VOID
+
+
+@torch.inference_mode()
+def confusion_matrix(
+    network: SegmentationNetwork,
+    samples: Iterable[
+        tuple[UInt8[np.ndarray, "height width 3"], UInt8[np.ndarray, "height width"]]
+    ],
+) -> Int[Tensor, "classes classes"]:
+    """Count pixels by (true class, predicted class), at full resolution and a single scale."""
+    network.eval()
+    classes = len(network.classes)
+    counts = torch.zeros(classes, classes, dtype=torch.int64)
+    for image, labels in samples:
+        scores = network(network.preprocess(image))
+        if scores.shape[2:] != labels.shape:
+            scores = torch.nn.functional.interpolate(scores, size=labels.shape, mode="bilinear")
+        truth = torch.from_numpy(labels).long()
+        predicted = scores[0].argmax(dim=0)
+        counts += multiclass_confusion_matrix(predicted, truth, classes, ignore_index=VOID)
+    return counts
+
+
+def class_iou(confusion: Int[Tensor, "classes classes"]) -> Float[Tensor, " classes"]:
+    """Return intersection over union of each class, 0 to 1; NaN for a class that never occurs."""
+    hits = confusion.diagonal().double()
+    return hits / (confusion.sum(0) + confusion.sum(1) - confusion.diagonal())
+
+
+def mean_iou(confusion: Int[Tensor, "classes classes"]) -> float:
+    """Return the mean intersection over union of the classes that occur, 0 to 1."""
+    return class_iou(confusion).nanmean().item()
+
+
+def pixel_accuracy(confusion: Int[Tensor, "classes classes"]) -> float:
+    """Return the share of labeled pixels that are predicted right, 0 to 1."""
+    return (confusion.diagonal().sum() / confusion.sum()).item()

@@ -1,0 +1,387 @@
+"""The app in real Chromium: what it shows is what torch computes."""
+
+import io
+import os
+import re
+
+import browser as host
+import numpy as np
+import pytest
+from PIL import Image
+
+from analysis import capture, terms
+from analysis.render import PALETTES, palette_table
+from app.pictures import sample_picture
+from models import load_network
+
+pytestmark = pytest.mark.browser
+
+NETWORKS = ("streets-dnl", "streets-nl")
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    path = host.find_chromium()
+    if path is None:
+        reason = (
+            "no Chromium: install it (Debian: apt-get install chromium) to run the browser tests"
+        )
+        pytest.fail(reason) if os.environ.get("CI") == "true" else pytest.skip(reason)
+    with host.chromium(path) as browser:
+        yield browser
+
+
+@pytest.fixture(scope="module")
+def address(chromium):
+    with host.running_app() as address:
+        yield address
+
+
+@pytest.fixture
+def page(chromium, address):
+    """Open the app; fail afterwards if it logged an error or asked anybody else for anything."""
+    page = chromium.new_page(viewport={"width": 1440, "height": 1000})
+    problems = []
+    page.on("pageerror", lambda error: problems.append(f"error: {error}"))
+    page.on("console", lambda entry: problems.append(entry.text) if entry.type == "error" else None)
+    page.on(
+        "request",
+        lambda request: problems.append(request.url) if foreign(request.url, address) else None,
+    )
+    page.goto(address)
+    wait_for_viewer(page)
+    yield page
+    page.close()
+    assert not problems
+
+
+def foreign(url, address):
+    return not url.startswith((address, address.replace("http", "ws"), "blob:", "data:"))
+
+
+def wait_for_viewer(page, title=NETWORKS[0]):
+    page.locator(f'.panels[aria-label^="Attention of {title}."]').wait_for(timeout=60_000)
+
+
+def choose_network(page, name):
+    page.get_by_role("radio", name=name).or_(page.get_by_role("button", name=name)).first.click()
+    wait_for_viewer(page, name)
+
+
+def stage(page, panel="photo"):
+    return page.locator(f'[data-panel="{panel}"] .stage')
+
+
+def place(page, panel, grid, position):
+    """Return the page's point at the middle of a cell, as a panel shows it."""
+    box = stage(page, panel).bounding_box()
+    x, y = grid.center(grid.cell(position))
+    height, width = grid.image_hw
+    return box["x"] + x / width * box["width"], box["y"] + y / height * box["height"]
+
+
+def values_under_cursor(page):
+    return {
+        term: float(page.locator(f'[data-value="{term}"]').get_attribute("data-exact"))
+        for term in terms.TERMS
+    }
+
+
+def field(page, name):
+    return page.locator(f'[data-field="{name}"]').inner_text()
+
+
+def readout_cell(page):
+    row, col = re.search(r"row (\d+), column (\d+)", field(page, "query")).groups()
+    return int(row), int(col)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_values_under_the_cursor_are_torchs(page, name):
+    if name != NETWORKS[0]:
+        choose_network(page, name)
+    (record,) = capture(load_network(name), sample_picture("motorcycle").image)
+    grid, keys = record.query_grid, record.key_grid.positions
+    rng = np.random.default_rng(0)
+
+    for query in rng.integers(0, grid.positions, 12).tolist():  # hovering: the query itself
+        page.mouse.move(*place(page, "photo", grid, query))
+        for term, shown in values_under_cursor(page).items():
+            expected = terms.attention(record, [query], term)[0, query].item() * keys
+            assert shown == pytest.approx(expected, rel=1e-2), (term, query)
+
+    query = grid.positions // 3 + 11
+    page.mouse.click(*place(page, "photo", grid, query))  # pinned: any key of one query
+    for key in rng.integers(0, keys, 12).tolist():
+        page.mouse.move(*place(page, "pairwise", grid, key))
+        for term, shown in values_under_cursor(page).items():
+            expected = terms.attention(record, [query], term)[0, key].item() * keys
+            assert shown == pytest.approx(expected, rel=1e-2), (term, key)
+        rank = (
+            terms.attention(record, [query])[0] > terms.attention(record, [query])[0, key]
+        ).sum().item() + 1
+        shown_rank, of = map(int, re.match(r"(\d+) of (\d+)", field(page, "rank")).groups())
+        assert of == keys
+        assert shown_rank == pytest.approx(rank, abs=0.01 * keys)
+
+    row = terms.attention(record, [query])[0].double()
+    row = row / row.sum()
+    entropy = -(row * row.log2()).sum().item()
+    assert float(field(page, "entropy").split()[0]) == pytest.approx(entropy, abs=0.01)
+
+
+def test_hovering_sends_nothing(chromium, address):
+    page = chromium.new_page(viewport={"width": 1440, "height": 1000})
+    frames = []
+    page.on("websocket", lambda socket: socket.on("framesent", lambda frame: frames.append(frame)))
+    page.on(
+        "websocket", lambda socket: socket.on("framereceived", lambda frame: frames.append(frame))
+    )
+    page.goto(address)
+    wait_for_viewer(page)
+    page.wait_for_timeout(1000)
+    assert frames, "the socket is being watched"
+    frames.clear()
+    box = stage(page).bounding_box()
+    queries = set()
+    for step in range(60):
+        page.mouse.move(box["x"] + 5 + step * 5, box["y"] + 3 + step * 3)
+        queries.add(readout_cell(page))
+    page.wait_for_timeout(500)
+    assert len(queries) > 40
+    assert frames == []
+    page.close()
+
+
+def test_colors_are_the_palettes_on_a_shared_scale(page):
+    (record,) = capture(load_network(NETWORKS[0]), sample_picture("motorcycle").image)
+    query = 30 * 64 + 40
+    page.mouse.move(*place(page, "photo", record.query_grid, query))
+    top = float(page.locator('[data-panel="whole"] .ticks span').last.inner_text().rstrip("×"))
+    for palette in ("viridis", "inferno"):
+        page.get_by_label("Colors").select_option(palette)
+        table = palette_table()[PALETTES.index(palette)].astype(int)
+        for term in terms.TERMS:
+            pixels = page.locator(f'[data-panel="{term}"] canvas.map').evaluate(
+                "canvas => Array.from(canvas.getContext('2d')"
+                ".getImageData(0, 0, canvas.width, canvas.height).data)"
+            )
+            shown = np.array(pixels).reshape(-1, 4)
+            values = terms.attention(record, [query], term)[0].numpy() * record.key_grid.positions
+            expected = table[np.rint((values / top).clip(0, 1) * 255).astype(int)]
+            assert (shown[:, 3] == 255).all()
+            assert np.abs(shown[:, :3] - expected).max() <= 12, term  # a step or two of the palette
+            assert np.abs(shown[:, :3] - expected).mean() < 1
+
+
+def test_scales_are_labelled_when_they_are_not_the_shared_one(page):
+    badges = page.locator(".badge")
+    scale = page.locator('label:has(span:text-is("Scale")) select')
+    scale.select_option("per-map")
+    assert badges.all_inner_texts() == ["rescaled to this map alone"] * 3
+    lows = page.locator(".ticks span:first-child").all_inner_texts()
+    scale.select_option("log")
+    assert all(text == "log scale" or "cells above" in text for text in badges.all_inner_texts())
+    assert page.locator(".ticks span:first-child").all_inner_texts() == ["0.01×"] * 3
+    assert lows != ["0.01×"] * 3
+    scale.select_option("shared")
+    assert page.locator(".ticks span:first-child").all_inner_texts() == ["0×"] * 3
+
+
+def test_opacity_smoothing_and_the_prediction_with_its_legend(page):
+    shown = page.locator('[data-panel="whole"] canvas.map')
+    page.get_by_label("Opacity").fill("0.3")
+    assert shown.evaluate("node => getComputedStyle(node).opacity") == "0.3"
+    assert shown.evaluate("node => getComputedStyle(node).imageRendering") == "pixelated"
+    page.get_by_label("Smooth").check()
+    assert shown.evaluate("node => getComputedStyle(node).imageRendering") == "auto"
+    legend = page.get_by_role("list", name="Predicted classes")
+    assert not legend.is_visible()
+    page.get_by_label("Prediction").check()
+    assert legend.get_by_role("listitem").count() == 11
+    assert (
+        float(page.locator(".prediction").evaluate("node => getComputedStyle(node).opacity")) > 0.3
+    )
+
+
+def test_click_pins_escape_clears_and_python_hears_of_both(page):
+    (record,) = capture(load_network(NETWORKS[0]), sample_picture("motorcycle").image)
+    grid = record.query_grid
+    query = grid.position(grid.cell_at(x=300, y=250))
+    page.mouse.click(*place(page, "whole", grid, query))
+    row, col, _ = grid.cell(query)
+    pinned = page.get_by_text("Pinned query")
+    pinned.wait_for()
+    assert f"(row {row}, column {col})" in pinned.locator("xpath=..").inner_text()
+    page.mouse.move(*place(page, "whole", grid, 0))
+    assert readout_cell(page) == (row, col), "the maps stay"
+    page.keyboard.press("Escape")
+    pinned.wait_for(state="detached")
+    page.mouse.move(*place(page, "whole", grid, 65))
+    assert readout_cell(page) == (1, 1), "the maps follow again"
+
+
+def test_a_pin_survives_a_change_of_network_and_ends_with_the_picture(page):
+    (record,) = capture(load_network(NETWORKS[1]), sample_picture("motorcycle").image)
+    query = record.query_grid.position(record.query_grid.cell_at(x=300, y=250))
+    page.mouse.click(*place(page, "photo", record.query_grid, query))
+    page.get_by_text("Pinned query").wait_for()
+    choose_network(page, NETWORKS[1])
+    page.mouse.move(*place(page, "whole", record.query_grid, 700))
+    expected = terms.attention(record, [query])[0, 700].item() * record.key_grid.positions
+    assert values_under_cursor(page)["whole"] == pytest.approx(expected, rel=1e-2)
+    page.get_by_role("combobox", name="Picture").click()
+    page.get_by_role("option", name="Coffee").click()
+    page.get_by_text("Pinned query").wait_for(state="detached")
+
+
+def test_everything_works_from_the_keyboard_and_wakes_nothing_else(page):
+    page.locator(".panels").focus()
+    before = readout_cell(page)
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("ArrowUp")
+    page.keyboard.press("Shift+ArrowDown")
+    assert readout_cell(page) == (before[0] + 4, before[1] + 2)
+    page.get_by_text("Pinned query").wait_for()
+    for _ in range(200):
+        page.keyboard.press("ArrowLeft")
+    assert readout_cell(page)[1] == 0, "the edge holds"
+    page.keyboard.press("c")
+    page.keyboard.press("r")
+    page.wait_for_timeout(500)
+    assert page.get_by_role("dialog").count() == 0, "c would open the host's dialog"
+    page.locator('.announcement:has-text("Strongest key")').wait_for(state="attached")
+    page.keyboard.press("Escape")
+    page.get_by_text("Pinned query").wait_for(state="detached")
+
+
+@pytest.mark.parametrize(
+    "size", [(480, 270), (270, 480), (1501, 97), (97, 1501), (257, 333)], ids=str
+)
+def test_pixels_and_cells_agree_for_every_shape(page, size):
+    width, height = size
+    page.get_by_role("combobox", name="Picture").click()
+    page.get_by_role("option", name="Your own picture…").click()
+    buffer = io.BytesIO()
+    Image.effect_noise(size, 60).save(buffer, "PNG")
+    file = {"name": "noise.png", "mimeType": "image/png", "buffer": buffer.getvalue()}
+    page.locator('input[type="file"]').set_input_files(file)
+    wait_for_viewer(page)
+    rows, columns = load_network(NETWORKS[0]).preprocess.input_hw((height, width))
+    page.wait_for_function(
+        """([columns, rows]) => {
+            const find = (root) => root.querySelector?.('canvas.map') ??
+                [...root.querySelectorAll('*')]
+                    .map((node) => node.shadowRoot && find(node.shadowRoot)).find(Boolean);
+            const canvas = find(document);
+            return canvas && canvas.width === columns && canvas.height === rows;
+        }""",
+        arg=[columns // 8, rows // 8],
+    )
+    photo = stage(page)
+    photo.scroll_into_view_if_needed()
+    assert photo.bounding_box()["height"] <= 1000, "a tall picture still fits the window"
+    for right, down in ((0.021, 0.033), (0.507, 0.503), (0.977, 0.204), (0.307, 0.961)):
+        box = photo.bounding_box()
+        page.mouse.move(box["x"] + right * box["width"], box["y"] + down * box["height"])
+        row, col = readout_cell(page)
+        assert (row, col) == (int(down * (rows // 8)), int(right * (columns // 8)))
+    assert box["width"] / box["height"] == pytest.approx(width / height, rel=0.02)
+
+
+def test_a_bad_upload_is_a_sentence_and_the_next_picture_works(page):
+    page.get_by_role("combobox", name="Picture").click()
+    page.get_by_role("option", name="Your own picture…").click()
+    file = {
+        "name": "<img src=x onerror=alert(1)>.png",
+        "mimeType": "image/png",
+        "buffer": b"not a picture",
+    }
+    page.locator('input[type="file"]').set_input_files(file)
+    page.get_by_text("This picture cannot be used").wait_for()
+    assert page.get_by_text("Traceback").count() == 0
+    page.get_by_role("combobox", name="Picture").click()
+    page.get_by_role("option", name="Rocket").click()
+    page.get_by_text("This picture cannot be used").wait_for(state="detached")
+    wait_for_viewer(page)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [390, 800, 1440, 2200])
+def test_nothing_overflows_in_any_window_or_theme(chromium, address, width, scheme):
+    page = chromium.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
+    page.goto(address)
+    wait_for_viewer(page)
+    lens = page.locator(".lens").bounding_box()
+    assert lens["x"] >= 0
+    assert lens["x"] + lens["width"] <= width
+    for panel in ("photo", *terms.TERMS):
+        assert stage(page, panel).bounding_box()["width"] >= 250
+    dark = page.locator(".lens").evaluate("node => getComputedStyle(node).color")
+    brightness = sum(map(int, re.findall(r"\d+", dark)[:3])) / 3
+    assert (brightness > 128) == (scheme == "dark"), "the viewer follows the theme"
+    page.close()
+
+
+def test_the_pure_parts_of_the_viewer(page):
+    source = (host.ROOT / "app/viewer/viewer.js").read_text(encoding="utf-8")
+    results = page.evaluate(
+        """async (source) => {
+            const url = URL.createObjectURL(new Blob([source], { type: "text/javascript" }));
+            const lens = await import(url);
+            const out = new Float32Array(3);
+            lens.softmaxInMultiplesOfUniform(Float32Array.of(1000, 1000, -Infinity), out);
+            const grid = { height: 2, width: 3, cell_height: 10, cell_width: 20 };
+            const pixels = new Uint32Array(4);
+            const palette = Uint32Array.from({ length: 256 }, (_, level) => level);
+            const range = { low: 0, high: 2, log: false };
+            const clipped = lens.colorize(Float32Array.of(-1, 1, 5, NaN), range, palette, pixels);
+            return {
+                softmax: Array.from(out),
+                positions: [[0, 0], [59.9, 19.9], [60, 0], [0, 20], [-1, 0]].map(
+                    ([x, y]) => lens.positionAt({ x, y }, grid)),
+                center: lens.centerOf(4, grid),
+                rank: [lens.rankOf([5, 1, 9, 5], 0), lens.rankOf([5, 1, 9, 5], 2)],
+                pixels: Array.from(pixels),
+                clipped,
+                perMap: lens.rangeOf([3, 1, 2], "per-map", {}),
+                flat: lens.levelOf(1, lens.rangeOf([1, 1], "per-map", {})),
+                log: [0.01, 1, 100].map(
+                    (value) => lens.levelOf(value, lens.rangeOf([], "log", { peak: 100 }))),
+                texts: [0, 0.01234, 1, 12.34, 1234.5, 0.00001234].map(lens.formatValue),
+            };
+        }""",
+        source,
+    )
+    assert results["softmax"] == [1.5, 1.5, 0]
+    assert results["positions"] == [0, 5, None, None, None]
+    assert results["center"] == {"x": 30, "y": 15}
+    assert results["rank"] == [2, 1]
+    assert results["pixels"] == [0, 128, 255, 0xFFFF00FF], "NaN is visible"
+    assert results["clipped"] == 1
+    assert results["perMap"] == {"low": 1, "high": 3, "log": False}
+    assert results["flat"] == 0
+    assert results["log"] == pytest.approx([0, 0.5, 1])
+    assert results["texts"] == ["0", "0.0123", "1", "12.3", "1235", "1.23e-5"]
+
+
+def test_half_precision_is_widened_exactly(page):
+    source = (host.ROOT / "app/viewer/viewer.js").read_text(encoding="utf-8")
+    from safetensors.numpy import save
+
+    bits = np.arange(0, 65536, 7, dtype=np.uint16)
+    halves = bits.view(np.float16)
+    payload = b"\0" * 3 + save(
+        {"0.key": halves}, metadata={"config": "{}"}
+    )  # not aligned, as from a socket
+    shown = page.evaluate(
+        """async ([source, bytes]) => {
+            const url = URL.createObjectURL(new Blob([source], { type: "text/javascript" }));
+            const { parse } = await import(url);
+            const { tensors } = parse(Uint8Array.from(bytes).subarray(3));
+            return Array.from(tensors["0.key"], String);
+        }""",
+        [source, list(payload)],
+    )
+    np.testing.assert_array_equal(np.array(shown, np.float32), halves.astype(np.float32))

@@ -1,0 +1,134 @@
+import json
+import shutil
+
+import pytest
+import torch
+from networks import tiny_architecture, tiny_network
+from safetensors.torch import load_file, save_file
+
+from models import checkpoint, list_networks, load_network
+from models.checkpoint import HEADER_KEY, ModelCard, file_sha256, save_network
+from models.networks.architecture import Architecture
+from models.zoo import NETWORKS
+
+
+@pytest.fixture
+def saved(tmp_path):
+    path = tmp_path / "tiny.safetensors"
+    save_network(path, tiny_network("disentangled"), tiny_architecture("disentangled"))
+    return path
+
+
+def test_a_saved_network_loads_as_it_was_up_to_half_precision(saved):
+    x = torch.randn(1, 3, 64, 72)
+    loaded = load_network(saved)
+    assert not loaded.training
+    assert loaded.classes == ("a", "b", "c")
+    torch.testing.assert_close(loaded(x), tiny_network("disentangled")(x), rtol=1e-2, atol=1e-2)
+    assert load_file(saved)["head.block.query.weight"].dtype == torch.float16
+
+
+@pytest.mark.parametrize("block", [None, "non_local", "disentangled"])
+def test_an_architecture_survives_its_header(block):
+    architecture = tiny_architecture(block)
+    assert Architecture.from_json(architecture.to_json()) == architecture
+
+
+def test_every_bundled_network_is_listed_small_and_what_its_card_says():
+    assert set(list_networks()) == set(NETWORKS) == {"streets-base", "streets-nl", "streets-dnl"}
+    for name in list_networks():
+        path, card = checkpoint.WEIGHTS / f"{name}.safetensors", ModelCard.read(name)
+        network = load_network(name)
+        assert path.stat().st_size < 5_000_000
+        assert card.sha256 == file_sha256(path)
+        assert (
+            card.parameters
+            == sum(parameter.numel() for parameter in network.parameters())
+            <= 2_500_000
+        )
+        assert len(network.classes) == 11
+        assert not network.training
+
+
+def test_a_bundled_file_that_was_changed_is_refused(tmp_path, monkeypatch):
+    name = list_networks()[0]
+    for suffix in (".safetensors", ".json"):
+        shutil.copy(checkpoint.WEIGHTS / f"{name}{suffix}", tmp_path)
+    monkeypatch.setattr(checkpoint, "WEIGHTS", tmp_path)
+    path = tmp_path / f"{name}.safetensors"
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(
+        ValueError, match=r"is damaged: its sha256 must be [0-9a-f]{64}, got [0-9a-f]{64}"
+    ):
+        load_network(name)
+
+
+def test_an_unknown_name_lists_the_known_ones():
+    with pytest.raises(
+        ValueError, match="unknown network 'resnet'; available: streets-dnl, streets-nl"
+    ):
+        load_network("resnet")
+    with pytest.raises(
+        FileNotFoundError, match=r"there is no file .*nowhere\.safetensors; available:"
+    ):
+        load_network("weights/nowhere.safetensors")
+
+
+def rewrite(path, *, tensors=None, header=None):
+    metadata = (
+        {HEADER_KEY: tiny_architecture("disentangled").to_json()} if header is None else header
+    )
+    save_file(load_file(path) if tensors is None else tensors, path, metadata=metadata)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda t: t.pop("head.classify.bias"), "head.classify.bias is missing"),
+        (lambda t: t.update(extra=torch.zeros(2)), "extra is not used"),
+        (lambda t: t.update({"head.classify.bias": torch.zeros(5)}), r"shape \(3,\), got \(5,\)"),
+        (lambda t: t["head.classify.bias"].fill_(float("nan")), "holds NaN or infinite values"),
+        (lambda t: [t.pop(name) for name in list(t)[:9]], "and 6 more"),
+    ],
+)
+def test_tensors_that_do_not_fit_are_named(saved, change, message):
+    tensors = load_file(saved)
+    change(tensors)
+    rewrite(saved, tensors=tensors)
+    with pytest.raises(ValueError, match=message):
+        load_network(saved)
+
+
+@pytest.mark.parametrize(
+    ("header", "message"),
+    [
+        ({}, "does not name its architecture"),
+        ({HEADER_KEY: "{"}, "header cannot be read"),
+        ({HEADER_KEY: "[1]"}, "header cannot be read"),
+        ({HEADER_KEY: json.dumps({"classes": ["a"]})}, "header cannot be read"),
+        (
+            {HEADER_KEY: tiny_architecture().to_json().replace("null", '"warp"')},
+            "unknown block 'warp'; available: disentangled, non_local",
+        ),
+    ],
+)
+def test_a_header_that_says_nothing_useful_is_refused(saved, header, message):
+    rewrite(saved, header=header)
+    with pytest.raises(ValueError, match=message):
+        load_network(saved)
+
+
+@pytest.mark.parametrize("kept", [0, 4, 100, 2000])
+def test_truncated_files_are_refused(saved, kept):
+    saved.write_bytes(saved.read_bytes()[:kept])
+    with pytest.raises(ValueError, match="not a readable safetensors file"):
+        load_network(saved)
+
+
+def test_a_pickle_is_refused_unread(tmp_path):
+    path = tmp_path / "model.pth"
+    torch.save({"weight": torch.zeros(3)}, path)
+    with pytest.raises(ValueError, match="not a readable safetensors file"):
+        load_network(path)

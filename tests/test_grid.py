@@ -1,0 +1,62 @@
+import pytest
+
+from analysis.grid import Cell, Grid
+
+
+def test_position_and_cell_are_inverse_for_every_position():
+    grid = Grid.tiling((40, 56), 5, 7, frames=3)
+    cells = [grid.cell(position) for position in range(grid.positions)]
+    assert len(set(cells)) == grid.positions == 105
+    assert [grid.position(cell) for cell in cells] == list(range(105))
+    assert cells[36] == Cell(row=0, col=1, frame=1), "row-major, frame by frame"
+
+
+@pytest.mark.parametrize("image_hw", [(40, 56), (37, 101), (480, 20), (9, 511)], ids=str)
+def test_every_pixel_is_in_the_cell_that_covers_it(image_hw):
+    grid = Grid.tiling(image_hw, 5, 7)
+    for y in range(image_hw[0]):
+        for x in (0, image_hw[1] // 2, image_hw[1] - 1):
+            row, col, _ = grid.cell_at(x=x + 0.5, y=y + 0.5)
+            assert row * grid.cell_height <= y + 0.5 < (row + 1) * grid.cell_height
+            assert col * grid.cell_width <= x + 0.5 < (col + 1) * grid.cell_width
+
+
+def test_a_cells_center_is_in_the_cell():
+    grid = Grid.tiling((37, 101), 5, 7)
+    for position in range(grid.positions):
+        x, y = grid.center(grid.cell(position))
+        assert grid.cell_at(x=x, y=y) == grid.cell(position)
+
+
+def test_a_value_worked_by_hand():
+    grid = Grid.tiling((360, 480), 45, 60)
+    assert (grid.cell_height, grid.cell_width) == (8, 8)
+    assert grid.cell_at(x=100, y=20) == Cell(row=2, col=12)
+    assert grid.position(Cell(2, 12)) == 132
+    assert grid.center(Cell(2, 12)) == (100, 20)
+
+
+def test_pooled_cells_keep_their_place_and_leave_the_remainder_out():
+    pooled = Grid.tiling((56, 56), 7, 7).subsampled(3, 3)
+    assert (pooled.cell_height, pooled.cell_width) == (16, 16)
+    assert pooled.cell_at(x=47.9, y=0) == Cell(0, 2)
+    with pytest.raises(ValueError, match="under no cell"):
+        pooled.cell_at(x=48, y=0)
+
+
+@pytest.mark.parametrize("point", [(-1, 0), (480, 0), (0, -0.1), (0, 360)], ids=str)
+def test_points_outside_the_image_are_refused(point):
+    with pytest.raises(ValueError, match=r"x must be in \[0, 480\), y in \[0, 360\)"):
+        Grid.tiling((360, 480), 45, 60).cell_at(x=point[0], y=point[1])
+
+
+def test_cells_and_positions_off_the_grid_are_refused():
+    grid = Grid.tiling((40, 56), 5, 7)
+    with pytest.raises(ValueError, match=r"outside the grid of .* = \(1, 5, 7\)"):
+        grid.position(Cell(5, 0))
+    with pytest.raises(ValueError, match=r"position must be in \[0, 35\), got 35"):
+        grid.cell(35)
+    with pytest.raises(ValueError, match="at least one cell"):
+        Grid.tiling((40, 56), 0, 7)
+    with pytest.raises(ValueError, match="positive sizes"):
+        Grid.tiling((0, 56), 5, 7)

@@ -1,0 +1,127 @@
+import io
+import json
+
+import numpy as np
+import pytest
+import torch
+from networks import tiny_network
+from PIL import Image
+from records import KEYS, QUERIES, random_record
+from safetensors.numpy import load
+
+from analysis import terms
+from analysis.capture import Observation, observe
+from analysis.render import MAX_SHOWN_SIDE, PALETTES, indexed_png, jpeg, palette_table
+from app.viewer.payload import color_scale, pack, readable
+
+
+def unpack(payload):
+    length = int.from_bytes(payload[:8], "little")
+    config = json.loads(json.loads(payload[8 : 8 + length])["__metadata__"]["config"])
+    return config, load(payload)
+
+
+def observation_of(record, output=None):
+    image = np.random.default_rng(0).integers(0, 256, (40, 56, 3), dtype=np.uint8)
+    return Observation(image, torch.zeros(1) if output is None else output, (record,))
+
+
+@pytest.mark.parametrize("coupling", ["coupled", "disentangled"])
+def test_attention_from_the_payload_is_that_of_the_record(generator, coupling):
+    record = random_record(generator, coupling)
+    config, tensors = unpack(pack(observation_of(record), record, title="t", alt="a"))
+    spec = config["records"][0]
+    query, key, unary = (
+        tensors[f"0.{name}"].astype(np.float64) for name in ("query", "key", "unary")
+    )
+    pairwise = torch.from_numpy(spec["scale"] * query @ key.T)
+    if spec["coupling"] == "coupled":
+        whole = (pairwise + torch.from_numpy(unary)).softmax(dim=1)
+    else:
+        whole = pairwise.softmax(dim=1) + torch.from_numpy(unary).softmax(dim=0)
+    expected = terms.attention(record, range(QUERIES))
+    assert ((whole - expected).abs() / expected).max() < 1e-2
+    assert spec["row_sum"] == round(expected.sum(dim=1).mean().item())
+    assert spec["query_grid"]["width"] == 7
+    assert spec["key_grid"]["cell_width"] == pytest.approx(56 / 11)
+
+
+def test_the_payload_knows_itself_and_its_picture(generator):
+    record = random_record(generator)
+    first = pack(observation_of(record), record, title="t", alt="a")
+    assert first == pack(observation_of(record), record, title="t", alt="a")
+    other, _ = unpack(pack(observation_of(random_record(generator)), record, title="u", alt="a"))
+    config, tensors = unpack(first)
+    assert config["id"] != other["id"]
+    assert config["image"]["id"] == other["image"]["id"]
+    photo = Image.open(io.BytesIO(tensors["image"].tobytes()))
+    assert (photo.format, photo.size) == ("JPEG", (56, 40))
+    assert "prediction" not in tensors, "what is no segmentation is not shown as one"
+
+
+def test_a_street_segmentation_travels_as_a_picture_and_per_cell(generator):
+    output = torch.zeros(1, 11, 40, 56)
+    output[:, 3, :, :24] = 9.0
+    output[:, 8, :, 24:] = 9.0
+    record = random_record(generator)
+    config, tensors = unpack(pack(observation_of(record, output), record, title="t", alt="a"))
+    cells = tensors["cell_classes"].reshape(5, 7)
+    assert (cells[:, :3] == 3).all()
+    assert (cells[:, 3:] == 8).all()
+    shares = {entry["name"]: entry["share"] for entry in config["classes"]}
+    assert shares["road"] == pytest.approx(24 / 56)
+    assert shares["car"] == pytest.approx(32 / 56)
+    shown = np.array(Image.open(io.BytesIO(tensors["prediction"].tobytes())).convert("RGB"))
+    assert shown[0, 0].tolist() == config["classes"][3]["color"]
+    assert shown[-1, -1].tolist() == config["classes"][8]["color"]
+
+
+def test_a_networks_own_observation_can_be_packed():
+    network = tiny_network("disentangled", subsample=True)
+    seen = observe(network, np.zeros((264, 312, 3), np.uint8))
+    _, tensors = unpack(pack(seen, seen.records[0], title="t", alt="a"))
+    assert tensors["0.query"].shape == (33 * 39, 3)
+    assert tensors["0.key"].shape == (16 * 19, 3)
+    assert tensors["0.query"].dtype == np.float16
+
+
+def test_the_color_scale_is_shared_by_all_queries_and_readable(generator):
+    record = random_record(generator, scale=2.0)
+    scale = color_scale(record)
+    values = torch.cat(
+        [terms.attention(record, range(QUERIES), term) * KEYS for term in terms.TERMS]
+    )
+    assert scale["peak"] == readable(values.max().item())
+    assert 3 <= scale["scale_top"] <= scale["peak"]
+    assert (values > scale["scale_top"]).float().mean() < 0.02
+
+
+def test_a_nearly_uniform_map_gets_no_stretched_scale(generator):
+    assert color_scale(random_record(generator, scale=1e-6))["scale_top"] == 3
+
+
+@pytest.mark.parametrize(
+    ("value", "rounded"), [(3.0, 3), (3.01, 4), (9.5, 10), (11, 15), (0.012, 0.015)]
+)
+def test_readable_rounds_up(value, rounded):
+    assert readable(value) == pytest.approx(rounded)
+
+
+def test_palettes_are_matplotlibs():
+    table = palette_table()
+    assert table.shape == (len(PALETTES), 256, 3)
+    assert table[0, 0].tolist() == [68, 1, 84], "viridis begins in #440154"
+    assert table[0, 255].tolist() == [253, 231, 37]
+    assert table[-1, 128].tolist() == [128, 128, 128]
+
+
+def test_large_photographs_are_reduced_for_the_screen():
+    photo = Image.open(io.BytesIO(jpeg(np.zeros((100, 4000, 3), np.uint8))))
+    assert photo.size == (MAX_SHOWN_SIDE, 40)
+
+
+def test_an_indexed_picture_keeps_its_indices():
+    labels = np.array([[0, 2], [1, 0]], np.uint8)
+    picture = Image.open(io.BytesIO(indexed_png(labels, np.eye(3, dtype=np.uint8) * 200)))
+    assert picture.mode == "P"
+    assert np.array_equal(np.array(picture), labels)

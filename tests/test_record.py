@@ -1,0 +1,105 @@
+import json
+from dataclasses import asdict, fields, replace
+
+import pytest
+import torch
+from records import KEYS, QUERIES, random_record
+from safetensors.torch import save_file
+
+from analysis import AttentionRecord
+from analysis.grid import Grid
+from analysis.record import HEADER_KEY
+
+
+@pytest.mark.parametrize("coupling", ["coupled", "disentangled"])
+def test_a_saved_record_comes_back_as_it_was(generator, tmp_path, coupling):
+    record = replace(random_record(generator, coupling, torch.float32), head=3)
+    record.save(tmp_path / "record.safetensors")
+    loaded = AttentionRecord.load(tmp_path / "record.safetensors")
+    for field in fields(record):
+        before, after = getattr(record, field.name), getattr(loaded, field.name)
+        same = torch.equal(before, after) if isinstance(before, torch.Tensor) else before == after
+        assert same, field.name
+    assert [path.name for path in tmp_path.iterdir()] == ["record.safetensors"]
+
+
+def test_a_failed_save_leaves_nothing_behind(generator, tmp_path):
+    (tmp_path / "record.safetensors").mkdir()
+    with pytest.raises(OSError, match="record"):
+        random_record(generator).save(tmp_path / "record.safetensors")
+    assert [path.name for path in tmp_path.iterdir()] == ["record.safetensors"]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"coupling": "tangled"}, "unknown coupling 'tangled'; available: coupled, disentangled"),
+        (
+            {"unary": torch.zeros(KEYS, dtype=torch.float64)},
+            "for the disentangled coupling and no other",
+        ),
+        ({"coupling": "disentangled"}, "with unary None"),
+        ({"key": torch.zeros(KEYS, 2, dtype=torch.float64)}, "equally many channels, got 13 and 2"),
+        (
+            {"query_grid": Grid.tiling((40, 56), 2, 2)},
+            rf"each of the 4 positions .*, got {QUERIES}",
+        ),
+        ({"key_grid": Grid.tiling((40, 56), 2, 2)}, rf"each of the 4 positions .*, got {KEYS}"),
+    ],
+)
+@pytest.mark.usefixtures("as_users_run")
+def test_a_record_that_contradicts_itself_is_refused(generator, change, message):
+    with pytest.raises(ValueError, match=message):
+        replace(random_record(generator), **change)
+
+
+def header_of(record):
+    return {
+        "schema_version": 1,
+        "block": "b",
+        "form": "embedded_gaussian",
+        "coupling": "coupled",
+        "scale": 1.0,
+        "head": None,
+        "query_grid": asdict(record.query_grid),
+        "key_grid": asdict(record.key_grid),
+    }
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda header, tensors: header.pop("scale"), "scale"),
+        (
+            lambda header, tensors: header.pop("key_grid"),
+            "not a complete record: key_grid is missing",
+        ),
+        (lambda header, tensors: tensors.pop("key"), "not a complete record: key is missing"),
+        (
+            lambda header, tensors: header.update(schema_version=9),
+            "schema_version must be 1, got 9",
+        ),
+        (lambda header, tensors: header.update(coupling="x"), "unknown coupling 'x'"),
+    ],
+)
+@pytest.mark.usefixtures("as_users_run")
+def test_a_file_that_is_no_record_is_refused(generator, tmp_path, damage, message):
+    record = random_record(generator)
+    header, tensors = header_of(record), {"query": record.query, "key": record.key}
+    damage(header, tensors)
+    path = tmp_path / "other.safetensors"
+    save_file(tensors, path, metadata={HEADER_KEY: json.dumps(header)})
+    with pytest.raises(ValueError, match=message):
+        AttentionRecord.load(path)
+
+
+def test_files_that_are_not_ours_are_refused(generator, tmp_path):
+    plain = tmp_path / "plain.safetensors"
+    save_file({"query": torch.zeros(1)}, plain)
+    with pytest.raises(ValueError, match="its header has no"):
+        AttentionRecord.load(plain)
+    plain.write_bytes(b"no safetensors at all")
+    with pytest.raises(ValueError, match="not a readable safetensors file"):
+        AttentionRecord.load(plain)
+    with pytest.raises(FileNotFoundError):
+        AttentionRecord.load(tmp_path / "missing.safetensors")

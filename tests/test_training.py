@@ -1,0 +1,217 @@
+import json
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from networks import tiny_architecture
+from typer.testing import CliRunner
+
+from models import evaluate as evaluate_command
+from models import train as train_command
+from models.checkpoint import load_network
+from models.streets import VOID
+from models.training import loop
+from models.training.augment import random_view
+from models.training.data import Dataset, read_samples
+from models.training.evaluation import class_iou, confusion_matrix, mean_iou, pixel_accuracy
+from models.training.recipe import RECIPES, Recipe
+from models.zoo import NETWORKS, NetworkSpec
+
+HW = (40, 56)
+
+
+def sample(seed):
+    """Return an image whose halves, blue and red, are classes 0 and 1; a void strip between."""
+    rng = np.random.default_rng(seed)
+    labels = np.zeros(HW, np.uint8)
+    labels[:, 28:] = 1
+    labels[:, 27] = VOID
+    image = np.where(labels[..., None] == 1, (220, 40, 40), (30, 60, 200)) + rng.integers(
+        -9, 10, (*HW, 3)
+    )
+    return image.astype(np.uint8), labels
+
+
+@pytest.fixture
+def tiny_recipes(monkeypatch):
+    """Make two recipes of three and four epochs on a tiny network, one starting from the other."""
+    fields = {"batch_size": 2, "crop_hw": (32, 40), "scales": (0.8, 1.3), "warmup_steps": 2}
+    monkeypatch.setitem(RECIPES, "tiny-trunk", Recipe("tiny", epochs=3, **fields))
+    monkeypatch.setitem(
+        RECIPES, "tiny-block", Recipe("tiny-block", epochs=4, start_from="tiny-trunk", **fields)
+    )
+    monkeypatch.setitem(NETWORKS, "tiny", NetworkSpec("", "", tiny_architecture()))
+    monkeypatch.setitem(
+        NETWORKS, "tiny-block", NetworkSpec("", "", tiny_architecture("disentangled"))
+    )
+
+
+@pytest.fixture
+def root(tmp_path):
+    """Write a data set in CamVid's layout."""
+    for split, seeds in {"train": range(5), "val": range(5, 7)}.items():
+        for kind in ("images", "labels"):
+            (tmp_path / "data" / split / kind).mkdir(parents=True)
+        for seed in seeds:
+            image, labels = sample(seed)
+            cv2.imwrite(str(tmp_path / "data" / split / "images" / f"{seed}.png"), image[..., ::-1])
+            cv2.imwrite(str(tmp_path / "data" / split / "labels" / f"{seed}.png"), labels)
+    return tmp_path / "data"
+
+
+def weights(network):
+    return torch.cat([tensor.flatten().double() for tensor in network.state_dict().values()])
+
+
+def run(folder, name="tiny-block"):
+    return loop.train(name, [sample(seed) for seed in range(5)], [sample(9)], folder)
+
+
+def test_training_learns_resumes_and_repeats_bit_for_bit(tiny_recipes, tmp_path, monkeypatch):
+    whole = run(tmp_path / "whole")
+    log = [
+        json.loads(line)
+        for line in (tmp_path / "whole/tiny-block/log.jsonl").read_text().splitlines()
+    ]
+    assert [line["epoch"] for line in log] == [1, 2, 3, 4]
+    assert log[-1]["loss"] < log[0]["loss"]
+    assert "val_miou" in log[-1]
+
+    saving, saves = loop.save_state, []
+
+    def save_then_die(*arguments):
+        saving(*arguments)
+        saves.append(arguments)
+        if len(saves) in (2, 5):  # in the trunk, and in what starts from it
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(loop, "save_state", save_then_die)
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            run(tmp_path / "pieces")
+    resumed = run(tmp_path / "pieces")
+
+    assert len(saves) == 7, "nothing was trained twice"
+    assert torch.equal(weights(resumed), weights(whole))
+
+
+def test_a_finished_training_is_not_repeated(tiny_recipes, tmp_path, monkeypatch):
+    first = run(tmp_path, "tiny-trunk")
+    monkeypatch.setattr(loop, "batches", lambda *_: pytest.fail("trained again"))
+    assert torch.equal(weights(run(tmp_path, "tiny-trunk")), weights(first))
+
+
+def test_only_the_block_may_be_missing_from_the_trunk(tiny_recipes):
+    trunk, other = (loop.build_network(tiny_architecture(block)) for block in (None, "non_local"))
+    loop.start_from(other, trunk)
+    assert torch.equal(other.head.fuse[0].weight, trunk.head.fuse[0].weight)
+    with pytest.raises(ValueError, match=r"does not fit this network: head\.block\.query\.weight"):
+        loop.start_from(trunk, other)
+
+
+def test_weight_decay_spares_queries_keys_masks_gains_and_biases():
+    network = loop.build_network(tiny_architecture("disentangled"))
+    decayed, undecayed = loop.parameter_groups(network, 0.5)
+    names = {id(parameter): name for name, parameter in network.named_parameters()}
+    free = {names[id(parameter)] for parameter in undecayed["params"]}
+    assert (decayed["weight_decay"], undecayed["weight_decay"]) == (0.5, 0.0)
+    assert {"head.block.query.weight", "head.block.key.weight", "head.block.mask.weight"} <= free
+    assert "head.block.value.weight" not in free
+    assert {"head.block.out.1.weight", "head.classify.bias"} <= free
+    assert len(decayed["params"]) + len(undecayed["params"]) == len(names)
+
+
+def test_rare_classes_weigh_more_and_the_mean_over_pixels_is_one():
+    labels = np.full(HW, 0, np.uint8)
+    labels[0] = 1
+    weight = loop.class_weights([(sample(0)[0], labels)], 2, balance=0.5)
+    share = torch.tensor([39 / 40, 1 / 40])
+    assert (weight * share).sum() == pytest.approx(1)
+    assert weight[1] / weight[0] == pytest.approx(39**0.5)
+
+
+def test_a_random_view_keeps_image_and_labels_together():
+    for seed in range(20):
+        image, labels = random_view(
+            *sample(seed), np.random.default_rng(seed), crop_hw=(31, 37), scales=(0.5, 1.5)
+        )
+        assert image.shape == (31, 37, 3)
+        assert labels.shape == (31, 37)
+        red = image[..., 0].astype(int) > image[..., 2]
+        assert (red == (labels == 1))[labels != VOID].mean() > 0.95
+
+
+def test_padding_is_void():
+    _, labels = random_view(
+        *sample(0), np.random.default_rng(0), crop_hw=(80, 90), scales=(1.0, 1.0)
+    )
+    assert (labels[40:] == VOID).all()
+
+
+def test_iou_worked_by_hand():
+    confusion = torch.tensor([[3, 1, 0], [2, 4, 0], [0, 0, 0]])
+    assert class_iou(confusion)[:2].tolist() == pytest.approx([3 / 6, 4 / 7])
+    assert class_iou(confusion)[2].isnan()
+    assert mean_iou(confusion) == pytest.approx((3 / 6 + 4 / 7) / 2)
+    assert pixel_accuracy(confusion) == pytest.approx(7 / 10)
+
+
+def test_the_confusion_matrix_counts_every_labeled_pixel_once():
+    network = loop.build_network(tiny_architecture())
+    counts = confusion_matrix(network, [sample(0), sample(1)])
+    assert counts.shape == (3, 3)
+    assert counts.sum(dim=1).tolist() == [2 * 40 * 27, 2 * 40 * 28, 0], (
+        "rows are the truth, void is left out"
+    )
+
+
+def test_the_commands_train_write_a_card_and_evaluate(tiny_recipes, root, tmp_path):
+    arguments = [
+        "tiny-block",
+        "--root",
+        str(root),
+        "--runs",
+        str(tmp_path / "runs"),
+        "--out",
+        str(tmp_path),
+    ]
+    result = CliRunner().invoke(train_command.cli, arguments)
+    assert result.exit_code == 0, result.output
+    card = json.loads((tmp_path / "tiny-block.json").read_text())
+    assert card["epochs"] == 7
+    assert card["sha256"] in result.output
+    path = tmp_path / "tiny-block.safetensors"
+    assert load_network(path).classes == ("a", "b", "c")
+
+    result = CliRunner().invoke(evaluate_command.cli, [str(path), "--root", str(root), "--json"])
+    figures = json.loads(result.stdout)
+    assert figures["images"] == 2
+    assert figures["miou"] == pytest.approx(card["val_miou"], abs=1e-4)
+    assert list(figures["class_iou"]) == ["a", "b", "c"]
+
+
+def test_reading_samples_says_what_is_wrong(root):
+    with pytest.raises(ValueError, match=r"no images in .*test.images; a camvid root holds"):
+        list(read_samples(Dataset.camvid, root, "test"))
+    label = root / "val/labels/5.png"
+    cv2.imwrite(str(label), np.zeros((9, 9), np.uint8))
+    with pytest.raises(ValueError, match=r"must have size \(40, 56\), got \(9, 9\)"):
+        list(read_samples(Dataset.camvid, root, "val"))
+    label.unlink()
+    with pytest.raises(ValueError, match="missing or not a readable image"):
+        list(read_samples(Dataset.camvid, root, "val"))
+    (root / "val/images/5.png").write_bytes(b"no image")
+    with pytest.raises(ValueError, match=r"5\.png is not a readable image"):
+        list(read_samples(Dataset.camvid, root, "val"))
+
+
+def test_unknown_names_and_folders_end_in_one_sentence(tmp_path):
+    runner = CliRunner()
+    result = runner.invoke(train_command.cli, ["nets", "--root", str(tmp_path)])
+    assert result.exit_code == 2
+    assert "error: unknown network 'nets'; available: streets-dnl" in result.stderr
+    result = runner.invoke(train_command.cli, ["streets-nl", "--root", str(tmp_path)])
+    assert (result.exit_code, "no images in" in result.stderr) == (2, True)
+    result = runner.invoke(evaluate_command.cli, ["nets", "--root", str(tmp_path)])
+    assert (result.exit_code, "unknown network 'nets'" in result.stderr) == (2, True)
