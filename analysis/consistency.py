@@ -1,80 +1,178 @@
-"""Does attention stay inside the query's own category? Attention against pixel labels."""
+"""Attention against pixel labels: does it stay in the query's category, does it seek boundaries?"""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
+import cv2
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import Bool, Float, Int, UInt8
+from skimage.segmentation import find_boundaries
 from torch import Tensor
 
 from analysis import terms
-from analysis.degeneracy import query_chunks
 from analysis.grid import Grid
-from analysis.record import ROW_SUM, AttentionRecord
+from analysis.record import AttentionRecord
+from analysis.streaming import query_chunks
+
+BOUNDARY_WIDTH = 0.5
+"""How far a boundary reaches to either side, in key cells: 4 pixels where the stride is 8."""
+
+NO_CLASS = -1
+"""Class of a cell that is mostly void."""
+
+
+class Region(NamedTuple):
+    """A part of the image, as the keys see it."""
+
+    area: Float[Tensor, " key_pos"]  # share of a cell's pixels that are in it, 0 to 1
+    cells: Bool[Tensor, " key_pos"]  # whether the cell as a whole is in it
 
 
 @dataclass(frozen=True)
-class CategoryMass:
-    """How much attention falls on the query's own category, averaged over labeled queries.
+class Agreement:
+    """How attention agrees with a region of the labels, averaged over queries.
 
-    The idea is Yin et al. 2020's (pairwise attention against within-category regions); they do not
-    say how they overlap the two, so these numbers are not comparable with theirs.
+    `chance` and `precision_chance` are what uniform attention has, and on average also attention
+    whose keys are shuffled in every row.
     """
 
-    mass: float  # share of the row's attention on pixels of the query's own class, 0 to 1
-    chance: float  # the same for uniform attention: the class's share of the image
-    queries: int  # labeled queries that were averaged
+    mass: float  # share of a row's attention that lies on the region, 0 to 1
+    chance: float  # the region's share of the area of the keys
+    precision: float  # share of the K strongest keys that are in the region, K = its cells
+    precision_chance: float  # K over all keys; NaN, like the precision, where no cell is in it
+    queries: int  # how many were averaged
 
     @property
     def lift(self) -> float:
-        """How many times more than chance; 1 means that attention ignores the category."""
-        return self.mass / self.chance
+        """How many times more mass than chance; 1 means that attention ignores the region."""
+        return self.mass / self.chance if self.chance > 0 else float("nan")
 
 
-def own_category_mass(
+@dataclass(frozen=True)
+class Consistency:
+    """How one term of attention agrees with labels.
+
+    The two ideas are those of Yin et al. 2020 (pairwise attention against within-category regions,
+    unary attention against boundaries); they do not say how they overlap maps and labels, so these
+    numbers are not comparable with theirs.
+    """
+
+    own_category: Agreement  # with pixels of the query's own class; over labeled queries
+    by_class: dict[int, Agreement]  # the same for the queries of every class that has any
+    boundary: Agreement  # with pixels near a change of label; over all queries
+    boundary_pixels: float  # how far from a change still counts as near
+
+
+def measure(
     record: AttentionRecord,
     labels: UInt8[np.ndarray, "height width"],
     classes: int,
     *,
     term: terms.Term = "whole",
-) -> CategoryMass:
-    """Return the mean share of attention that stays inside the query's own category.
+    boundary_width: float = BOUNDARY_WIDTH,
+) -> Consistency:
+    """Return how much of a block's attention stays in the own category, and on boundaries.
 
-    A query belongs to the class that most of its cell's pixels have; cells mostly void are left
-    out. A key cell counts for a class by the share of its pixels, so nothing is rounded. Rows are
-    divided by what they sum to.
+    A cell belongs to the class that most of its labeled pixels have; cells mostly void belong to
+    none, and queries there are left out of the own category. For masses, a key cell counts for a
+    region by the share of its pixels, so nothing is rounded; for precisions it is in the region of
+    its class, or near a boundary if most of its pixels are. A row's weights are taken without their
+    sign and divided by their sum; queries that attend to nothing are left out, and where none is
+    left there is NaN.
 
     Args:
         record: The block, captured on the image that `labels` belongs to.
         labels: Label values; `classes` and above are void.
         classes: Number of classes.
-        term: Which attention: the whole, or one term's own softmax.
+        term: Which attention: the whole, or one term's own.
+        boundary_width: How far boundaries reach to either side, in key cells; see `boundaries`.
 
     Raises:
-        ValueError: The labels are not of the image's size, or no query cell is labeled.
+        ValueError: The labels are not of the image's size, the record is of a clip, or no query
+            cell is labeled.
     """
     if labels.shape != record.query_grid.image_hw:
         raise ValueError(
             f"labels must have the image's size {record.query_grid.image_hw}, got {labels.shape}"
         )
-    key_share = class_share(labels, classes, record.key_grid)
-    query_share = class_share(labels, classes, record.query_grid)
-    labeled: Bool[Tensor, " query_pos"] = query_share.sum(dim=1) >= 0.5
-    if not labeled.any():
-        raise ValueError("no query cell is labeled: the labels are void nearly everywhere")
-    own = query_share.argmax(dim=1)
-    row_sum = ROW_SUM[record.coupling] if term == "whole" else 1
-
-    mass = torch.zeros((), dtype=torch.float64)
-    for chunk in query_chunks(record):
-        chunk = chunk[labeled[chunk]]
-        per_class = (
-            terms.attention(record, chunk, term) @ key_share.to(record.query.dtype) / row_sum
+    if record.query_grid.frames > 1:
+        raise ValueError(
+            f"labels are of one image, but the record is of {record.query_grid.frames} frames"
         )
-        mass += per_class.gather(1, own[chunk, None]).sum(dtype=torch.float64)
-    count = int(labeled.sum())
-    chance = key_share.mean(dim=0)[own[labeled]].mean().item()
-    return CategoryMass(mass.item() / count, chance, count)
+    query_class = cell_class(class_share(labels, classes, record.query_grid))
+    if (query_class == NO_CLASS).all():
+        raise ValueError("no query cell is labeled: the labels are void nearly everywhere")
+
+    cell_pixels = (record.key_grid.cell_height * record.key_grid.cell_width) ** 0.5
+    near_pixels = boundaries(labels, boundary_width * cell_pixels).astype(np.uint8)
+    near_share = class_share(near_pixels, 2, record.key_grid)[:, 1]
+    near = Region(near_share, near_share >= 0.5)
+    key_share = class_share(labels, classes, record.key_grid)
+    key_class = cell_class(key_share)
+
+    on_own, on_near = torch.full((2, len(query_class), 4), torch.nan, dtype=torch.float64)
+    for index in query_class.unique().tolist():
+        for chunk in query_chunks(record, (query_class == index).nonzero()[:, 0]):
+            # the rows of the unary term are all the same
+            rows = terms.attention(record, chunk[:1] if term == "unary" else chunk, term)
+            on_near[chunk] = overlap(rows, near)
+            if index != NO_CLASS:
+                on_own[chunk] = overlap(rows, Region(key_share[:, index], key_class == index))
+
+    return Consistency(
+        own_category=_mean(on_own),
+        by_class={
+            index: _mean(on_own[query_class == index])
+            for index in range(classes)
+            if (query_class == index).any()
+        },
+        boundary=_mean(on_near),
+        boundary_pixels=boundary_width * cell_pixels,
+    )
+
+
+def overlap(
+    rows: Float[Tensor, "queries key_pos"], region: Region
+) -> Float[Tensor, "queries agreement"]:
+    """Return the mass, chance, precision and precision by chance of every row; see `Agreement`.
+
+    Keys that tie at rank K count by the share of them that fits in. A row of zeros has NaN.
+    """
+    weights = rows.abs()
+    agreement = torch.full((len(rows), 4), torch.nan, dtype=torch.float64)
+    mass = (weights @ region.area.to(weights)) / weights.sum(dim=1)
+    agreement[:, 0] = mass
+    agreement[:, 1] = region.area.mean()
+    count = int(region.cells.sum())
+    if count:
+        rank = weights.shape[1] - count
+        weakest = torch.from_numpy(np.partition(weights.numpy(), rank, axis=1)[:, rank, None])
+        cells = torch.stack([region.cells, torch.ones_like(region.cells)], dim=1).to(weights)
+        above, above_anywhere = ((weights > weakest).to(weights) @ cells).T
+        level, level_anywhere = ((weights == weakest).to(weights) @ cells).T
+        inside = above + (count - above_anywhere) / level_anywhere * level
+        agreement[:, 2] = (inside / count).where(~mass.isnan(), torch.nan)
+        agreement[:, 3] = count / len(region.cells)
+    return agreement
+
+
+def boundaries(
+    labels: UInt8[np.ndarray, "height width"], width: float
+) -> Bool[np.ndarray, "height width"]:
+    """Return which pixels lie at most `width` pixels from one that touches another label.
+
+    The two pixels on either side of a change touch it, so width 0 gives lines of two pixels. Void
+    is a label like others here: some data sets draw the outlines of objects with it, in others it
+    stands for objects of no class, whose outlines are boundaries too.
+    """
+    touching = find_boundaries(labels, mode="thick")
+    if not touching.any():
+        return touching
+    distance = cv2.distanceTransform(
+        (~touching).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE
+    )
+    return distance <= width
 
 
 def class_share(
@@ -94,3 +192,15 @@ def class_share(
     share = counts.reshape(slots, classes) / np.maximum(pixels, 1)[:, None]
     covered = share.reshape(grid.height + 1, grid.width + 1, classes)[: grid.height, : grid.width]
     return torch.from_numpy(covered.reshape(-1, classes))
+
+
+def cell_class(share: Float[Tensor, "pos classes"]) -> Int[Tensor, " pos"]:
+    """Return the class that most labeled pixels of a cell have; `NO_CLASS` where most are void."""
+    return share.argmax(dim=1).where(share.sum(dim=1) >= 0.5, NO_CLASS)
+
+
+def _mean(found: Float[Tensor, "queries agreement"]) -> Agreement:
+    """Average what `overlap` returns over the queries that attend to anything."""
+    found = found[~found[:, 0].isnan()]
+    mass, chance, precision, precision_chance = found.nanmean(dim=0).tolist()
+    return Agreement(mass, chance, precision, precision_chance, len(found))

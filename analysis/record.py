@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import asdict, dataclass
+from math import nan
 from pathlib import Path
 
 from jaxtyping import Float
@@ -14,8 +15,34 @@ from analysis.grid import Grid
 SCHEMA_VERSION = 1
 HEADER_KEY = "nonlocal_lens.record"
 
-ROW_SUM = {"coupled": 1, "disentangled": 2}
-"""Coupling -> what a row of the whole attention sums to; `analysis.terms` says why."""
+ROW_SUM: dict[str, float] = {
+    "coupled": 1,
+    "disentangled": 2,
+    "pairwise": 1,
+    "unary": 1,
+    "unnormalized": nan,
+}
+"""Coupling -> what a row of the whole attention sums to, NaN where that may be anything.
+
+`analysis.terms` says why.
+"""
+
+FORMS: dict[str, tuple[str, ...]] = {
+    "gaussian": ("coupled", "disentangled", "pairwise", "unary"),
+    "embedded_gaussian": ("coupled", "disentangled", "pairwise", "unary"),
+    "dot_product": ("unnormalized",),
+    "concatenation": ("unnormalized",),
+    "query_independent": ("unary",),
+}
+"""Form -> the couplings it comes with: an exponential is normalized by a softmax, others are not.
+
+In the first three a logit is a scaled dot product. In "concatenation" it is the ReLU of the sum of
+a number of the query and a number of the key, their only channels. In "query_independent" no query
+takes part: queries and keys have no channels, and the learned unary logits are all there is.
+"""
+
+FIXED_CHANNELS = {"concatenation": 1, "query_independent": 0}
+"""Form -> the channels its queries and keys must have, where these are not free."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,7 +54,7 @@ class AttentionRecord:
     """
 
     block: str  # the module's name in its network
-    form: str  # how query and key make a logit: "embedded_gaussian"
+    form: str  # how query and key make a logit: a key of FORMS
     coupling: str  # how logits make attention: a key of ROW_SUM
     scale: float  # factor on every dot product
     query: Float[Tensor, "query_pos channels"]
@@ -38,18 +65,37 @@ class AttentionRecord:
     head: int | None = None  # None where the block has one head only
 
     def __post_init__(self) -> None:
-        if self.coupling not in ROW_SUM:
-            raise ValueError(f"unknown coupling {self.coupling!r}; available: {', '.join(ROW_SUM)}")
-        if (self.coupling == "disentangled") != (self.unary is not None):
+        for name, value, known in (
+            ("form", self.form, FORMS),
+            ("coupling", self.coupling, ROW_SUM),
+        ):
+            if value not in known:
+                raise ValueError(f"unknown {name} {value!r}; available: {', '.join(known)}")
+        if self.coupling not in FORMS[self.form]:
             raise ValueError(
-                "learned unary logits must be given for the disentangled coupling and no other, "
-                f"got coupling {self.coupling!r} with "
-                f"unary {'None' if self.unary is None else 'given'}"
+                f"the coupling of form {self.form!r} must be one of "
+                f"{', '.join(FORMS[self.form])}, got {self.coupling!r}"
+            )
+        if self.coupling in ("pairwise", "unnormalized") and self.unary is not None:
+            raise ValueError(
+                f"learned unary logits have no part in the coupling {self.coupling!r}: "
+                "unary must be None"
+            )
+        if self.form == "query_independent" and self.unary is None:
+            raise ValueError(
+                "learned unary logits are all that the form 'query_independent' has: "
+                "unary must be given"
             )
         if self.query.shape[1] != self.key.shape[1]:
             raise ValueError(
                 f"query and key must have equally many channels, got {self.query.shape[1]} "
                 f"and {self.key.shape[1]}"
+            )
+        channels = FIXED_CHANNELS.get(self.form, self.query.shape[1])
+        if self.query.shape[1] != channels:
+            raise ValueError(
+                f"query and key of the form {self.form!r} must have {channels} channels, "
+                f"got {self.query.shape[1]}"
             )
         sides = [("query", self.query, self.query_grid), ("key", self.key, self.key_grid)]
         sides += [("unary", self.unary, self.key_grid)] if self.unary is not None else []

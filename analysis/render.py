@@ -10,14 +10,17 @@ from PIL import Image
 PALETTES = ("viridis", "inferno", "magma", "cividis", "turbo", "gray")
 """Color maps on offer: the first five are perceptually ordered, the last prints."""
 
+DIVERGING_PALETTES = ("RdBu_r", "PuOr_r", "coolwarm")
+"""Color maps for values of both signs: two hues that meet in a light middle, which is 0."""
+
 MAX_SHOWN_SIDE = 1600
 """Photographs are reduced to this for the screen; what the network sees is not affected."""
 
 
-def palette_table() -> UInt8[np.ndarray, "palettes 256 3"]:
-    """Return the RGB colors of every palette, in the order of `PALETTES`."""
+def palette_table(names: tuple[str, ...] = PALETTES) -> UInt8[np.ndarray, "palettes 256 3"]:
+    """Return the RGB colors of every palette, in the order of `names`."""
     levels = np.arange(256)
-    tables = [matplotlib.colormaps[name].resampled(256)(levels)[:, :3] for name in PALETTES]
+    tables = [matplotlib.colormaps[name].resampled(256)(levels)[:, :3] for name in names]
     return np.rint(np.stack(tables) * 255).astype(np.uint8)
 
 

@@ -1,9 +1,14 @@
 """The pairwise and the unary term of attention: the split, and how the parts make a map.
 
-A logit is `s_ij = scale * query_i . key_j`. Like any matrix of numbers it has one two-way
-decomposition (the analysis of variance of a two-way table without replication):
+Logits are a matrix of numbers s_ij, and like any such matrix they have one two-way decomposition
+(the analysis of variance of a two-way table without replication):
 
     s_ij = grand + row_i + unary_j + pairwise_ij
+
+where `grand` is the mean over all i and j, `row_i` and `unary_j` are what the means over j and over
+i add to it, and `pairwise_ij` is the rest: the interaction, whose every row and column sums to 0.
+Where a logit is a dot product, s_ij = scale * query_i . key_j, this is
+
     unary_j     = scale * mean_query . (key_j - mean_key)
     pairwise_ij = scale * (query_i - mean_query) . (key_j - mean_key)
 
@@ -11,13 +16,22 @@ decomposition (the analysis of variance of a two-way table without replication):
 2006.06668), up to a constant. `grand` and `row_i` cancel in a softmax over j, so that
 softmax(s) = softmax(pairwise + unary), exactly.
 
-| coupling     | whole attention of query i            | its rows sum to |
-|--------------|---------------------------------------|-----------------|
-| coupled      | softmax(pairwise + unary)             | 1               |
-| disentangled | softmax(pairwise) + softmax(m)        | 2               |
+| coupling     | whole attention of query i                    | its rows sum to    |
+|--------------|-----------------------------------------------|--------------------|
+| coupled      | softmax(pairwise + unary)                     | 1                  |
+| disentangled | softmax(pairwise) + softmax(unary)            | 2                  |
+| pairwise     | softmax(pairwise)                             | 1                  |
+| unary        | softmax(unary)                                | 1                  |
+| unnormalized | (grand + row + unary + pairwise) / keys       | anything, any sign |
 
-In the disentangled coupling m is the block's own learned unary logit, and `mean_query . key_j` has
-no part in the attention.
+Whether a block learns its unary logits m_j (`record.unary`) or they are derived from the mean query
+as above is independent of that: a non-local block is coupled and derived, a disentangled one is
+disentangled and learned. Blocks that learn them whiten their queries and keys, so that
+`mean_query . key_j` has no part in their attention.
+
+In the unnormalized coupling nothing cancels (Wang et al. 2018, equations 4 and 5: C(x) = N). The
+logit of the concatenation form is ReLU(query_i + key_j), whose row and column means take a sort and
+a running sum, not the matrix.
 """
 
 from collections.abc import Sequence
@@ -26,6 +40,7 @@ from typing import Literal, get_args
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
+from torch.nn import functional as F
 
 from analysis.record import AttentionRecord
 
@@ -41,52 +56,108 @@ def whiten(x: Float[Tensor, "pos channels"]) -> Float[Tensor, "pos channels"]:
     return x - x.mean(dim=0)
 
 
-def pairwise_logits(record: AttentionRecord, queries: Queries) -> Float[Tensor, "queries key_pos"]:
-    """Return the whitened dot products of some queries with every key, scaled.
-
-    Each row sums to 0, and so does each column over all queries.
+def logits(record: AttentionRecord, queries: Queries) -> Float[Tensor, "queries key_pos"]:
+    """Return what the form makes of some queries and every key, nothing taken out.
 
     Raises:
         ValueError: A query is not a position of the record's query grid.
     """
-    query = whiten(record.query)[positions(record, queries)]
+    query = record.query[positions(record, queries)]
+    if record.form == "concatenation":
+        return (query + record.key.T).relu()
+    return record.scale * query @ record.key.T
+
+
+def pairwise_logits(record: AttentionRecord, queries: Queries) -> Float[Tensor, "queries key_pos"]:
+    """Return the part of the logits that depends on query and key together.
+
+    Each row sums to 0, and so does each column over all queries. All 0 where the block has no
+    pairwise term.
+
+    Raises:
+        ValueError: A query is not a position of the record's query grid.
+    """
+    index = positions(record, queries)
+    if record.coupling == "unary":
+        return record.key.new_zeros(len(index), record.key.shape[0])
+    if record.form == "concatenation":
+        row, column = _rectified_means(record)
+        rest = logits(record, index).double() - row[index, None] - column + row.mean()
+        return rest.to(record.key.dtype)
+    query = record.query[index] - record.query.mean(dim=0)
     return record.scale * query @ whiten(record.key).T
 
 
 def unary_logits(record: AttentionRecord) -> Float[Tensor, " key_pos"]:
     """Return the logits that all queries share: learned where the block has them, else derived.
 
-    Derived ones have mean 0; learned ones are the block's own, with whatever mean they have.
+    Derived ones have mean 0; learned ones are the block's own, with whatever mean they have. All 0
+    where the block has no unary term.
     """
     if record.unary is not None:
         return record.unary
-    return record.scale * whiten(record.key) @ record.query.mean(dim=0)
+    if record.coupling == "pairwise":
+        return record.key.new_zeros(record.key.shape[0])
+    if record.form == "concatenation":
+        _, column = _rectified_means(record)
+        return (column - column.mean()).to(record.key.dtype)
+    return record.scale * (whiten(record.key) @ record.query.mean(dim=0))
+
+
+def row_logits(record: AttentionRecord, queries: Queries) -> Float[Tensor, " queries"]:
+    """Return the part of the logits that depends on the query alone: what its row's mean adds.
+
+    It has mean 0 over all queries, cancels in every softmax, and matters in the unnormalized
+    coupling only.
+
+    Raises:
+        ValueError: A query is not a position of the record's query grid.
+    """
+    index = positions(record, queries)
+    if record.form == "concatenation":
+        row, _ = _rectified_means(record)
+        return (row - row.mean())[index].to(record.query.dtype)
+    return record.scale * whiten(record.query)[index] @ record.key.mean(dim=0)
+
+
+def grand_logit(record: AttentionRecord) -> Float[Tensor, ""]:
+    """Return the mean of all logits; like `row_logits`, it cancels in every softmax."""
+    if record.form == "concatenation":
+        row, _ = _rectified_means(record)
+        return row.mean().to(record.query.dtype)
+    return record.scale * record.query.mean(dim=0) @ record.key.mean(dim=0)
 
 
 def attention(
     record: AttentionRecord, queries: Queries, term: Term = "whole"
 ) -> Float[Tensor, "queries key_pos"]:
-    """Return rows of attention: of the block as a whole, or of one term's softmax alone.
+    """Return rows of attention: of the block as a whole, or of one term alone.
 
-    Values are weights, at least 0; times the number of keys they are multiples of uniform
-    attention. Rows of one term sum to 1, rows of the whole to `ROW_SUM[record.coupling]`. The rows
-    of the unary term are all the same.
+    Values are weights. Where the coupling has a softmax they are at least 0, and times the number
+    of keys they are multiples of uniform attention; a term's rows are its own softmax and sum to 1,
+    those of a term that the block does not have are uniform. In the unnormalized coupling weights
+    have any sign, and times the number of keys they are logits, of the whole or of the term.
+
+    Rows of the whole sum to `ROW_SUM[record.coupling]`. The rows of the unary term are all the
+    same.
 
     Raises:
         ValueError: A query is not a position of the record's query grid, or the term is unknown.
     """
     if term not in TERMS:
         raise ValueError(f"unknown term {term!r}; available: {', '.join(TERMS)}")
-    if term == "unary":
-        row = unary_logits(record).softmax(dim=0)
-        return row.expand(len(positions(record, queries)), -1)
-    pairwise = pairwise_logits(record, queries)
-    if term == "pairwise":
-        return pairwise.softmax(dim=1)
+    index = positions(record, queries)
     unary = unary_logits(record)
+    if term == "unary":
+        return _weights(record, unary).expand(len(index), -1)
+    if term == "whole" and record.coupling == "unnormalized":
+        return _weights(record, logits(record, index))
+    pairwise = pairwise_logits(record, index)
+    if term == "pairwise":
+        return _weights(record, pairwise)
     if record.coupling == "disentangled":
-        return pairwise.softmax(dim=1) + unary.softmax(dim=0)
-    return (pairwise + unary).softmax(dim=1)
+        return _weights(record, pairwise) + _weights(record, unary)
+    return _weights(record, pairwise + unary)  # in the couplings of one term, the other is 0
 
 
 def positions(record: AttentionRecord, queries: Queries) -> Int[Tensor, " queries"]:
@@ -97,3 +168,28 @@ def positions(record: AttentionRecord, queries: Queries) -> Int[Tensor, " querie
     if outside.numel():
         raise ValueError(f"queries must be positions in [0, {count}), got {outside[0].item()}")
     return index
+
+
+def _weights(record: AttentionRecord, logits: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
+    """Return what the coupling makes of logits, row by row."""
+    if record.coupling == "unnormalized":
+        return logits / record.key.shape[0]
+    return logits.softmax(dim=-1)
+
+
+def _rectified_means(
+    record: AttentionRecord,
+) -> tuple[Float[Tensor, " query_pos"], Float[Tensor, " key_pos"]]:
+    """Return the row and the column means of ReLU(query_i + key_j), in double precision."""
+    query, key = record.query[:, 0].double(), record.key[:, 0].double()
+    return _mean_rectified_sum(query, key), _mean_rectified_sum(key, query)
+
+
+def _mean_rectified_sum(
+    x: Float[Tensor, " pos"], y: Float[Tensor, " other_pos"]
+) -> Float[Tensor, " pos"]:
+    """Return the mean over j of ReLU(x_i + y_j): with y in descending order, a running sum."""
+    y = y.sort(descending=True).values
+    running = F.pad(y.cumsum(dim=0), (1, 0))
+    positive = torch.searchsorted(-y, x)
+    return (x * positive + running[positive]) / y.shape[0]

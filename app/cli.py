@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from app.export import command
+
 ROOT = Path(__file__).parents[1]
 
 cli = typer.Typer(
@@ -40,20 +42,38 @@ def models(as_json: AsJson = False) -> None:
     """List the networks that can be loaded by name."""
     from models import list_networks
     from models.checkpoint import ModelCard
+    from models.checkpoints.download import cached
+    from models.published import PUBLISHED
     from models.zoo import NETWORKS
 
     rows = []
     for name in list_networks():
         card, spec = ModelCard.read(name), NETWORKS[name]
         rows.append({"name": name, "title": spec.title, "summary": spec.summary, **vars(card)})
+    published = [
+        {
+            "name": name,
+            "title": spec.title,
+            "dataset": spec.dataset,
+            "miou": spec.miou,
+            "url": spec.url,
+            "license": spec.license,
+            "downloaded": cached(spec.url).is_file(),
+        }
+        for name, spec in PUBLISHED.items()
+    ]
     if as_json:
-        typer.echo(json.dumps(rows, indent=2))
+        typer.echo(json.dumps(rows + published, indent=2))
         return
     for row in rows:
         typer.echo(
             f"{row['name']:<14} {row['parameters'] / 1e6:.1f} M parameters  "
             f"CamVid val mIoU {row['val_miou']:.3f}  {row['summary']}"
         )
+    typer.echo("\nPublished by others, downloaded when first loaded:")
+    for row in published:
+        state = "downloaded" if row["downloaded"] else ""
+        typer.echo(f"{row['name']:<42} mIoU {row['miou']:.3f}  {row['title']}  {state}".rstrip())
 
 
 @cli.command()
@@ -68,10 +88,13 @@ def layers(
     from models import load_network
 
     try:
-        blocks = attention_blocks(load_network(network))
+        loaded = load_network(network)
+        blocks = attention_blocks(loaded)
     except (ValueError, OSError) as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(2) from error
+    for decision in loaded.decisions:
+        typer.echo(f"note: {decision}", err=True)
     rows = [
         {
             "block": name,
@@ -91,3 +114,7 @@ def layers(
             f"{row['block']}  {row['class']}  {row['form']}, {row['coupling']}, "
             f"scale {row['scale']:.4g}"
         )
+
+
+cli.command()(command.export)
+cli.command()(command.replay)

@@ -2,17 +2,21 @@
 
 import hashlib
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import Tensor, nn
+from torch import nn
 
+from models.checkpoints import network_of
+from models.checkpoints.download import fetch
+from models.checkpoints.layout import fill
+from models.checkpoints.reading import read_contents
 from models.networks.architecture import Architecture, build_network
 from models.networks.segmentation import SegmentationNetwork
+from models.published import PUBLISHED
 from models.zoo import NETWORKS
 
 WEIGHTS = Path(__file__).parent / "weights"
@@ -23,6 +27,7 @@ HEADER_KEY = "nonlocal_lens.architecture"
 class ModelCard:
     """What is known about a weight file: where it comes from and how well it does."""
 
+    title: str
     sha256: str
     parameters: int
     data: str
@@ -30,6 +35,7 @@ class ModelCard:
     epochs: int
     seed: int
     val_miou: float  # mean intersection over union on CamVid val, 0 to 1
+    rendered_miou: float  # the same on the rendered scenes of the val split
     trained_on: str  # ISO date
     license: str
 
@@ -45,35 +51,56 @@ def file_sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def check_sha256(path: Path, expected: str) -> None:
+    """Raise ValueError unless a file's SHA-256 begins with `expected`."""
+    actual = file_sha256(path)
+    if not actual.startswith(expected):
+        raise ValueError(f"{path} is damaged: its sha256 must begin with {expected}, got {actual}")
+
+
 def list_networks() -> tuple[str, ...]:
-    """Return the names that `load_network` accepts, the most telling first."""
+    """Return the names of the bundled networks, the most telling first."""
     return tuple(name for name in NETWORKS if (WEIGHTS / f"{name}.safetensors").exists())
 
 
-def load_network(source: str | Path) -> SegmentationNetwork:
-    """Return a network in evaluation mode, by bundled name or from a weight file.
+def load_network(source: str | Path, **options: Any) -> SegmentationNetwork:
+    """Return a network in evaluation mode: by name, or from a file of weights.
+
+    A published network is downloaded when it is first asked for.
+
+    Files are this project's own `.safetensors`, or checkpoints in a layout of `models.checkpoints`,
+    `.safetensors` or PyTorch's. Their sizes are read from the tensors; what no tensor tells is
+    known for the files of `models.published`, is otherwise what is usual, and is set by options.
+    `network.decisions` says what was decided. Nothing in a file is executed.
+
+    Args:
+        source: A name or a path.
+        **options: Of a published layout, such as `temperature=0.1`; see the `plan` of its module.
 
     Raises:
-        ValueError: The name is unknown, or the file is not a weight file of this project, was
-            changed after it was bundled, or does not fit the architecture in its header.
+        ValueError: The name is unknown; an option is; or the file is not a weight file, was changed
+            after it was published, or does not fit its architecture.
         FileNotFoundError: The path does not exist.
+        ConnectionError: A published network cannot be downloaded.
     """
     if str(source) in list_networks():
         path = WEIGHTS / f"{source}.safetensors"
-        expected, actual = ModelCard.read(str(source)).sha256, file_sha256(path)
-        if actual != expected:
-            raise ValueError(f"{path} is damaged: its sha256 must be {expected}, got {actual}")
-        return _read(path)
+        check_sha256(path, ModelCard.read(str(source)).sha256)
+        return _read(path, options)
+    if str(source) in PUBLISHED:
+        spec = PUBLISHED[str(source)]
+        return _read(fetch(spec.url, spec.sha256_prefix), options)
     path = Path(source)
     if path.is_file():
-        return _read(path)
+        return _read(path, options)
     looks_like_a_path = path.suffix or len(path.parts) > 1
     problem = (
         f"there is no file {path}" if looks_like_a_path else f"unknown network {str(source)!r}"
     )
     error = FileNotFoundError if looks_like_a_path else ValueError
     raise error(
-        f"{problem}; available: {', '.join(list_networks())}, or the path of a .safetensors file"
+        f"{problem}; available: {', '.join(list_networks())}, the published networks that "
+        "`python -m app models` lists, or the path of a file of weights"
     )
 
 
@@ -89,38 +116,22 @@ def save_network(path: Path, network: nn.Module, architecture: Architecture) -> 
     partial.replace(path)
 
 
-def _read(path: Path) -> SegmentationNetwork:
-    try:
-        with safe_open(path, framework="pt") as file:
-            header = (file.metadata() or {}).get(HEADER_KEY)
-            tensors = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118
-    except SafetensorError as error:
-        raise ValueError(f"{path} is not a readable safetensors file: {error}") from error
-    if header is None:
+def _read(path: Path, options: dict[str, Any]) -> SegmentationNetwork:
+    contents = read_contents(path)
+    if HEADER_KEY not in contents.header:
+        spec = next((spec for spec in PUBLISHED.values() if spec.file_name == path.name), None)
+        if spec is None:
+            return network_of(path, contents, **options)
+        check_sha256(path, spec.sha256_prefix or "")
+        return network_of(path, contents, **{**spec.options, **options})
+    if options:
         raise ValueError(
-            f"{path} does not name its architecture: its header must hold {HEADER_KEY!r}, as files "
-            "written by `python -m models.train` do"
+            f"{path} says all about its network itself; it takes no {_listed(options)}"
         )
-    network = build_network(Architecture.from_json(header))
-    _check_fit(path, network.state_dict(), tensors)
-    network.load_state_dict(tensors, strict=False)
+    network = build_network(Architecture.from_json(contents.header[HEADER_KEY]))
+    fill(path, network, contents.tensors)
     return network.eval().requires_grad_(False)
 
 
-def _check_fit(path: Path, expected: dict[str, Any], found: dict[str, Tensor]) -> None:
-    wanted = {name: t for name, t in expected.items() if not name.endswith("num_batches_tracked")}
-    problems = [f"{name} is missing" for name in sorted(wanted.keys() - found.keys())]
-    problems += [f"{name} is not used" for name in sorted(found.keys() - wanted.keys())]
-    problems += [
-        f"{name} must have shape {tuple(wanted[name].shape)}, got {tuple(found[name].shape)}"
-        for name in sorted(wanted.keys() & found.keys())
-        if wanted[name].shape != found[name].shape
-    ]
-    problems += [
-        f"{name} holds NaN or infinite values"
-        for name, tensor in sorted(found.items())
-        if not torch.isfinite(tensor).all()
-    ]
-    if problems:
-        more = f" and {len(problems) - 3} more" if len(problems) > 3 else ""
-        raise ValueError(f"{path} does not fit its architecture: {'; '.join(problems[:3])}{more}")
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(repr(name) for name in names)

@@ -3,26 +3,58 @@
 import torch
 
 from analysis.grid import Grid
-from analysis.record import AttentionRecord
+from analysis.record import FIXED_CHANNELS, AttentionRecord
 
 QUERY_HW, KEY_HW, CHANNELS = (5, 7), (3, 11), 13
 QUERIES, KEYS = QUERY_HW[0] * QUERY_HW[1], KEY_HW[0] * KEY_HW[1]
 
 
-def random_record(generator, coupling="coupled", dtype=torch.float64, *, offset=0.7, scale=0.3):
-    """Return a record whose queries and keys have a mean far from 0, as real ones do."""
+FORM = {"unnormalized": "dot_product", "unary": "query_independent"}
+LEARNED = ("disentangled", "unary")
+
+
+def random_record(
+    generator,
+    coupling="coupled",
+    dtype=torch.float64,
+    *,
+    form=None,
+    learned=None,
+    offset=0.7,
+    scale=0.3,
+):
+    """Return a record whose queries and keys have a mean far from 0, as real ones do.
+
+    Form and learned unary logits are those of the coupling's usual block unless given.
+    """
+    form = form or FORM.get(coupling, "embedded_gaussian")
+    learned = coupling in LEARNED if learned is None else learned
+    channels = FIXED_CHANNELS.get(form, CHANNELS)
 
     def draw(*shape):
         return torch.randn(*shape, generator=generator, dtype=dtype) + offset
 
     return AttentionRecord(
         block="head.block",
-        form="embedded_gaussian",
+        form=form,
         coupling=coupling,
-        scale=scale,
-        query=draw(QUERIES, CHANNELS),
-        key=draw(KEYS, CHANNELS),
-        unary=draw(KEYS) if coupling == "disentangled" else None,
+        scale=scale if channels > 1 else 1.0,
+        query=draw(QUERIES, channels),
+        key=draw(KEYS, channels) - (2 * offset if form == "concatenation" else 0),
+        unary=draw(KEYS) if learned else None,
         query_grid=Grid.tiling((40, 56), *QUERY_HW),
         key_grid=Grid.tiling((40, 56), *KEY_HW),
     )
+
+
+KINDS = {
+    "non_local": {"coupling": "coupled"},
+    "product": {"coupling": "coupled", "learned": True},
+    "sum": {"coupling": "disentangled", "learned": False},
+    "disentangled": {"coupling": "disentangled"},
+    "pairwise": {"coupling": "pairwise"},
+    "unary": {"coupling": "unary"},
+    "dot_product": {"coupling": "unnormalized"},
+    "concatenation": {"coupling": "unnormalized", "form": "concatenation"},
+}
+"""One way to draw a random record for every kind of attention there is."""

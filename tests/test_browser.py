@@ -7,11 +7,15 @@ import re
 import browser as host
 import numpy as np
 import pytest
+import torch
 from PIL import Image
+from records import KEYS, KINDS, QUERIES, random_record
 
 from analysis import capture, terms
-from analysis.render import PALETTES, palette_table
+from analysis.capture import Observation
+from analysis.render import DIVERGING_PALETTES, PALETTES, palette_table
 from app.pictures import sample_picture
+from app.viewer.payload import pack
 from models import load_network
 
 pytestmark = pytest.mark.browser
@@ -385,3 +389,55 @@ def test_half_precision_is_widened_exactly(page):
         [source, list(payload)],
     )
     np.testing.assert_array_equal(np.array(shown, np.float32), halves.astype(np.float32))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_coupling_is_shown_as_torch_computes_it(chromium, generator, kind):
+    record = random_record(generator, **KINDS[kind])
+    picture = np.full((40, 56, 3), 128, np.uint8)
+    payload = pack(Observation(picture, torch.zeros(1), (record,)), record, title="t", alt="a")
+    page = chromium.new_page(viewport={"width": 1440, "height": 1000})
+    problems = []
+    page.on("pageerror", lambda error: problems.append(str(error)))
+    shown = page.evaluate(
+        """async ([source, bytes, queries]) => {
+            const url = URL.createObjectURL(new Blob([source], { type: "text/javascript" }));
+            const lens = await import(url);
+            lens.mount(document.body, Uint8Array.from(bytes));
+            const { attention } = document.body.nonlocalLens;
+            return Array.from({ length: queries }, (_, query) => {
+                const { whole, pairwise, unary } = attention.mapsOf(query);
+                return [whole, pairwise, unary].map((map) => Array.from(map));
+            });
+        }""",
+        [(host.ROOT / "app/viewer/viewer.js").read_text(encoding="utf-8"), list(payload), QUERIES],
+    )
+    for index, term in enumerate(terms.TERMS):
+        expected = terms.attention(record, range(QUERIES), term) * KEYS
+        difference = (torch.tensor(shown, dtype=torch.float64)[:, index] - expected).abs()
+        if record.coupling == "unnormalized":
+            assert difference.max() < 1e-2 * expected.abs().max(), term
+        else:
+            assert (difference / expected).max() < 1e-2, term
+
+    units = page.locator(".unit span:first-child").all_inner_texts()
+    ticks = page.locator('[data-panel="whole"] .ticks span').all_inner_texts()
+    palettes = page.get_by_label("Colors").locator("option").all_inner_texts()
+    subtitles = page.locator(".subtitle").all_inner_texts()[1:]
+    if record.coupling == "unnormalized":
+        assert units == ["logits, of any sign"] * 3
+        assert ticks[0] == f"-{ticks[-1]}", "0 is the middle"
+        assert ticks[1] == "0"
+        assert palettes == list(DIVERGING_PALETTES)
+        scales = page.locator('label:has(span:text-is("Scale")) option').all_inner_texts()
+        assert scales == ["Shared scale", "Per map (rescaled)"], "0 and below have no logarithm"
+        assert field(page, "entropy") == "none: no softmax"
+    else:
+        assert units == ["multiples of uniform"] * 3
+        assert palettes == list(PALETTES)
+        assert "bits" in field(page, "entropy")
+    if record.coupling == "unary":
+        assert subtitles[0] == "softmax(unary): the same for every query"
+        assert "no query takes part" in subtitles[1]
+    page.close()
+    assert not problems

@@ -8,8 +8,7 @@ from analysis import capture, terms
 from analysis.capture import attention_blocks, observe
 from analysis.grid import Cell
 from models.blocks import NonLocalBlock
-
-BLOCKS = ("non_local", "disentangled")
+from models.networks.architecture import BLOCKS
 
 
 @pytest.fixture
@@ -26,9 +25,10 @@ def test_a_record_has_the_blocks_grid_form_and_scale(image, block):
     network = tiny_network(block)
     (record,) = capture(network, image)
     assert record.block == "head.block"
-    assert record.form == "embedded_gaussian"
-    assert record.coupling == {"non_local": "coupled", "disentangled": "disentangled"}[block]
+    assert record.form == BLOCKS[block].form
+    assert record.coupling == BLOCKS[block].coupling
     assert record.scale == network.head.block.scale
+    assert (record.unary is not None) == BLOCKS[block].learns_unary
     assert record.query_grid.shape == (1, 33, 39)
     assert record.query_grid.image_hw == (264, 312)
     assert record.query.dtype == torch.float32

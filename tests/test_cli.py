@@ -1,7 +1,10 @@
 import json
+from urllib.error import URLError
 
 import pytest
+import torch
 from networks import tiny_architecture, tiny_network
+from published_files import drawn, mmsegmentation
 from typer.testing import CliRunner
 
 from app.cli import cli
@@ -50,4 +53,34 @@ def test_what_cannot_be_loaded_ends_in_one_sentence_and_status_2(wrong):
     assert result.exit_code == 2
     assert result.stdout == ""
     assert result.stderr.startswith("error: ")
+    assert result.stderr.count("\n") == 1
+
+
+def test_models_lists_what_others_published_with_its_source(monkeypatch):
+    monkeypatch.setattr("models.list_networks", tuple)
+    rows = {row["name"]: row for row in json.loads(run("models", "--json").stdout)}
+    row = rows["dnl_r50-d8_512x1024_80k_cityscapes"]
+    assert row["miou"] == pytest.approx(0.7933)
+    assert row["url"].startswith("https://")
+    assert "dnl_r50-d8_512x1024_80k_cityscapes" in run("models").stdout
+
+
+def test_layers_of_a_published_file_says_what_was_decided(tmp_path, generator):
+    path = tmp_path / "dnl.pth"
+    torch.save(drawn(mmsegmentation("dnl_block"), generator), path)
+    result = run("layers", str(path))
+    assert result.exit_code == 0
+    assert "head.block  DisentangledNonLocalBlock" in result.stdout
+    assert "note: temperature 0.05" in result.stderr
+
+
+def test_a_published_network_that_cannot_be_downloaded_is_one_sentence(tmp_path, monkeypatch):
+    def refuse(*args, **kwargs):
+        raise URLError("no route to host")
+
+    monkeypatch.setenv("NONLOCAL_LENS_CACHE", str(tmp_path))
+    monkeypatch.setattr("models.checkpoints.download.urlopen", refuse)
+    result = run("layers", "dnl_r50-d8_512x1024_80k_cityscapes")
+    assert result.exit_code == 2
+    assert "cannot be downloaded (no route to host)" in result.stderr
     assert result.stderr.count("\n") == 1

@@ -1,39 +1,70 @@
 from dataclasses import fields, replace
-from math import log2
+from math import isnan, log, log2, nan
 
 import pytest
 import torch
-from records import KEYS, QUERIES, random_record
+from records import KEYS, KINDS, QUERIES, random_record
+from torch.special import entr
 
-from analysis import degeneracy, terms
-from analysis.record import ROW_SUM
+from analysis import degeneracy, streaming, terms
+from analysis.catalog import HEADLINES, OF_DISTRIBUTIONS, STATISTICS
+from analysis.degeneracy import QUANTILES
+from analysis.grid import Grid
+from analysis.vectors import VectorDistances
+
+
+def mean_cosine_distance(vectors):
+    if not vectors.shape[1]:
+        return nan
+    cosine = torch.nn.functional.cosine_similarity(vectors[:, None], vectors[None], dim=2)
+    return ((1 - cosine) / 2).mean().item()
 
 
 def brute_force(record):
     """Return the statistics straight from their definitions, over all pairs."""
-    rows = terms.attention(record, range(QUERIES)).double() / ROW_SUM[record.coupling]
-    entropy = -(rows * rows.log2()).sum(dim=1)
+    weights = terms.attention(record, range(QUERIES)).double()
+    rows = weights.abs() / weights.abs().sum(dim=1, keepdim=True)
+    entropy = entr(rows).sum(dim=1) / log(2)
     mean = rows.mean(dim=0)
-    joint = rows / len(rows)
-    cosine = torch.nn.functional.cosine_similarity(rows[:, None], rows[None], dim=2)
+    middle = (rows[:, None] + rows[None]) / 2
+    jsd = entr(middle).sum(dim=2) - (entropy[:, None] + entropy[None]) * log(2) / 2
+    singular = torch.linalg.svdvals(weights)
+    grids = record.query_grid, record.key_grid
+    query_at, key_at = (
+        torch.tensor([grid.center(grid.cell(i)) for i in range(grid.positions)], dtype=rows.dtype)
+        for grid in grids
+    )
+    apart = (query_at[:, None] - key_at[None]).square().sum(dim=2).sqrt()
+    of_distributions = {
+        # mutual information of query and key: the sum of p(i, j) log p(i, j) / (p(i) p(j))
+        "query_information_bits": torch.special.xlogy(rows / QUERIES, rows / mean).sum() / log(2),
+        "entropy_bits": entropy.mean(),
+        "perplexity": (2**entropy).mean(),
+        "jsd_nats": jsd.mean(),
+    }
+    signed = bool((weights < 0).any())
     return {
-        "query_information_bits": (joint * (rows / mean).log2()).sum().item(),
-        "cosine_distance": ((1 - cosine) / 2).mean().item(),
-        "entropy_bits": entropy.mean().item(),
+        **{name: nan if signed else value.item() for name, value in of_distributions.items()},
+        "cosine_distance": mean_cosine_distance(weights),
+        "effective_rank": entr(singular / singular.sum()).sum().exp().item(),
+        "attention_distance": (rows * apart).sum(dim=1).mean().item(),
+        "query_cosine_distance": mean_cosine_distance(record.query.double()),
+        "key_cosine_distance": mean_cosine_distance(record.key.double()),
     }
 
 
-@pytest.mark.parametrize("coupling", ROW_SUM)
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("chunk_values", [1, 5 * KEYS, 10**9])
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-12), (torch.float32, 1e-5)])
-def test_streaming_equals_brute_force(
-    generator, monkeypatch, coupling, chunk_values, dtype, tolerance
-):
-    monkeypatch.setattr(degeneracy, "CHUNK_VALUES", chunk_values)
-    record = random_record(generator, coupling, dtype)
+def test_streaming_equals_brute_force(generator, monkeypatch, kind, chunk_values, dtype, tolerance):
+    monkeypatch.setattr(streaming, "CHUNK_VALUES", chunk_values)
+    record = random_record(generator, dtype=dtype, **KINDS[kind])
     report = degeneracy.measure(record)
     for name, expected in brute_force(record).items():
-        assert getattr(report, name) == pytest.approx(expected, abs=tolerance), name
+        expected = pytest.approx(expected, abs=tolerance, rel=tolerance, nan_ok=True)
+        assert getattr(report, name) == expected, name
+    assert isnan(report.jsd_nats) or report.jsd_standard_error == 0
+    assert report.effective_rank_rows == QUERIES
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-12), (torch.float32, 1e-5)])
@@ -49,11 +80,22 @@ def test_unary_share_equals_the_one_of_the_materialized_logits(generator, dtype,
     assert degeneracy.unary_share(record) == pytest.approx(expected, abs=tolerance)
 
 
-def test_a_disentangled_block_is_measured_by_its_learned_unary_logits(generator):
-    record = random_record(generator, "disentangled")
+@pytest.mark.parametrize("kind", KINDS)
+def test_unary_share_is_that_of_the_terms_the_block_uses(generator, kind):
+    record = random_record(generator, **KINDS[kind])
     pairwise = terms.pairwise_logits(record, range(QUERIES)).square().sum().item()
-    unary = QUERIES * (record.unary - record.unary.mean()).square().sum().item()
-    assert degeneracy.unary_share(record) == pytest.approx(unary / (pairwise + unary))
+    unary = QUERIES * terms.unary_logits(record).var(unbiased=False).item() * KEYS
+    share = degeneracy.unary_share(record)
+    assert share == pytest.approx(unary / (pairwise + unary))
+    assert share == {"pairwise": 0, "unary": 1}.get(kind, share)
+
+
+def test_a_block_without_queries_is_fully_degenerate(generator):
+    report = degeneracy.measure(random_record(generator, "unary"))
+    assert report.unary_share == 1
+    assert report.query_information_bits == pytest.approx(0, abs=1e-12)
+    assert report.cosine_distance == pytest.approx(0, abs=1e-12)
+    assert 0 < report.entropy_bits < log2(KEYS)
 
 
 def test_equal_queries_are_fully_degenerate(generator):
@@ -86,18 +128,116 @@ def test_uniform_attention_has_no_share_and_full_entropy(generator):
 
 
 def test_every_statistic_has_a_label_a_unit_and_bounds(generator):
-    report = degeneracy.measure(random_record(generator))
-    assert {field.name for field in fields(report)} == {
-        "block",
-        "queries",
-        "keys",
-        *degeneracy.STATISTICS,
-    }
-    for name in degeneracy.STATISTICS:
+    vectors = VectorDistances(0.3, 0.1)
+    report = degeneracy.measure(random_record(generator), vectors=vectors)
+    assert set(HEADLINES) < set(STATISTICS) < {field.name for field in fields(report)}
+    for name in STATISTICS:
         low, high = report.bounds(name)
         assert low <= getattr(report, name) <= high
+    assert report.input_cosine_distance == 0.3
+    assert report.output_cosine_distance == 0.1
     with pytest.raises(ValueError, match="available: unary_share"):
         report.bounds("queries")
+
+
+def test_inputs_and_outputs_are_undefined_where_the_block_was_not_watched(generator):
+    report = degeneracy.measure(random_record(generator))
+    assert isnan(report.input_cosine_distance)
+    assert isnan(report.output_cosine_distance)
+
+
+def test_quantiles_are_those_of_the_rows(generator):
+    record = random_record(generator)
+    rows = terms.attention(record, range(QUERIES))
+    entropy = torch.special.entr(rows).sum(dim=1) / torch.tensor(2.0).log()
+    report = degeneracy.measure(record)
+    at = torch.tensor(QUANTILES, dtype=torch.float64)
+    assert report.entropy_bits_quantiles == pytest.approx(entropy.quantile(at).tolist(), abs=1e-6)
+    perplexity = (2**entropy).quantile(at).tolist()
+    assert report.perplexity_quantiles == pytest.approx(perplexity, rel=1e-6)
+
+
+def test_the_farthest_a_query_can_look_is_from_corner_to_corner(generator):
+    # centers: queries at 4 to 52 across and 4 to 36 down, keys (56 / 11 wide) at 2.5 and 6.7 on
+    report = degeneracy.measure(random_record(generator))
+    across, down = 56 - 56 / 22 - 4, 40 - 40 / 6 - 4
+    assert report.farthest == pytest.approx((across**2 + down**2) ** 0.5, rel=1e-6)
+
+
+def clip_record(generator, frames):
+    record = random_record(generator)
+    cells = frames * QUERIES
+    grid = Grid.tiling((40, 56), 5, 7, frames=frames)
+    query = torch.randn(cells, 13, generator=generator, dtype=torch.float64)
+    return replace(record, query=query, key=query.flip(0), query_grid=grid, key_grid=grid)
+
+
+def test_attention_in_clips_is_listed_by_frames_from_query_to_key(generator):
+    report = degeneracy.measure(clip_record(generator, 3))
+    assert list(report.frame_offsets) == [-2, -1, 0, 1, 2]
+    assert sum(report.frame_share) == pytest.approx(1)
+    still = clip_record(generator, 3)
+    # only the first frame's keys are ever attended to
+    key = torch.zeros_like(still.key)
+    key[:QUERIES, 0] = 1e3
+    query = torch.ones_like(still.query)
+    report = degeneracy.measure(replace(still, key=key, query=query))
+    assert report.frame_share == pytest.approx((1 / 3, 1 / 3, 1 / 3, 0, 0))
+    image = degeneracy.measure(random_record(generator))
+    assert image.frame_share == ()
+    assert list(image.frame_offsets) == []
+
+
+def fake_attention(monkeypatch, rows):
+    """Let every record have these rows of attention."""
+    monkeypatch.setattr(terms, "attention", lambda _record, queries, _term="whole": rows[queries])
+
+
+def test_signed_weights_have_no_distributions_but_all_else(generator, monkeypatch):
+    rows = torch.randn(QUERIES, KEYS, generator=generator, dtype=torch.float64)
+    fake_attention(monkeypatch, rows)
+    report = degeneracy.measure(random_record(generator))
+    for name in OF_DISTRIBUTIONS:
+        assert isnan(getattr(report, name)), name
+        assert all(isnan(value) for value in report.baselines[name]), name
+    assert all(isnan(value) for value in report.entropy_bits_quantiles)
+    assert report.cosine_distance == pytest.approx(mean_cosine_distance(rows))
+    assert 0 < report.attention_distance < report.farthest
+    assert 1 < report.effective_rank < KEYS
+    assert "cosine distance" in report.verdict
+
+
+def test_queries_that_attend_to_nothing_are_left_out(generator, monkeypatch):
+    record = random_record(generator)
+    rows = torch.rand(QUERIES, KEYS, generator=generator, dtype=torch.float64)
+    fake_attention(monkeypatch, rows[:-2])
+    fewer = replace(
+        record,
+        query=record.query[:-2],
+        query_grid=Grid(3, 11, 1, 1, (40, 56)),
+    )
+    expected = degeneracy.measure(fewer)
+    rows[-2:] = 0
+    fake_attention(monkeypatch, rows)
+    found = degeneracy.measure(record)
+    for name in ("query_information_bits", "cosine_distance", "entropy_bits", "perplexity"):
+        assert getattr(found, name) == pytest.approx(getattr(expected, name)), name
+    rows[:] = 0
+    nothing = degeneracy.measure(record)
+    assert isnan(nothing.cosine_distance)
+    assert isnan(nothing.query_information_bits)
+    assert nothing.verdict == "There is nothing to judge: all weights are 0."
+
+
+def test_the_same_seed_gives_the_same_report(generator):
+    record = random_record(generator)
+    query = torch.randn(700, 13, generator=generator, dtype=torch.float64)
+    many = replace(record, query=query, query_grid=Grid.tiling((40, 56), 20, 35))
+    first, again, other = (degeneracy.measure(many, seed=seed) for seed in (3, 3, 4))
+    for name in ("jsd_nats", "effective_rank", "jsd_standard_error"):
+        assert getattr(first, name) == getattr(again, name) != getattr(other, name), name
+    assert first.effective_rank_rows == 512
+    assert first.cosine_distance == other.cosine_distance
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])

@@ -6,7 +6,8 @@ from PIL import Image
 from streamlit.testing.v1 import AppTest
 from test_images import encoded
 
-from app.pictures import SAMPLES, sample_picture
+from app.pictures import SAMPLES, rendered_picture, sample_picture
+from models.streets import STREET_CLASSES, VOID
 
 
 @pytest.fixture
@@ -42,6 +43,32 @@ def test_every_sample_can_be_opened(page, name):
     page.selectbox(key="picture").set_value(name).run()
     assert not page.exception
     assert len(page.metric) == 4
+
+
+def test_a_rendered_street_is_shown_and_another_number_is_another_street(page):
+    page.selectbox(key="picture").set_value("Rendered street").run()
+    assert not page.exception
+    before = metrics(page)
+    page.number_input(key="street").set_value(17).run()
+    assert not page.exception
+    assert len(before) == len(metrics(page)) == 4
+    assert metrics(page) != before
+
+
+def test_a_rendered_street_has_labels_and_says_what_it_shows():
+    street = rendered_picture(17)
+    assert street.image.shape == (*street.labels.shape, 3)
+    values, counts = np.unique(street.labels, return_counts=True)
+    for value, count in zip(values, counts, strict=True):
+        if value != VOID and count > 200:
+            assert list(STREET_CLASSES)[value] in street.alt
+    assert sample_picture("coffee").labels is None
+
+
+@pytest.mark.parametrize("number", [-1, 1_000_000])
+def test_a_street_that_is_not_there_is_refused(number):
+    with pytest.raises(ValueError, match=f"unknown street {number}; available: 0 to 999999"):
+        rendered_picture(number)
 
 
 def upload(page, name, data):

@@ -1,17 +1,25 @@
 import io
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from networks import tiny_network
 from PIL import Image
-from records import KEYS, QUERIES, random_record
+from records import KEYS, KINDS, QUERIES, random_record
 from safetensors.numpy import load
 
 from analysis import terms
 from analysis.capture import Observation, observe
-from analysis.render import MAX_SHOWN_SIDE, PALETTES, indexed_png, jpeg, palette_table
+from analysis.render import (
+    DIVERGING_PALETTES,
+    MAX_SHOWN_SIDE,
+    PALETTES,
+    indexed_png,
+    jpeg,
+    palette_table,
+)
 from app.viewer.payload import color_scale, pack, readable
 
 
@@ -44,6 +52,38 @@ def test_attention_from_the_payload_is_that_of_the_record(generator, coupling):
     assert spec["row_sum"] == round(expected.sum(dim=1).mean().item())
     assert spec["query_grid"]["width"] == 7
     assert spec["key_grid"]["cell_width"] == pytest.approx(56 / 11)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_payload_says_what_is_shown_and_in_which_unit(generator, kind):
+    record = random_record(generator, **KINDS[kind])
+    payload = pack(observation_of(record), record, title="t", alt="a")
+    config, tensors = unpack(payload)
+    (spec,) = config["records"]
+    assert "NaN" not in json.dumps(config), "a browser could not read it"
+    assert (spec["form"], spec["coupling"]) == (record.form, record.coupling)
+    assert spec["learned"] == (record.unary is not None)
+    assert spec["signed"] == ("0.row" in tensors) == (spec["row_sum"] is None)
+    assert spec["signed"] == (kind in ("dot_product", "concatenation"))
+    palettes = DIVERGING_PALETTES if spec["signed"] else PALETTES
+    assert config["palettes"] == list(palettes)
+    assert np.array_equal(tensors["palettes"], palette_table(palettes))
+
+
+def test_logits_get_a_scale_of_their_own_size(generator):
+    record = random_record(generator, **KINDS["dot_product"], scale=1e-3)
+    values = [terms.attention(record, range(QUERIES), term) * KEYS for term in terms.TERMS]
+    assert color_scale(record)["peak"] == readable(torch.cat(values).abs().max().item()) < 0.1
+    dead = replace(record, query=torch.zeros_like(record.query))
+    assert color_scale(dead) == {"scale_top": 1, "peak": 1}
+
+
+def test_zero_is_the_light_middle_of_a_diverging_palette():
+    for name, table in zip(
+        DIVERGING_PALETTES, palette_table(DIVERGING_PALETTES).astype(int), strict=True
+    ):
+        assert table[127:129].min() > 210, name
+        assert table[[0, 255]].min() < 130, name
 
 
 def test_the_payload_knows_itself_and_its_picture(generator):

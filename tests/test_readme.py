@@ -31,7 +31,8 @@ def test_python_snippets_run_and_print_what_they_say(code, tmp_path, monkeypatch
 @pytest.mark.parametrize(
     "command", re.findall(r"^python -m app (\w.*?)(?:  #.*)?$", README, re.MULTILINE)
 )
-def test_commands_of_the_app_run(command):
+def test_commands_of_the_app_run(command, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     result = CliRunner().invoke(cli, command.split())
     assert result.exit_code == 0, result.output
 

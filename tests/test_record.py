@@ -3,7 +3,7 @@ from dataclasses import asdict, fields, replace
 
 import pytest
 import torch
-from records import KEYS, QUERIES, random_record
+from records import KEYS, KINDS, QUERIES, random_record
 from safetensors.torch import save_file
 
 from analysis import AttentionRecord
@@ -11,9 +11,9 @@ from analysis.grid import Grid
 from analysis.record import HEADER_KEY
 
 
-@pytest.mark.parametrize("coupling", ["coupled", "disentangled"])
-def test_a_saved_record_comes_back_as_it_was(generator, tmp_path, coupling):
-    record = replace(random_record(generator, coupling, torch.float32), head=3)
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_saved_record_comes_back_as_it_was(generator, tmp_path, kind):
+    record = replace(random_record(generator, dtype=torch.float32, **KINDS[kind]), head=3)
     record.save(tmp_path / "record.safetensors")
     loaded = AttentionRecord.load(tmp_path / "record.safetensors")
     for field in fields(record):
@@ -35,10 +35,29 @@ def test_a_failed_save_leaves_nothing_behind(generator, tmp_path):
     [
         ({"coupling": "tangled"}, "unknown coupling 'tangled'; available: coupled, disentangled"),
         (
-            {"unary": torch.zeros(KEYS, dtype=torch.float64)},
-            "for the disentangled coupling and no other",
+            {"form": "bilinear"},
+            "unknown form 'bilinear'; available: gaussian, embedded_gaussian, dot_product",
         ),
-        ({"coupling": "disentangled"}, "with unary None"),
+        (
+            {"form": "dot_product"},
+            "coupling of form 'dot_product' must be one of unnormalized, got 'coupled'",
+        ),
+        (
+            {"coupling": "unnormalized"},
+            "one of coupled, disentangled, pairwise, unary, got 'unnormalized'",
+        ),
+        (
+            {"coupling": "pairwise", "unary": torch.zeros(KEYS, dtype=torch.float64)},
+            "no part in the coupling 'pairwise': unary must be None",
+        ),
+        (
+            {"form": "query_independent", "coupling": "unary"},
+            "all that the form 'query_independent' has: unary must be given",
+        ),
+        (
+            {"form": "concatenation", "coupling": "unnormalized"},
+            "of the form 'concatenation' must have 1 channels, got 13",
+        ),
         ({"key": torch.zeros(KEYS, 2, dtype=torch.float64)}, "equally many channels, got 13 and 2"),
         (
             {"query_grid": Grid.tiling((40, 56), 2, 2)},
@@ -103,3 +122,11 @@ def test_files_that_are_not_ours_are_refused(generator, tmp_path):
         AttentionRecord.load(plain)
     with pytest.raises(FileNotFoundError):
         AttentionRecord.load(tmp_path / "missing.safetensors")
+
+
+def test_the_couplings_of_an_older_file_are_still_read(generator, tmp_path):
+    record = random_record(generator)
+    path = tmp_path / "old.safetensors"
+    tensors = {"query": record.query, "key": record.key}
+    save_file(tensors, path, metadata={HEADER_KEY: json.dumps(header_of(record))})
+    assert torch.equal(AttentionRecord.load(path).query, record.query)

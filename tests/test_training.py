@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -10,12 +11,13 @@ from typer.testing import CliRunner
 from models import evaluate as evaluate_command
 from models import train as train_command
 from models.checkpoint import load_network
-from models.streets import VOID
-from models.training import loop
+from models.streets import STREET_CLASSES, VOID
+from models.training import data, loop
 from models.training.augment import random_view
 from models.training.data import Dataset, read_samples
 from models.training.evaluation import class_iou, confusion_matrix, mean_iou, pixel_accuracy
-from models.training.recipe import RECIPES, Recipe
+from models.training.identity_dropout import drop_identity
+from models.training.recipe import RECIPES, Recipe, read_recipes
 from models.zoo import NETWORKS, NetworkSpec
 
 HW = (40, 56)
@@ -37,14 +39,15 @@ def sample(seed):
 def tiny_recipes(monkeypatch):
     """Make two recipes of three and four epochs on a tiny network, one starting from the other."""
     fields = {"batch_size": 2, "crop_hw": (32, 40), "scales": (0.8, 1.3), "warmup_steps": 2}
+    fields["rendered_share"] = 0.4
     monkeypatch.setitem(RECIPES, "tiny-trunk", Recipe("tiny", epochs=3, **fields))
     monkeypatch.setitem(
         RECIPES, "tiny-block", Recipe("tiny-block", epochs=4, start_from="tiny-trunk", **fields)
     )
-    monkeypatch.setitem(NETWORKS, "tiny", NetworkSpec("", "", tiny_architecture()))
-    monkeypatch.setitem(
-        NETWORKS, "tiny-block", NetworkSpec("", "", tiny_architecture("disentangled"))
-    )
+    for name, block in (("tiny", None), ("tiny-block", "disentangled")):
+        architecture = replace(tiny_architecture(block), classes=tuple(STREET_CLASSES))
+        monkeypatch.setitem(NETWORKS, name, NetworkSpec(name, "", architecture))
+    monkeypatch.setattr(data, "RENDERED_SCENES", {"train": 2, "val": 2})
 
 
 @pytest.fixture
@@ -65,7 +68,8 @@ def weights(network):
 
 
 def run(folder, name="tiny-block"):
-    return loop.train(name, [sample(seed) for seed in range(5)], [sample(9)], folder)
+    real, rendered = ([sample(seed) for seed in seeds] for seeds in (range(5), range(20, 23)))
+    return loop.train(name, real, rendered, [sample(9)], folder)
 
 
 def test_training_learns_resumes_and_repeats_bit_for_bit(tiny_recipes, tmp_path, monkeypatch):
@@ -103,23 +107,40 @@ def test_a_finished_training_is_not_repeated(tiny_recipes, tmp_path, monkeypatch
 
 
 def test_only_the_block_may_be_missing_from_the_trunk(tiny_recipes):
-    trunk, other = (loop.build_network(tiny_architecture(block)) for block in (None, "non_local"))
+    trunk, other = (
+        loop.build_network(tiny_architecture(block)) for block in ("disentangled", "non_local")
+    )
     loop.start_from(other, trunk)
     assert torch.equal(other.head.fuse[0].weight, trunk.head.fuse[0].weight)
-    with pytest.raises(ValueError, match=r"does not fit this network: head\.block\.query\.weight"):
-        loop.start_from(trunk, other)
+    assert torch.equal(other.head.block.value.weight, trunk.head.block.value.weight)
+    plain = loop.build_network(tiny_architecture())
+    loop.start_from(plain, trunk)
+    loop.start_from(trunk, plain)
+    plain.head.fuse[0] = torch.nn.Conv2d(12, 3, 1)
+    with pytest.raises(
+        ValueError, match=r"fit this network: head\.fuse\.0\.bias, head\.fuse\.0\.w"
+    ):
+        loop.start_from(plain, trunk)
 
 
-def test_weight_decay_spares_queries_keys_masks_gains_and_biases():
+def test_weight_decay_spares_gains_biases_and_what_decides_where_a_block_looks():
     network = loop.build_network(tiny_architecture("disentangled"))
-    decayed, undecayed = loop.parameter_groups(network, 0.5)
-    names = {id(parameter): name for name, parameter in network.named_parameters()}
-    free = {names[id(parameter)] for parameter in undecayed["params"]}
-    assert (decayed["weight_decay"], undecayed["weight_decay"]) == (0.5, 0.0)
-    assert {"head.block.query.weight", "head.block.key.weight", "head.block.mask.weight"} <= free
-    assert "head.block.value.weight" not in free
-    assert {"head.block.out.1.weight", "head.classify.bias"} <= free
-    assert len(decayed["params"]) + len(undecayed["params"]) == len(names)
+    recipe = Recipe("tiny", epochs=1, learning_rate=0.1, weight_decay=0.5, looking_rate=3.0)
+    groups = loop.parameter_groups(network, recipe)
+    assert [group["weight_decay"] for group in groups] == [0.5, 0.0, 0.0]
+    assert [group.get("lr") for group in groups] == [None, None, pytest.approx(0.3)]
+    name_of = {id(parameter): name for name, parameter in network.named_parameters()}
+    decayed, undecayed, looking = (
+        {name_of[id(parameter)] for parameter in group["params"]} for group in groups
+    )
+    assert looking == {
+        f"head.block.{layer}.{kind}"
+        for layer in ("query", "key", "mask")
+        for kind in ("weight", "bias")
+    }
+    assert "head.block.value.weight" in decayed
+    assert {"head.block.out.1.weight", "head.classify.bias"} <= undecayed
+    assert len(decayed) + len(undecayed) + len(looking) == len(name_of)
 
 
 def test_rare_classes_weigh_more_and_the_mean_over_pixels_is_one():
@@ -129,6 +150,40 @@ def test_rare_classes_weigh_more_and_the_mean_over_pixels_is_one():
     share = torch.tensor([39 / 40, 1 / 40])
     assert (weight * share).sum() == pytest.approx(1)
     assert weight[1] / weight[0] == pytest.approx(39**0.5)
+
+
+def test_an_epoch_sees_every_real_image_and_rendered_scenes_in_turn():
+    real, rendered = [sample(0)] * 5, [sample(1)] * 3
+    recipe = Recipe("tiny", epochs=3, rendered_share=0.4)
+    orders = [loop.epoch_order(real, rendered, recipe, epoch) for epoch in range(3)]
+    assert [sorted(order) for order in orders] == [
+        [0, 1, 2, 3, 4, 5, 6],
+        [0, 1, 2, 3, 4, 5, 7],
+        [0, 1, 2, 3, 4, 6, 7],
+    ]
+    assert list(orders[0]) != sorted(orders[0])
+    assert sorted(loop.epoch_order(real, [], recipe, 0)) == [0, 1, 2, 3, 4]
+
+
+def test_recipes_are_read_over_what_they_share(tmp_path):
+    path = tmp_path / "recipes.toml"
+    path.write_text(
+        "[shared]\nepochs = 7\nscales = [0.5, 2.0]\n[one]\n[two]\nnetwork = 'one'\nepochs = 9\n"
+    )
+    assert read_recipes(path) == {
+        "one": Recipe("one", epochs=7, scales=(0.5, 2.0)),
+        "two": Recipe("one", epochs=9, scales=(0.5, 2.0)),
+    }
+    path.write_text("[one]\nepochs = 7\nepoch = 7\n")
+    with pytest.raises(ValueError, match=r"recipes.toml, recipe 'one': .*'epoch'"):
+        read_recipes(path)
+
+
+def test_every_bundled_network_has_a_recipe_and_every_recipe_a_network():
+    assert set(NETWORKS) <= set(RECIPES)
+    for recipe in RECIPES.values():
+        assert recipe.network in NETWORKS
+        assert not recipe.start_from or recipe.start_from in RECIPES
 
 
 def test_a_random_view_keeps_image_and_labels_together():
@@ -182,17 +237,25 @@ def test_the_commands_train_write_a_card_and_evaluate(tiny_recipes, root, tmp_pa
     assert card["epochs"] == 7
     assert card["sha256"] in result.output
     path = tmp_path / "tiny-block.safetensors"
-    assert load_network(path).classes == ("a", "b", "c")
+    assert load_network(path).classes == tuple(STREET_CLASSES)
 
     result = CliRunner().invoke(evaluate_command.cli, [str(path), "--root", str(root), "--json"])
     figures = json.loads(result.stdout)
     assert figures["images"] == 2
     assert figures["miou"] == pytest.approx(card["val_miou"], abs=1e-4)
-    assert list(figures["class_iou"]) == ["a", "b", "c"]
+    assert list(figures["class_iou"]) == list(STREET_CLASSES)
+
+    picture = tmp_path / "confusion.png"
+    arguments = [str(path), "--data", "folder", "--root", str(root / "val")]
+    result = CliRunner().invoke(evaluate_command.cli, [*arguments, "--confusion", str(picture)])
+    assert f"on 2 images of folder val: mIoU {figures['miou']:.4f}" in result.stdout
+    assert cv2.imread(str(picture)).shape[0] > 500
+    result = CliRunner().invoke(evaluate_command.cli, [*arguments, "--confusion", "matrix.doc"])
+    assert (result.exit_code, "must end in one of .png, .pdf, .svg" in result.stderr) == (2, True)
 
 
 def test_reading_samples_says_what_is_wrong(root):
-    with pytest.raises(ValueError, match=r"no images in .*test.images; a camvid root holds"):
+    with pytest.raises(ValueError, match=r"no images in .*test.images; \*\.jpg or"):
         list(read_samples(Dataset.camvid, root, "test"))
     label = root / "val/labels/5.png"
     cv2.imwrite(str(label), np.zeros((9, 9), np.uint8))
@@ -206,6 +269,17 @@ def test_reading_samples_says_what_is_wrong(root):
         list(read_samples(Dataset.camvid, root, "val"))
 
 
+def test_rendered_scenes_need_no_folder_and_their_splits_differ(monkeypatch):
+    monkeypatch.setattr(data, "RENDERED_SCENES", {"train": 2, "val": 2})
+    train, val = (list(read_samples(Dataset.rendered, None, split)) for split in ("train", "val"))
+    assert train[0][0].shape == (360, 480, 3)
+    assert not np.array_equal(train[0][0], val[0][0])
+    with pytest.raises(ValueError, match="unknown split 'valid'; available: train, val"):
+        list(read_samples(Dataset.rendered, None, "valid"))
+    with pytest.raises(ValueError, match="data 'camvid' needs a root folder"):
+        list(read_samples(Dataset.camvid, None, "val"))
+
+
 def test_unknown_names_and_folders_end_in_one_sentence(tmp_path):
     runner = CliRunner()
     result = runner.invoke(train_command.cli, ["nets", "--root", str(tmp_path)])
@@ -215,3 +289,24 @@ def test_unknown_names_and_folders_end_in_one_sentence(tmp_path):
     assert (result.exit_code, "no images in" in result.stderr) == (2, True)
     result = runner.invoke(evaluate_command.cli, ["nets", "--root", str(tmp_path)])
     assert (result.exit_code, "unknown network 'nets'" in result.stderr) == (2, True)
+
+
+def test_identity_dropout_leaves_the_input_out_of_whole_items_in_training_only():
+    network = loop.build_network(tiny_architecture("disentangled"))
+    block = network.head.block
+    x = torch.randn(40, 6, 5, 7)
+    torch.manual_seed(0)
+    expected = block.train()(x)
+    handle = drop_identity(block, 0.25)
+    dropped = (expected - block(x)).flatten(1)
+    without = dropped.abs().amax(dim=1) > 0
+    assert 0 < without.sum() < 20
+    torch.testing.assert_close(dropped[without], x.flatten(1)[without])
+    block.eval()
+    assert torch.equal(block(x), block(x))
+    handle.remove()
+    in_use = block(x)
+    drop_identity(block, 1.0)
+    assert torch.equal(block(x), in_use)
+    with pytest.raises(ValueError, match=r"share must be from 0 to 1, got 1\.5"):
+        drop_identity(block, 1.5)

@@ -7,11 +7,12 @@ import streamlit as st
 from analysis import degeneracy, terms
 from analysis.record import AttentionRecord
 from app import cache
-from app.pictures import SAMPLES, Picture, sample_picture
+from app.pictures import SAMPLES, STREETS, Picture, rendered_picture, sample_picture
 from app.viewer import attention_viewer
 from models import list_networks
 from models.zoo import NETWORKS
 
+RENDERED = "Rendered street"
 UPLOAD = "Your own picture…"
 UPLOAD_TYPES = ["png", "jpg", "jpeg", "webp", "gif", "bmp", "tif", "tiff"]
 UPLOAD_MEGABYTES = 20
@@ -46,11 +47,17 @@ def choose_network() -> str:
 
 
 def choose_picture() -> Picture | None:
-    """Let the user choose a sample or bring a picture; None until there is one."""
+    """Let the user choose a sample or a street, or bring a picture; None until there is one."""
     labels = {name: sample.title for name, sample in SAMPLES.items()}
+    options = [*labels, RENDERED, UPLOAD]
     name = st.selectbox(
-        "Picture", [*labels, UPLOAD], format_func=lambda key: labels.get(key, key), key="picture"
+        "Picture", options, format_func=lambda key: labels.get(key, key), key="picture"
     )
+    if name == RENDERED:
+        number = st.number_input(
+            "Street number", 0, STREETS - 1, key="street", help="Each number is another street."
+        )
+        return rendered_picture(number)
     if name != UPLOAD:
         return sample_picture(name)
     file = st.file_uploader("File", UPLOAD_TYPES, max_upload_size=UPLOAD_MEGABYTES, key="file")
@@ -77,6 +84,8 @@ def show_lens(network_name: str, picture: Picture) -> None:
             f"{record.query_grid.width} queries, {record.key_grid.height} × "
             f"{record.key_grid.width} keys."
         )
+        if record.coupling == "unary":
+            st.caption("No query takes part: wherever you point, the map is the same.")
         if query is not None and 0 <= query < record.query_grid.positions:
             show_pinned(record, query)
 
@@ -95,7 +104,8 @@ def show_pinned(record: AttentionRecord, query: int) -> None:
         weights = {term.capitalize(): round(rows[term][position].item(), 3) for term in terms.TERMS}
         table.append({"Key at x, y": f"{key_x:.0f}, {key_y:.0f}", **weights})
     st.dataframe(table, hide_index=True)
-    st.caption("Its strongest keys, in multiples of uniform, by torch in single precision.")
+    unit = "as logits" if record.coupling == "unnormalized" else "in multiples of uniform"
+    st.caption(f"Its strongest keys, {unit}, by torch in single precision.")
 
 
 def show_degeneracy(report: degeneracy.DegeneracyReport) -> None:
@@ -106,7 +116,8 @@ def show_degeneracy(report: degeneracy.DegeneracyReport) -> None:
             f"{report.unary_share:.1%} of what this block's logits say is the same for every query."
         )
     row = st.container(horizontal=True)
-    for name, statistic in degeneracy.STATISTICS.items():
+    for name in degeneracy.HEADLINES:
+        statistic = degeneracy.STATISTICS[name]
         value, (low, high) = getattr(report, name), report.bounds(name)
         unit = statistic.unit
         with row.container(gap="xxsmall", width=150):

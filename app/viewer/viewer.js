@@ -93,6 +93,13 @@ export function pairwiseLogits({ query, key, channels, scale }, position, out) {
   }
 }
 
+/** Write what is left of the concatenation form's logits, ReLU(query + key), without their means. */
+export function rectifiedPairwiseLogits({ query, key, row, unary }, position, out) {
+  for (let j = 0; j < out.length; j++) {
+    out[j] = Math.max(0, query[position] + key[j]) - row[position] - unary[j];
+  }
+}
+
 /** Write softmax(logits) times the number of keys: multiples of uniform attention. */
 export function softmaxInMultiplesOfUniform(logits, out) {
   let top = -Infinity;
@@ -103,13 +110,17 @@ export function softmaxInMultiplesOfUniform(logits, out) {
   for (let j = 0; j < out.length; j++) out[j] *= factor;
 }
 
-/** A record ready to answer: `mapsOf(position)` gives whole, pairwise and unary of one query. */
+/**
+ * A record ready to answer: `mapsOf(position)` gives whole, pairwise and unary of one query.
+ *
+ * Maps are multiples of uniform. Without a softmax (unnormalized) they are logits of any sign, and
+ * `row` holds what a query's own mean adds to them.
+ */
 export class Attention {
-  constructor(spec, { query, key, unary }) {
+  constructor(spec, { query, key, unary, row }) {
     const keys = unary.length;
     this.spec = spec;
-    this.projections = { query, key, channels: key.length / keys, scale: spec.scale };
-    this.unaryLogits = unary;
+    this.projections = { query, key, unary, row, channels: key.length / keys, scale: spec.scale };
     this.logits = new Float32Array(keys);
     this.coupledLogits = new Float32Array(keys);
     this.maps = {
@@ -117,33 +128,41 @@ export class Attention {
       pairwise: new Float32Array(keys),
       unary: new Float32Array(keys),
     };
-    softmaxInMultiplesOfUniform(unary, this.maps.unary);
+    if (spec.signed) this.maps.unary.set(unary);
+    else softmaxInMultiplesOfUniform(unary, this.maps.unary);
     const mean = unary.reduce((sum, value) => sum + value, 0) / keys;
     this.unarySquares = unary.reduce((sum, value) => sum + (value - mean) ** 2, 0);
   }
 
   mapsOf(position) {
-    const { logits, coupledLogits, unaryLogits, maps } = this;
-    pairwiseLogits(this.projections, position, logits);
+    const { logits, coupledLogits, maps, projections } = this;
+    const { unary, row } = projections;
+    const write = this.spec.form === "concatenation" ? rectifiedPairwiseLogits : pairwiseLogits;
+    write(projections, position, logits);
+    if (this.spec.signed) {
+      maps.pairwise.set(logits);
+      for (let j = 0; j < logits.length; j++) maps.whole[j] = row[position] + unary[j] + logits[j];
+      return maps;
+    }
     softmaxInMultiplesOfUniform(logits, maps.pairwise);
     if (this.spec.coupling === "disentangled") {
       for (let j = 0; j < logits.length; j++) maps.whole[j] = maps.pairwise[j] + maps.unary[j];
     } else {
-      for (let j = 0; j < logits.length; j++) coupledLogits[j] = logits[j] + unaryLogits[j];
+      for (let j = 0; j < logits.length; j++) coupledLogits[j] = logits[j] + unary[j];
       softmaxInMultiplesOfUniform(coupledLogits, maps.whole);
     }
     return maps;
   }
 
-  /** Return entropy (bits) of the current row and the pairwise term's share of its logits. */
+  /** Return entropy (bits; NaN where rows are no distributions) of the current row and the pairwise term's share of its logits. */
   rowStatistics() {
     const { logits, maps: { whole }, spec } = this;
-    const total = spec.row_sum * whole.length;
+    const total = (spec.row_sum ?? NaN) * whole.length;
     let entropy = 0;
     let squares = 0;
     for (let j = 0; j < whole.length; j++) {
       const p = whole[j] / total;
-      if (p > 0) entropy -= p * Math.log2(p);
+      if (p !== 0) entropy -= p * Math.log2(p);
       squares += logits[j] ** 2;
     }
     return { entropy, pairwiseShare: squares / (squares + this.unarySquares) };
@@ -161,8 +180,12 @@ export function rankOf(values, index) {
 
 const LOG_FLOOR = 0.01; // multiples of uniform; lower values share the lowest color of the log scale
 
-/** Return { low, high, log }: what the two ends of the color bar stand for. */
-export function rangeOf(values, mode, { scale_top: top, peak }) {
+/** Return { low, high, log }: what the two ends of the color bar stand for; 0 is the middle of signed. */
+export function rangeOf(values, mode, { scale_top: top, peak, signed }) {
+  if (signed) {
+    const high = mode === "per-map" ? values.reduce((most, value) => Math.max(most, Math.abs(value)), 0) : top;
+    return { low: -(high || 1e-6), high: high || 1e-6, log: false };
+  }
   if (mode === "log") return { low: LOG_FLOOR, high: Math.max(peak, 10), log: true };
   if (mode === "shared") return { low: 0, high: top, log: false };
   let low = Infinity;
@@ -181,7 +204,7 @@ export function levelOf(value, { low, high, log }) {
 
 const NOT_A_NUMBER = 0xffff00ff; // magenta (little-endian ABGR): in no palette, so NaN is visible
 
-/** Paint values into RGBA pixels; return how many lie above the upper end of the range. */
+/** Paint values into RGBA pixels; return how many lie above the range, or below that of signed ones. */
 export function colorize(values, range, palette, pixels) {
   const { low, high, log } = range;
   const factor = 255 / (log ? Math.log(high / low) : high - low);
@@ -192,7 +215,7 @@ export function colorize(values, range, palette, pixels) {
       pixels[j] = NOT_A_NUMBER;
       continue;
     }
-    if (value > high) clipped++;
+    if (value > high || (low < 0 && value < low)) clipped++;
     const level = (log ? Math.log(value / low) : value - low) * factor;
     pixels[j] = palette[level <= 0 ? 0 : level >= 255 ? 255 : (level + 0.5) | 0];
   }
@@ -222,18 +245,25 @@ const TERMS = ["whole", "pairwise", "unary"];
 
 const TITLES = { whole: "Whole attention", pairwise: "Pairwise term", unary: "Unary term" };
 
-const SUBTITLES = {
-  coupled: {
-    whole: "softmax(pairwise + unary)",
-    pairwise: "what depends on the query",
-    unary: "the same for every query",
-  },
-  disentangled: {
-    whole: "pairwise + unary: rows sum to 2",
-    pairwise: "what depends on the query",
-    unary: "learned, the same for every query",
-  },
+const WHOLE_SUBTITLES = {
+  coupled: "softmax(pairwise + unary)",
+  disentangled: "pairwise + unary: rows sum to 2",
+  pairwise: "softmax(pairwise): there is no unary term",
+  unary: "softmax(unary): the same for every query",
+  unnormalized: "no softmax: the logits themselves",
 };
+
+/** Return what stands under the title of each map: what it is, and what it does not depend on. */
+export function subtitlesOf({ coupling, learned }) {
+  return {
+    whole: WHOLE_SUBTITLES[coupling],
+    pairwise: coupling === "unary" ? "none, so uniform: no query takes part" : "what depends on the query",
+    unary:
+      coupling === "pairwise" ? "none, so uniform: whitening takes it out"
+      : learned ? "learned, the same for every query"
+      : "the same for every query",
+  };
+}
 
 const SCALES = {
   shared: "Shared scale",
@@ -242,6 +272,12 @@ const SCALES = {
 };
 
 const BADGES = { shared: "", "per-map": "rescaled to this map alone", log: "log scale" };
+
+/** How numbers are written: multiples of uniform, or logits. */
+const UNITS = {
+  uniform: { name: "multiples of uniform", suffix: "×", spoken: "times uniform" },
+  logit: { name: "logits, of any sign", suffix: "", spoken: "as a logit" },
+};
 
 const STEPS = {
   ArrowLeft: [0, -1],
@@ -253,6 +289,7 @@ const STEPS = {
 /** Choices outlive the picture they were made on. */
 const settings = {
   palette: "viridis",
+  signedPalette: "RdBu_r",
   scale: "shared",
   opacity: 0.75,
   smooth: false,
@@ -263,6 +300,7 @@ function element(tag, attributes = {}, ...children) {
   const node = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) {
     if (name === "class") node.className = value;
+    else if (name === "style") node.style.cssText = value; // as an attribute, strict policies bar it
     else if (name.startsWith("on")) node.addEventListener(name.slice(2), value);
     else node.setAttribute(name, value);
   }
@@ -293,7 +331,10 @@ class Viewer {
       query: tensors["0.query"],
       key: tensors["0.key"],
       unary: tensors["0.unary"],
+      row: tensors["0.row"],
     });
+    this.unit = UNITS[spec.signed ? "logit" : "uniform"];
+    this.paletteSetting = spec.signed ? "signedPalette" : "palette";
     this.tensors = tensors;
     this.queryGrid = spec.query_grid;
     this.keyGrid = spec.key_grid;
@@ -323,10 +364,8 @@ class Viewer {
     this.panels = {};
     const photoPanel = this.buildPanel("photo", "Photo", "", photo, alt);
     photoPanel.legend = this.buildPrediction(photoPanel);
-    for (const term of TERMS) {
-      const subtitle = SUBTITLES[this.attention.spec.coupling][term];
-      this.buildMap(this.buildPanel(term, TITLES[term], subtitle, photo, ""));
-    }
+    const subtitles = subtitlesOf(this.attention.spec);
+    for (const term of TERMS) this.buildMap(this.buildPanel(term, TITLES[term], subtitles[term], photo, ""));
 
     this.status = element("div", { class: "announcement", role: "status", "aria-live": "polite" });
     this.fields = {};
@@ -411,15 +450,16 @@ class Viewer {
 
     panel.bar = element("canvas", { class: "bar", width: 256, height: 1, "aria-hidden": "true" });
     panel.ticks = element("div", { class: "ticks" });
-    panel.above = element("span", { class: "above" });
+    panel.ends = [element("span", { class: "above" })];
+    if (this.attention.spec.signed) panel.ends.push(element("span", { class: "below" }));
     panel.badge = element("span", { class: "badge" });
     panel.node.append(
       element(
         "div",
         { class: "scale" },
-        element("div", { class: "bar-box" }, panel.bar, panel.above),
+        element("div", { class: "bar-box" }, panel.bar, ...panel.ends),
         panel.ticks,
-        element("div", { class: "unit" }, element("span", {}, "multiples of uniform"), panel.badge),
+        element("div", { class: "unit" }, element("span", {}, this.unit.name), panel.badge),
       ),
     );
   }
@@ -453,9 +493,12 @@ class Viewer {
         ...Object.entries(options).map(([value, text]) => element("option", { value }, text)),
       );
       node.value = settings[setting];
+      if (node.selectedIndex < 0) node.selectedIndex = 0; // chosen for a record that offers more
       return element("label", {}, element("span", {}, label), node);
     };
     const palettes = Object.fromEntries(this.config.palettes.map((name) => [name, name]));
+    const { log, ...scales } = SCALES;
+    if (!this.attention.spec.signed) scales.log = log;
     const opacity = element("input", {
       type: "range",
       min: "0",
@@ -472,8 +515,8 @@ class Viewer {
     const toolbar = element(
       "div",
       { class: "toolbar", role: "toolbar", "aria-label": "How maps are drawn" },
-      select("Colors", "palette", palettes),
-      select("Scale", "scale", SCALES),
+      select("Colors", this.paletteSetting, palettes),
+      select("Scale", "scale", scales),
       element("label", { title: "Opacity of the maps over the photo" }, element("span", {}, "Opacity"), opacity),
       check("Smooth", "smooth", "Bilinear instead of nearest: pretty, but a cell is the truth"),
     );
@@ -511,7 +554,7 @@ class Viewer {
     this.root.style.setProperty("--opacity", settings.opacity);
     this.root.classList.toggle("smooth", settings.smooth);
     this.root.classList.toggle("predicting", settings.prediction && Boolean(this.tensors.prediction));
-    this.words = this.palettes[this.config.palettes.indexOf(settings.palette)];
+    this.words = this.palettes[this.config.palettes.indexOf(settings[this.paletteSetting])];
     for (const term of TERMS) {
       const context = this.panels[term].bar.getContext("2d");
       const pixels = context.createImageData(256, 1);
@@ -540,11 +583,13 @@ class Viewer {
   }
 
   label(panel, range, clipped) {
-    const ticks = range.log ? [0.01, 0.1, 1, 10, 100, 1000] : [range.low, 1, range.high];
+    const { suffix } = this.unit;
+    const middle = suffix ? 1 : 0;
+    const ticks = range.log ? [0.01, 0.1, 1, 10, 100, 1000] : [range.low, middle, range.high];
     const places = ticks
       .map((value) => [value, levelOf(value, range)])
       .filter(([, level]) => level >= 0 && level <= 1)
-      .filter(([value, level]) => value !== 1 || range.log || (level > 0.08 && level < 0.9));
+      .filter(([value, level]) => value !== middle || range.log || (level > 0.08 && level < 0.9));
     const key = places.map(([value, level]) => `${formatValue(value)}@${level.toFixed(3)}`).join();
     if (panel.ticks.dataset.key !== key) {
       panel.ticks.dataset.key = key;
@@ -553,13 +598,15 @@ class Viewer {
           element(
             "span",
             { style: `left: ${100 * level}%; transform: translateX(${-100 * level}%)` },
-            formatValue(value) + (value === 1 ? " uniform" : "×"),
+            formatValue(value) + (suffix && value === 1 ? " uniform" : suffix),
           ),
         ),
       );
     }
     panel.node.classList.toggle("clipping", clipped > 0);
-    setText(panel.badge, clipped ? `${clipped} cells above ${formatValue(range.high)}×` : BADGES[settings.scale]);
+    const beyond = suffix ? `above ${formatValue(range.high)}${suffix}` : `beyond ±${formatValue(range.high)}`;
+    const scale = suffix || settings.scale !== "log" ? settings.scale : "shared";
+    setText(panel.badge, clipped ? `${clipped} cells ${beyond}` : BADGES[scale]);
   }
 
   mark() {
@@ -583,7 +630,7 @@ class Viewer {
     const key = positionAt(this.cursor, this.keyGrid);
     for (const term of TERMS) {
       const value = key === null ? NaN : this.maps[term][key];
-      setText(this.panels[term].value, key === null ? "–" : `${formatValue(value)}×`);
+      setText(this.panels[term].value, key === null ? "–" : formatValue(value) + this.unit.suffix);
       this.panels[term].value.dataset.exact = value;
     }
     const { entropy, pairwiseShare } = this.attention.rowStatistics();
@@ -595,7 +642,8 @@ class Viewer {
       this.pinned === null ? "the query itself" : this.describe(positionAt(this.cursor, this.queryGrid)),
     );
     setText(this.fields.rank, key === null ? "–" : `${rankOf(this.maps.whole, key)} of ${keys}`);
-    setText(this.fields.entropy, `${entropy.toFixed(2)} of ${Math.log2(keys).toFixed(2)} bits`);
+    const bits = `${entropy.toFixed(2)} of ${Math.log2(keys).toFixed(2)} bits`;
+    setText(this.fields.entropy, Number.isFinite(entropy) ? bits : "none: no softmax");
     setText(this.fields.share, Number.isFinite(pairwiseShare) ? `${(100 * pairwiseShare).toFixed(0)} %` : "–");
     this.announce();
   }
@@ -619,7 +667,7 @@ class Viewer {
       setText(
         this.status,
         `Query ${this.describe(this.query)}. Strongest key at x ${Math.floor(at.x)}, y ${Math.floor(at.y)}: ` +
-          `${formatValue(whole[strongest])} times uniform. Entropy ${this.fields.entropy.textContent}.`,
+          `${formatValue(whole[strongest])} ${this.unit.spoken}. Entropy ${this.fields.entropy.textContent}.`,
       );
     }, 500);
   }

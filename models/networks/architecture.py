@@ -4,13 +4,26 @@ import json
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from models.blocks import AttentionBlock, DisentangledNonLocalBlock, NonLocalBlock
+from models import blocks
+from models.blocks import AttentionBlock
 from models.networks.dilated_resnet import DilatedResNet
 from models.networks.segmentation import AttentionHead, SegmentationNetwork
+from models.preprocess import Preprocess
 
 BLOCKS: dict[str, type[AttentionBlock]] = {
-    "non_local": NonLocalBlock,
-    "disentangled": DisentangledNonLocalBlock,
+    "non_local": blocks.NonLocalBlock,
+    "gaussian": blocks.GaussianNonLocalBlock,
+    "dot_product": blocks.DotProductNonLocalBlock,
+    "concatenation": blocks.ConcatenationNonLocalBlock,
+    "disentangled": blocks.DisentangledNonLocalBlock,
+    "pairwise": blocks.PairwiseNonLocalBlock,
+    "unary": blocks.UnaryNonLocalBlock,
+    "product": blocks.ProductNonLocalBlock,
+    "sum": blocks.SumNonLocalBlock,
+    "simplified": blocks.SimplifiedNonLocalBlock,
+    "global_context": blocks.GlobalContextBlock,
+    "sagan": blocks.SelfAttentionBlock,
+    "shared_key": blocks.SharedKeyNonLocalBlock,
 }
 """Every block a network may be built with; a new form adds one line."""
 
@@ -24,6 +37,7 @@ class Architecture:
     block_options: dict[str, Any] = field(default_factory=dict)
     widths: tuple[int, int, int, int] = (32, 64, 128, 128)
     depths: tuple[int, int, int, int] = (2, 2, 2, 2)
+    dilations: tuple[int, int, int, int] = (1, 1, 2, 4)
 
     def __post_init__(self) -> None:
         if self.block is not None and self.block not in BLOCKS:
@@ -40,7 +54,7 @@ class Architecture:
         """Read what `to_json` wrote; ValueError if it is anything else."""
         try:
             fields = json.loads(text)
-            for name in ("classes", "widths", "depths"):
+            for name in ("classes", "widths", "depths", "dilations"):
                 fields[name] = tuple(fields[name])
             return cls(**fields)
         except (KeyError, TypeError, json.JSONDecodeError) as error:
@@ -51,11 +65,12 @@ class Architecture:
 
 def build_network(architecture: Architecture) -> SegmentationNetwork:
     """Return a freshly initialized network of that architecture, in training mode."""
-    backbone = DilatedResNet(architecture.widths, architecture.depths)
+    backbone = DilatedResNet(architecture.widths, architecture.depths, architecture.dilations)
     block = None
     if architecture.block is not None:
         block = BLOCKS[architecture.block](backbone.channels, **architecture.block_options)
     head = AttentionHead(
         backbone.channels, backbone.detail_channels, len(architecture.classes), block
     )
-    return SegmentationNetwork(backbone, head, architecture.classes)
+    preprocess = Preprocess(stride=backbone.stride)
+    return SegmentationNetwork(backbone, head, architecture.classes, preprocess)

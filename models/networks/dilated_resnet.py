@@ -47,11 +47,13 @@ class BasicBlock(nn.Module):
 
 
 class DilatedResNet(nn.Module):
-    """Residual network at output stride 8, dilated in its last two stages.
+    """Residual network at output stride 8.
 
     Args:
-        widths: Channels of the four stages, at strides 4, 8, 8 (dilation 2) and 8 (dilation 4).
+        widths: Channels of the four stages, at strides 4, 8, 8 and 8.
         depths: Basic blocks in each stage.
+        dilations: Dilation of each stage's convolutions; without any, a feature sees less of the
+            image and more is left to the attention.
     """
 
     stride = 8
@@ -60,6 +62,7 @@ class DilatedResNet(nn.Module):
         self,
         widths: tuple[int, int, int, int] = (32, 64, 128, 128),
         depths: tuple[int, int, int, int] = (2, 2, 2, 2),
+        dilations: tuple[int, int, int, int] = (1, 1, 2, 4),
     ) -> None:
         super().__init__()
         self.channels = widths[-1]
@@ -68,7 +71,7 @@ class DilatedResNet(nn.Module):
         )
         stages, cin = [], widths[0]
         for width, depth, stride, dilation in zip(
-            widths, depths, (1, 2, 1, 1), (1, 1, 2, 4), strict=True
+            widths, depths, (1, 2, 1, 1), dilations, strict=True
         ):
             blocks = [BasicBlock(cin, width, stride=stride, dilation=dilation)]
             blocks += [BasicBlock(width, width, dilation=dilation) for _ in range(depth - 1)]

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from models.blocks import AttentionBlock
-from models.networks.dilated_resnet import DilatedResNet, conv_bn_relu
+from models.networks.dilated_resnet import conv_bn_relu
 from models.preprocess import Preprocess
 
 
@@ -48,10 +48,13 @@ class AttentionHead(nn.Module):
 
 
 def upsample(
-    x: Float[Tensor, "batch channels rows cols"], size: Sequence[int]
+    x: Float[Tensor, "batch channels rows cols"],
+    size: Sequence[int],
+    *,
+    align_corners: bool = False,
 ) -> Float[Tensor, "batch channels height width"]:
-    """Resize bilinearly with the outer edges, not the outer centers, of both grids aligned."""
-    return F.interpolate(x, size=list(size), mode="bilinear", align_corners=False)
+    """Resize bilinearly with the outer edges, or else the outer centers, of both grids aligned."""
+    return F.interpolate(x, size=list(size), mode="bilinear", align_corners=align_corners)
 
 
 class SegmentationNetwork(nn.Module):
@@ -60,19 +63,32 @@ class SegmentationNetwork(nn.Module):
     Attributes:
         classes: Class names, in the order of the output's channels.
         preprocess: How an image becomes this network's input.
+        align_corners: Whether scores are enlarged with the outer centers of both grids aligned, as
+            networks trained on crops of 8 n + 1 pixels do.
+        decisions: What was decided on loading that the weights alone do not tell, in sentences.
     """
 
+    decisions: tuple[str, ...] = ()
+
     def __init__(
-        self, backbone: DilatedResNet, head: AttentionHead, classes: tuple[str, ...]
+        self,
+        backbone: nn.Module,
+        head: nn.Module,
+        classes: tuple[str, ...],
+        preprocess: Preprocess,
+        *,
+        align_corners: bool = False,
     ) -> None:
         super().__init__()
         self.backbone = backbone
         self.head = head
         self.classes = classes
-        self.preprocess = Preprocess(stride=backbone.stride)
+        self.preprocess = preprocess
+        self.align_corners = align_corners
 
     def forward(
         self, x: Float[Tensor, "batch 3 height width"]
     ) -> Float[Tensor, "batch classes height width"]:
         """Return class scores (logits) at the input's resolution."""
-        return upsample(self.head(*self.backbone(x)), x.shape[2:])
+        scores = self.head(*self.backbone(x))
+        return upsample(scores, x.shape[2:], align_corners=self.align_corners)

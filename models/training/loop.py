@@ -3,11 +3,13 @@
 import json
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
 import numpy as np
 import torch
+from jaxtyping import Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
@@ -18,36 +20,49 @@ from models.networks.architecture import build_network
 from models.networks.segmentation import SegmentationNetwork
 from models.streets import VOID
 from models.training.augment import random_view
-from models.training.data import Image, Labels
+from models.training.data import Sample
 from models.training.evaluation import confusion_matrix, mean_iou
+from models.training.identity_dropout import drop_identity
 from models.training.recipe import RECIPES, Recipe
 from models.zoo import NETWORKS
 
-Samples = list[tuple[Image, Labels]]
+Samples = list[Sample]
 
 EPOCHS_BETWEEN_EVALUATIONS = 10
 
 
-def train(name: str, train_set: Samples, val_set: Samples, runs: Path) -> SegmentationNetwork:
+def train(
+    name: str, train_set: Samples, rendered: Samples, val_set: Samples, runs: Path
+) -> SegmentationNetwork:
     """Train the recipe `name`, or take up where an interrupted training left off.
 
     Writes `<runs>/<name>/last.pt` after every epoch and a line of `log.jsonl` beside it. A resumed
     training gives the same weights as one that was never interrupted.
+
+    Args:
+        name: A key of `RECIPES`.
+        train_set: Real images: every epoch sees all of them.
+        rendered: Drawn scenes: an epoch sees the recipe's `rendered_share` of them, in turn.
+        val_set: Real images to report on; nothing is chosen by them.
+        runs: Folder for checkpoints and logs.
     """
     recipe = RECIPES[name]
     folder = runs / name
     folder.mkdir(parents=True, exist_ok=True)
 
     torch.manual_seed(recipe.seed)
-    network = build_network(NETWORKS[recipe.network].architecture)
+    architecture = NETWORKS[recipe.network].architecture
+    if recipe.dilations is not None:
+        architecture = replace(architecture, dilations=recipe.dilations)
+    network = build_network(architecture)
     network.to(memory_format=torch.channels_last)
     optimizer = torch.optim.SGD(
-        parameter_groups(network, recipe.weight_decay),
+        parameter_groups(network, recipe),
         lr=recipe.learning_rate,
         momentum=recipe.momentum,
         nesterov=True,
     )
-    steps_per_epoch = len(train_set) // recipe.batch_size
+    steps_per_epoch = len(epoch_order(train_set, rendered, recipe, 0)) // recipe.batch_size
     schedule = poly_schedule(optimizer, recipe, steps_per_epoch)
     weights = class_weights(train_set, len(network.classes), recipe.class_balance)
 
@@ -56,6 +71,8 @@ def train(name: str, train_set: Samples, val_set: Samples, runs: Path) -> Segmen
     )
 
     averaged = cast(SegmentationNetwork, average.module)
+    for block in attention_blocks_of(network):
+        drop_identity(block, recipe.identity_dropout)
 
     first_epoch = 0
     if (folder / "last.pt").exists():
@@ -66,7 +83,7 @@ def train(name: str, train_set: Samples, val_set: Samples, runs: Path) -> Segmen
         average.load_state_dict(state["average"])
         first_epoch = state["epoch"]
     elif recipe.start_from:
-        start_from(network, train(recipe.start_from, train_set, val_set, runs))
+        start_from(network, train(recipe.start_from, train_set, rendered, val_set, runs))
 
     for epoch in range(first_epoch, recipe.epochs):
         started = time.perf_counter()
@@ -74,7 +91,7 @@ def train(name: str, train_set: Samples, val_set: Samples, runs: Path) -> Segmen
         network.train()
         losses = []
         bar = tqdm(
-            batches(train_set, recipe, epoch),
+            batches(train_set, rendered, recipe, epoch),
             total=steps_per_epoch,
             desc=f"{name} {epoch + 1}/{recipe.epochs}",
             leave=False,
@@ -102,27 +119,39 @@ def train(name: str, train_set: Samples, val_set: Samples, runs: Path) -> Segmen
     return averaged.eval()
 
 
-def parameter_groups(network: nn.Module, weight_decay: float) -> list[dict]:
-    """Split the parameters by whether weight decay applies.
+def attention_blocks_of(network: nn.Module) -> list[AttentionBlock]:
+    """Return every attention block in a network."""
+    return [module for module in network.modules() if isinstance(module, AttentionBlock)]
 
-    It does not to gains and biases, nor to queries, keys and masks: decay there keeps a block
-    from ever waking up.
+
+def parameter_groups(network: nn.Module, recipe: Recipe) -> list[dict]:
+    """Split the parameters by how they are to be trained.
+
+    Weight decay applies neither to gains and biases nor to what decides where a block looks
+    (queries, keys, masks): decay there keeps a block from ever waking up. These have a learning
+    rate of their own.
     """
-    free = {
+    logit = {
         id(parameter)
-        for block in network.modules()
-        if isinstance(block, AttentionBlock)
-        for part in (block.query, block.key, getattr(block, "mask", None))
-        if part is not None
-        for parameter in part.parameters()
+        for block in attention_blocks_of(network)
+        for parameter in block.logit_parameters()
     }
     decayed: list[nn.Parameter] = []
     undecayed: list[nn.Parameter] = []
+    looking: list[nn.Parameter] = []
     for parameter in network.parameters():
-        (undecayed if parameter.ndim == 1 or id(parameter) in free else decayed).append(parameter)
+        if id(parameter) in logit:
+            looking.append(parameter)
+        else:
+            (undecayed if parameter.ndim == 1 else decayed).append(parameter)
     return [
-        {"params": decayed, "weight_decay": weight_decay},
+        {"params": decayed, "weight_decay": recipe.weight_decay},
         {"params": undecayed, "weight_decay": 0.0},
+        {
+            "params": looking,
+            "weight_decay": 0.0,
+            "lr": recipe.learning_rate * recipe.looking_rate,
+        },
     ]
 
 
@@ -146,35 +175,58 @@ def class_weights(samples: Samples, classes: int, balance: float) -> Tensor:
     return torch.tensor(weights / (share * weights).sum(), dtype=torch.float32)
 
 
-def batches(samples: Samples, recipe: Recipe, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
+def epoch_order(
+    real: Samples, rendered: Samples, recipe: Recipe, epoch: int
+) -> Int[np.ndarray, " views"]:
+    """Return the shuffled indices into real + rendered that an epoch goes through."""
+    extra = round(recipe.rendered_share * len(real)) if rendered else 0
+    turn = len(real) + (epoch * extra + np.arange(extra)) % max(1, len(rendered))
+    both = np.concatenate((np.arange(len(real)), turn))
+    return np.random.default_rng([recipe.seed, epoch]).permutation(both)
+
+
+def batches(
+    real: Samples, rendered: Samples, recipe: Recipe, epoch: int
+) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield (images uint8 (B, 3, H, W), labels int64 (B, H, W)) of one epoch.
 
     A last, shorter batch is left out. Every view depends on (seed, epoch, index) alone, not on
     what was drawn before.
     """
-    order = np.random.default_rng([recipe.seed, epoch]).permutation(len(samples))
+    order = epoch_order(real, rendered, recipe, epoch)
     for start in range(0, len(order) - recipe.batch_size + 1, recipe.batch_size):
-        views = [
-            random_view(
-                samples[index][0],
-                samples[index][1],
-                np.random.default_rng([recipe.seed, epoch, index]),
-                crop_hw=recipe.crop_hw,
-                scales=recipe.scales,
+        views = []
+        for index in order[start : start + recipe.batch_size]:
+            image, label = real[index] if index < len(real) else rendered[index - len(real)]
+            rng = np.random.default_rng([recipe.seed, epoch, index])
+            views.append(
+                random_view(image, label, rng, crop_hw=recipe.crop_hw, scales=recipe.scales)
             )
-            for index in order[start : start + recipe.batch_size]
-        ]
         images = torch.from_numpy(np.stack([image for image, _ in views])).permute(0, 3, 1, 2)
         labels = torch.from_numpy(np.stack([label for _, label in views])).long()
         yield images, labels
 
 
 def start_from(network: nn.Module, trunk: nn.Module) -> None:
-    """Copy every weight that the trunk has; only the attention block may start afresh."""
-    missing, unexpected = network.load_state_dict(trunk.state_dict(), strict=False)
-    strangers = [name for name in missing if not name.startswith("head.block.")] + unexpected
+    """Copy every weight that the trunk has of the same name and shape.
+
+    Outside the attention block that must be all of them; a block keeps what its kind has in common
+    with the trunk's (queries, keys and values, say) and starts afresh with the rest.
+    """
+    own, given = network.state_dict(), trunk.state_dict()
+    shared = {
+        name: tensor
+        for name, tensor in given.items()
+        if name in own and own[name].shape == tensor.shape
+    }
+    strangers = [
+        name
+        for name in sorted((own.keys() | given.keys()) - shared.keys())
+        if not name.startswith("head.block.")
+    ]
     if strangers:
         raise ValueError(f"the trunk does not fit this network: {', '.join(strangers)}")
+    network.load_state_dict(shared, strict=False)
 
 
 def save_state(

@@ -1,11 +1,14 @@
-"""What is trained how: data, not code. One recipe for all networks that are to be compared."""
+"""What is trained how: the recipes are data, in `recipes.toml` beside this file."""
 
+import tomllib
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """Everything that decides a training's outcome, besides the data.
+    """Everything that decides a training's outcome, besides the labeled images.
 
     The learning rate falls as (1 - progress) ** 0.9 from `learning_rate` to 0. Scales and the crop
     refer to the training images' own pixels.
@@ -13,8 +16,9 @@ class Recipe:
 
     network: str  # a key of models.zoo.NETWORKS: the architecture
     epochs: int
-    start_from: str | None = None  # the recipe whose result is the starting point
+    start_from: str = ""  # the recipe whose result is the starting point; none if empty
     learning_rate: float = 0.02
+    looking_rate: float = 1.0  # factor on it for queries, keys and masks: where a block looks
     momentum: float = 0.9
     weight_decay: float = 5e-4  # on convolution weights outside queries, keys and masks
     warmup_steps: int = 100
@@ -23,16 +27,31 @@ class Recipe:
     scales: tuple[float, float] = (0.6, 1.4)
     averaging: float = 0.995  # decay per step of the averaged weights, the result; 0 is off
     class_balance: float = 0.33  # a class weighs its pixel share to minus this power in the loss
+    identity_dropout: float = 0.0  # share of views whose block output lacks the block's input
+    rendered_share: float = 0.0  # rendered scenes seen in an epoch, as a share of the real images
+    dilations: tuple[int, int, int, int] | None = None  # instead of the network's own
     seed: int = 0
 
 
-TRUNK = "streets-trunk"
+def read_recipes(path: Path) -> dict[str, Recipe]:
+    """Return the recipes of a TOML file: a table each, over the table `shared`.
 
-RECIPES: dict[str, Recipe] = {
-    # The trunk is trained once; then every network continues from it for the same number of
-    # epochs, with or without a block in its head. So a difference is the block's, not luck's.
-    TRUNK: Recipe("streets-base", epochs=50),
-    "streets-base": Recipe("streets-base", epochs=30, start_from=TRUNK),
-    "streets-nl": Recipe("streets-nl", epochs=30, start_from=TRUNK),
-    "streets-dnl": Recipe("streets-dnl", epochs=30, start_from=TRUNK),
-}
+    Raises:
+        ValueError: A recipe has a field that there is not, or lacks one.
+    """
+    tables = tomllib.loads(path.read_text(encoding="utf-8"))
+    shared = tables.pop("shared", {})
+    recipes = {}
+    for name, table in tables.items():
+        fields: dict[str, Any] = {
+            key: tuple(value) if isinstance(value, list) else value
+            for key, value in ({"network": name} | shared | table).items()
+        }
+        try:
+            recipes[name] = Recipe(**fields)
+        except TypeError as error:
+            raise ValueError(f"{path.name}, recipe {name!r}: {error}") from error
+    return recipes
+
+
+RECIPES = read_recipes(Path(__file__).with_name("recipes.toml"))

@@ -1,0 +1,132 @@
+"""One panel on one pair of axes: its picture, its marks, its arrows."""
+
+import matplotlib
+import numpy as np
+from jaxtyping import UInt8
+from matplotlib import patheffects
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.colors import Colormap, Normalize
+from matplotlib.image import AxesImage
+from matplotlib.patches import FancyArrowPatch, Rectangle
+from PIL import Image as Pillow
+
+from analysis.figures.look import Look
+from analysis.figures.panels import Image, MapPanel, Panel, PhotoPanel, Quantity
+from analysis.figures.scales import SIGNED_COLORMAP
+
+NOT_A_NUMBER = "magenta"  # in no palette, so that NaN is visible
+
+MARK_SHARE = 0.18
+"""Marks are as large as the text, but on small panels at most this share of their width."""
+
+MARKS: dict[str, dict] = {
+    "plus": {"marker": "+", "markersize": 0.85},
+    "cross": {"marker": "x", "markersize": 0.7},
+    "circle": {"marker": "o", "markersize": 0.75, "markerfacecolor": "none"},
+    "dot": {"marker": "o", "markersize": 0.4, "markerfacecolor": "white"},
+}
+
+
+def draw_picture(
+    ax: Axes, panel: Panel, norm: Normalize | None, look: Look, pixels: tuple[int, int]
+) -> AxesImage:
+    """Draw what a panel shows; `pixels` is the size (width, height) it will have on paper."""
+    if isinstance(panel, PhotoPanel):
+        height, width = panel.picture.shape[:2]
+        return ax.imshow(
+            values_or_picture(panel, pixels),
+            extent=(0, width, height, 0),
+            interpolation="nearest",
+        )
+    return ax.imshow(
+        panel.values,
+        extent=(0, panel.extent[0], panel.extent[1], 0),
+        norm=norm,
+        cmap=color_map(panel.quantity, look),
+        alpha=None if look.alpha == 1 else look.alpha,
+        interpolation="nearest",
+    )
+
+
+def draw_backdrop(ax: Axes, image: Image, look: Look, pixels: tuple[int, int]) -> None:
+    """Lay the photograph under a map, if the look asks for one."""
+    if look.backdrop == "none":
+        return
+    height, width = image.shape[:2]
+    photo = shrunk(image, pixels, smooth=True)
+    if look.backdrop == "grey":
+        photo = np.repeat(np.asarray(Pillow.fromarray(photo).convert("L"))[..., None], 3, axis=2)
+    ax.imshow(photo, extent=(0, width, height, 0), interpolation="nearest")
+
+
+def draw_marks(ax: Axes, panel: Panel, look: Look) -> list[Artist]:
+    """Mark the query of a panel, and point from it to its strongest keys."""
+    if panel.query is None:
+        return []
+    width = ax.bbox.width / ax.figure.dpi * 72
+    size = min(look.sheet.font_size, MARK_SHARE * width)  # points
+    line = 0.13 * size
+    halo = [patheffects.withStroke(linewidth=2.1 * line, foreground="black")]
+    marks: list[Artist] = []
+    for end in panel.strongest:
+        arrow = FancyArrowPatch(
+            panel.query,
+            end,
+            arrowstyle="-|>",
+            mutation_scale=0.5 * size,
+            shrinkA=0,
+            shrinkB=0,
+            linewidth=0.5 * line,
+            color="white",
+            path_effects=[patheffects.withStroke(linewidth=1.3 * line, foreground="black")],
+            clip_on=True,
+        )
+        marks.append(ax.add_patch(arrow))
+    if look.marker == "cell" and panel.cell is not None:
+        x, y, width, height = panel.cell
+        box = Rectangle(
+            (x, y), width, height, fill=False, color="white", lw=0.7 * line, path_effects=halo
+        )
+        marks.append(ax.add_patch(box))
+    elif look.marker in MARKS:
+        style = MARKS[look.marker]
+        marks += ax.plot(
+            *panel.query,
+            linestyle="none",
+            color="white",
+            markeredgewidth=line,
+            path_effects=halo,
+            **{**style, "markersize": style["markersize"] * size},
+        )
+    return marks
+
+
+def frame(ax: Axes, image_hw: tuple[int, int]) -> None:
+    """Show exactly the image's area, without ticks and lines."""
+    ax.set(xlim=(0, image_hw[1]), ylim=(image_hw[0], 0))
+    ax.set_axis_off()
+
+
+def color_map(quantity: Quantity, look: Look) -> Colormap:
+    """Return the colors of a quantity's values."""
+    name = SIGNED_COLORMAP if quantity.signed else look.colormap
+    return matplotlib.colormaps[name].with_extremes(bad=NOT_A_NUMBER)
+
+
+def shrunk(
+    picture: Image, pixels: tuple[int, int], *, smooth: bool
+) -> UInt8[np.ndarray, "rows cols 3"]:
+    """Return a picture at most `pixels` (width, height) large; more cannot be seen on paper."""
+    height, width = picture.shape[:2]
+    if width <= pixels[0] or height <= pixels[1]:
+        return picture
+    method = Pillow.Resampling.LANCZOS if smooth else Pillow.Resampling.NEAREST
+    return np.asarray(Pillow.fromarray(picture).resize(pixels, method))
+
+
+def values_or_picture(panel: Panel, pixels: tuple[int, int]) -> np.ndarray:
+    """Return the array that a panel's image holds."""
+    if isinstance(panel, MapPanel):
+        return panel.values
+    return shrunk(panel.picture, pixels, smooth=not panel.classes)

@@ -1,0 +1,63 @@
+"""What the numbers say about degeneracy, in a sentence."""
+
+from math import isnan, log2
+
+DEGENERATE, DEPENDENT = 0.1, 0.5
+"""How much queries differ, over how much rows of the same width can differ: attention below the
+first is called degenerate, from the second on query-dependent.
+
+The measure, not the raw number, because that is small for wide rows whether or not they differ.
+"""
+
+NEARLY_UNIFORM_BITS = 0.02
+"""Attention is called nearly uniform if its rows are narrower than uniform ones by less than this
+on average."""
+
+
+def verdict(
+    *,
+    query_information_bits: float,
+    entropy_bits: float,
+    queries: int,
+    keys: int,
+    cosine_distance: float,
+    shuffled_cosine_distance: float,
+) -> str:
+    """Return one sentence on how degenerate attention is.
+
+    The query information is compared with its bound for rows of the given entropy: neither more
+    than log2(keys) - entropy, nor more than log2(queries). Where weights have signs there is no
+    information, and the cosine distance is compared with that of rows with shuffled keys.
+
+    Args:
+        query_information_bits: NaN where weights have signs.
+        entropy_bits: Mean over rows; NaN where weights have signs.
+        queries: Number of query positions.
+        keys: Number of key positions.
+        cosine_distance: Of rows; NaN where all weights are 0.
+        shuffled_cosine_distance: Likewise, of the rows with shuffled keys.
+    """
+    if isnan(cosine_distance):
+        return "There is nothing to judge: all weights are 0."
+    if queries == 1:
+        return "There is nothing to judge: a single query cannot differ from others."
+    if isnan(query_information_bits):
+        share = cosine_distance / shuffled_cosine_distance if shuffled_cosine_distance else 0.0
+        measured = (
+            f"the cosine distance of rows is {cosine_distance:.3f}, "
+            f"{share:.0%} of that of rows with shuffled keys"
+        )
+    else:
+        possible = min(log2(keys) - entropy_bits, log2(queries))
+        if possible < NEARLY_UNIFORM_BITS:
+            return f"Degenerate: every query looks everywhere alike ({entropy_bits:.2f} bits wide)."
+        share = query_information_bits / possible
+        measured = (
+            f"the query tells {query_information_bits:.3f} bits about where it looks, "
+            f"{share:.0%} of what it could for rows as wide as these"
+        )
+    if share >= DEPENDENT:
+        return f"Query-dependent: different queries look at different places ({measured})."
+    if share >= DEGENERATE:
+        return f"Partly degenerate: queries look at largely the same places ({measured})."
+    return f"Degenerate: all queries look at nearly the same places ({measured})."

@@ -1,0 +1,1 @@
+"""Figures in batch: inputs and options in, files that say how they were made out."""

@@ -1,0 +1,168 @@
+"""One forward pass per input and network: all that the figures of an input are drawn from."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+from math import isfinite
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import UInt8
+from PIL import Image
+from torch import Tensor, nn
+
+from analysis import consistency, degeneracy
+from analysis.capture import Observation, attention_blocks, observe
+from analysis.figures.panels import Point, Scene
+from analysis.figures.queries import query_points
+from analysis.record import AttentionRecord
+from app.export.inputs import Picture, Source, read_source
+from app.export.options import Options
+from models import list_networks, load_network
+from models.checkpoint import WEIGHTS, file_sha256
+from models.streets import STREET_CLASSES
+
+
+class LoadedNetwork(NamedTuple):
+    """A network with its name in figures and the hash of its weights."""
+
+    title: str
+    module: nn.Module
+    sha256: str
+
+
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """One input with what every network made of it."""
+
+    source: Source
+    picture: Picture
+    observations: dict[str, Observation]  # by the network's title
+    scene: Scene
+    points: list[Point]
+
+
+@lru_cache(maxsize=16)
+def load(name: str) -> LoadedNetwork:
+    """Return a network, loaded once per process.
+
+    Raises:
+        ValueError: The name is unknown, or the file is no weight file.
+        FileNotFoundError: The path does not exist.
+    """
+    module = load_network(name)
+    bundled = name in list_networks()
+    path = WEIGHTS / f"{name}.safetensors" if bundled else Path(name)
+    return LoadedNetwork(name if bundled else path.stem, module, file_sha256(path))
+
+
+def check_networks(options: Options) -> None:
+    """Raise ValueError unless every network has the block that is asked for, and its own title."""
+    titles: dict[str, str] = {}
+    for name in options.networks:
+        network = load(name)
+        blocks = list(attention_blocks(network.module))
+        if not blocks:
+            raise ValueError(f"network {name!r} has no attention block to show")
+        if options.block is not None and options.block not in blocks:
+            raise ValueError(
+                f"network {name!r} has no block {options.block!r}; available: {', '.join(blocks)}"
+            )
+        if network.title in titles:
+            raise ValueError(
+                f"networks need different names, {titles[network.title]!r} and {name!r} would both "
+                f"be called {network.title!r}"
+            )
+        titles[network.title] = name
+
+
+def see(source: Source, options: Options) -> Seen:
+    """Read an input and run every network on it, once.
+
+    Raises:
+        OSError: The input cannot be read.
+        ValueError: The input cannot be used, or it has no such query.
+    """
+    picture = read_source(source.location, options.labels)
+    observations, records, predictions = {}, {}, {}
+    with one_thread():
+        for name in options.networks:
+            title, module, _ = load(name)
+            observation = observe(module, picture.image)
+            observations[title] = observation
+            records[title] = choose_record(observation.records, options.block, options.head)
+            classes = predicted_classes(observation.output, picture.image.shape[:2])
+            if classes is not None:
+                predictions[title] = classes
+        scene = Scene(picture.image, records, predictions, picture.labels)
+        points: list[Point] = []
+        if options.layout != "statistics":
+            points = query_points(next(iter(records.values())), options.query_specs())
+    return Seen(source, picture, observations, scene, points)
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Let torch compute in one thread, so that sums, and so files, never depend on --jobs."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def choose_record(
+    records: tuple[AttentionRecord, ...], block: str | None, head: int | None
+) -> AttentionRecord:
+    """Return the first record of a block and head; of any block, or any head, where that is None.
+
+    Raises:
+        ValueError: There is none.
+    """
+    found = [
+        record
+        for record in records
+        if (block is None or record.block == block) and (head is None or record.head == head)
+    ]
+    if not found:
+        there = [
+            record.block if record.head is None else f"{record.block} head {record.head}"
+            for record in records
+        ]
+        wanted = f"block {block!r}" if block is not None else "block"
+        raise ValueError(
+            f"there is no {wanted}{'' if head is None else f' with a head {head}'}; available: "
+            f"{', '.join(there)}"
+        )
+    return found[0]
+
+
+def predicted_classes(
+    output: Tensor, image_hw: tuple[int, ...]
+) -> UInt8[np.ndarray, "height width"] | None:
+    """Return the most likely class of every pixel; None if the network does not segment streets."""
+    if output.ndim != 4 or output.shape[1] != len(STREET_CLASSES):
+        return None
+    classes = Image.fromarray(output[0].argmax(dim=0).to(torch.uint8).numpy())
+    height, width = image_hw
+    return np.asarray(classes.resize((width, height), Image.Resampling.NEAREST))
+
+
+def caption_of(seen: Seen) -> str:
+    """Return the numbers of an input's blocks in words."""
+    sentences = []
+    for title, record in seen.scene.records.items():
+        report = degeneracy.measure(record)
+        sentence = f"{title} ({record.block}): unary share {report.unary_share:.3f}"
+        if isfinite(report.query_information_bits):  # logits without a softmax have none
+            bits, most = report.query_information_bits, report.bounds("query_information_bits")[1]
+            sentence += f", query information {bits:.3f} of at most {most:.1f} bits"
+        if seen.picture.labels is not None:
+            own = consistency.measure(record, seen.picture.labels, len(STREET_CLASSES)).own_category
+            sentence += f", own-category mass {own.mass:.3f} ({own.lift:.2f} times chance)"
+        sentences.append(sentence + ".")
+    return " ".join(sentences)

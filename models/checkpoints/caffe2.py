@@ -1,0 +1,139 @@
+"""Caffe2's files of weights: pickled arrays, read without NumPy's or anybody's code being called.
+
+Of a pickle only containers, numbers, strings and arrays of plain numbers are understood. Arrays are
+made here from their bytes; any other name in the file is an error.
+"""
+
+import pickle
+import re
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Shaped
+from torch import Tensor
+
+NUMBERS = re.compile(r"[<>|=]?(f[248]|i[1248]|u[1248])")
+ENDINGS = {
+    "_bn_s": ".bn.weight",
+    "_bn_b": ".bn.bias",
+    "_bn_rm": ".bn.running_mean",
+    "_bn_riv": ".bn.running_var",
+}
+"""What normalizations of video-nonlocal-net and SlowFast end in; `riv` holds the variance."""
+
+
+class Forbidden(pickle.UnpicklingError):
+    """The pickle names something that is no array."""
+
+
+class _Dtype:
+    """Type of numbers, as a pickle describes it."""
+
+    def __init__(self, name: str, *_flags: object) -> None:
+        self.name, self.order = name, "="
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        self.order = state[1]
+
+
+class _Array:
+    """An array, as a pickle describes it."""
+
+    def __init__(self, *_placeholders: object) -> None:
+        self.values: Shaped[np.ndarray, ...] | None = None
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        _version, shape, dtype, is_fortran, data = state
+        name = dtype.order.replace("|", "") + dtype.name if isinstance(dtype, _Dtype) else ""
+        if not NUMBERS.fullmatch(name):
+            raise Forbidden(f"an array of {name or dtype}")
+        data = data.encode("latin1") if isinstance(data, str) else data
+        values = np.frombuffer(data, np.dtype(name))
+        if prod(shape) != len(values):
+            raise pickle.UnpicklingError(f"an array of shape {shape} with {len(values)} numbers")
+        self.values = values.reshape(shape, order="F" if is_fortran else "C")
+
+
+class _Scalar:
+    """A number that is no weight, such as the learning rate: its value is not read."""
+
+    def __init__(self, *_parts: object) -> None: ...
+
+
+def _latin1(text: str, encoding: str) -> bytes:
+    """Return the bytes that Python 3 writes as text where a pickle must be readable by Python 2."""
+    if encoding != "latin1":
+        raise Forbidden(f"text in {encoding}")
+    return text.encode("latin1")
+
+
+KNOWN: dict[str, Any] = {
+    "_codecs.encode": _latin1,
+    "numpy.dtype": _Dtype,
+    "numpy.ndarray": "numpy.ndarray",  # an argument of the next, never called
+    "numpy.core.multiarray._reconstruct": _Array,
+    "numpy._core.multiarray._reconstruct": _Array,
+    "numpy.core.multiarray.scalar": _Scalar,
+    "numpy._core.multiarray.scalar": _Scalar,
+}
+
+
+class ArrayUnpickler(pickle.Unpickler):
+    """Reads containers and arrays; names of anything else are refused."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        """Return what stands for a name here; nothing is ever imported."""
+        full = f"{module}.{name}"
+        if full not in KNOWN:
+            raise Forbidden(full)
+        return KNOWN[full]
+
+
+def read_blobs(path: Path) -> dict[str, Tensor]:
+    """Return the weights in a Caffe2 pickle; non-local blocks are named as SlowFast names them.
+
+    `nonlocal_conv3_1_theta_w` becomes `nonlocal_conv3_1.conv_theta.weight`. Momenta and the
+    learning rate are left out.
+
+    Raises:
+        ValueError: The file is damaged, or holds anything but arrays and plain containers.
+    """
+    try:
+        with path.open("rb") as file:
+            loaded = ArrayUnpickler(file, encoding="latin1").load()
+    except Forbidden as error:
+        raise ValueError(
+            f"{path} holds more than arrays and plain containers ({error}), so it stays unread: to "
+            "load that could run code"
+        ) from error
+    except Exception as error:  # a damaged pickle can make its reader raise anything
+        raise ValueError(
+            f"{path} is not a readable checkpoint: {str(error) or type(error).__name__}"
+        ) from error
+    blobs = loaded.get("blobs", loaded) if isinstance(loaded, dict) else None
+    if not isinstance(blobs, dict):
+        raise ValueError(f"{path} must hold a dictionary of arrays, got {type(loaded).__name__}")
+    return {
+        _dotted(name): torch.from_numpy(blob.values.astype(blob.values.dtype.newbyteorder("=")))
+        for name, blob in blobs.items()
+        if isinstance(name, str)
+        and not name.endswith("_momentum")
+        and isinstance(blob, _Array)
+        and blob.values is not None
+        and name != "lr"
+    }
+
+
+def _dotted(name: str) -> str:
+    block = re.match(r"nonlocal_conv\d+_\d+", name)
+    if block is None:
+        return name
+    rest = name[block.end() :]
+    if rest in ENDINGS:
+        return block[0] + ENDINGS[rest]
+    if layer := re.fullmatch(r"_(theta|phi|g|out)_([wb])", rest):
+        return f"{block[0]}.conv_{layer[1]}.{'weight' if layer[2] == 'w' else 'bias'}"
+    return name

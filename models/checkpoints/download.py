@@ -1,0 +1,117 @@
+"""Fetch published files into a cache directory: resumed, verified, and never half there."""
+
+import hashlib
+import os
+import sys
+from http import HTTPStatus
+from http.client import HTTPException, HTTPResponse
+from pathlib import Path
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
+
+from filelock import FileLock
+from tqdm import tqdm
+
+CACHE_VARIABLE = "NONLOCAL_LENS_CACHE"
+CHUNK = 1 << 20
+TIMEOUT = 30  # seconds without a byte
+
+
+def cache_directory() -> Path:
+    """Return where downloads are kept: `NONLOCAL_LENS_CACHE`, or the platform's usual place."""
+    if chosen := os.environ.get(CACHE_VARIABLE):
+        return Path(chosen)
+    if sys.platform == "darwin":
+        usual = Path.home() / "Library" / "Caches"
+    elif sys.platform == "win32":
+        usual = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
+    else:
+        usual = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return usual / "nonlocal-lens"
+
+
+def cached(url: str) -> Path:
+    """Return where the file at a URL is kept, or would be."""
+    return cache_directory() / url.rpartition("/")[2]
+
+
+def fetch(url: str, sha256_prefix: str | None) -> Path:
+    """Return the local copy of the file at a URL, after downloading it if there is none.
+
+    What an interrupted download left is resumed. A file gets its name only when it is whole and its
+    SHA-256 begins with `sha256_prefix`, if that is known. Several processes may ask at once.
+
+    Raises:
+        ConnectionError: The URL cannot be reached, or the connection broke.
+        ValueError: What came is not the file that was published.
+    """
+    path = cached(url)
+    if path.is_file():
+        return path
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + ".partial")
+    with FileLock(path.with_name(path.name + ".lock")):
+        if path.is_file():  # another process was faster
+            return path
+        try:
+            _download(url, partial)
+        except (OSError, HTTPException) as error:
+            if isinstance(error, HTTPError):
+                error.close()
+            reason = getattr(error, "reason", None) or error
+            raise ConnectionError(
+                f"{url} cannot be downloaded ({reason}); the file can also be brought by other "
+                f"means: put it at {path}"
+            ) from error
+        with partial.open("rb") as file:
+            actual = hashlib.file_digest(file, "sha256").hexdigest()
+        if not actual.startswith(sha256_prefix or ""):
+            partial.unlink()
+            raise ValueError(
+                f"{url} did not give the published file: its sha256 must begin with "
+                f"{sha256_prefix}, got {actual}"
+            )
+        partial.replace(path)
+    return path
+
+
+def _open(url: str, start: int) -> HTTPResponse:
+    headers = {"User-Agent": "nonlocal-lens"} | ({"Range": f"bytes={start}-"} if start else {})
+    return urlopen(Request(url, headers=headers), timeout=TIMEOUT)
+
+
+def _download(url: str, partial: Path) -> None:
+    """Write the file at a URL, from where an earlier attempt stopped if the server can do that."""
+    start = partial.stat().st_size if partial.exists() else 0
+    try:
+        response = _open(url, start)
+    except HTTPError as error:
+        if not (start and error.code == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE):
+            raise
+        error.close()
+        response = _open(url, 0)  # nothing lies beyond what is here, and that was not the file
+    with response:
+        resumes = response.status == HTTPStatus.PARTIAL_CONTENT
+        start = start if resumes else 0
+        length = response.headers["Content-Length"]
+        total = None if length is None else start + int(length)
+        with (
+            partial.open("ab" if resumes else "wb") as file,
+            tqdm(
+                desc=url.rpartition("/")[2],
+                total=total,
+                initial=start,
+                unit="B",
+                unit_scale=True,
+                disable=None,  # where nobody is watching
+            ) as progress,
+        ):
+            while chunk := response.read(CHUNK):
+                file.write(chunk)
+                progress.update(len(chunk))
+    arrived = partial.stat().st_size
+    if total is not None and arrived != total:
+        raise ConnectionError(
+            f"the connection broke after {arrived} of {total} bytes; another attempt goes on from "
+            "there"
+        )

@@ -1,0 +1,112 @@
+"""What a published layout of weights says, and how weights come into a network of this package."""
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from models.networks.segmentation import SegmentationNetwork
+
+Rules = Sequence[tuple[str, str]]
+"""Regular expression at the start of a published name -> what it is here."""
+
+SHOWN = 6  # names in an error before the rest is counted
+
+
+class Plan(NamedTuple):
+    """A network for some tensors, not yet filled, and where each tensor goes."""
+
+    network: SegmentationNetwork
+    rules: Rules
+    unused: str | None = None  # start of the names that the network rightly does without
+    decisions: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Layout:
+    """One way in which others name and shape the weights of a network.
+
+    `recognizes` looks at names alone. `plan` infers every size from the tensors; its keyword
+    arguments are the options that a user may set because no tensor tells them.
+    """
+
+    name: str
+    recognizes: Callable[[Sequence[str]], bool]
+    plan: Callable[..., Plan]
+
+
+def sides(tensors: dict[str, Tensor], name: str, count: int) -> tuple[int, ...]:
+    """Return the shape of a tensor that must be there and have `count` sides.
+
+    Raises:
+        ValueError: It is missing or has another number of sides.
+    """
+    if name not in tensors:
+        raise ValueError(f"{name} is missing")
+    shape = tuple(tensors[name].shape)
+    if len(shape) != count or min(shape, default=0) < 1:
+        raise ValueError(f"{name} must have {count} sides of at least 1, got shape {shape}")
+    return shape
+
+
+def count(tensors: dict[str, Tensor], pattern: str) -> int:
+    """Return how many of the numbers 0, 1, 2, ... can be put into `{}` of the start of a name."""
+    index = 0
+    while any(name.startswith(pattern.format(index)) for name in tensors):
+        index += 1
+    return index
+
+
+def without_prefix(tensors: dict[str, Tensor], prefix: str = "module.") -> dict[str, Tensor]:
+    """Return tensors by their names in the module that a data-parallel wrapper was put around."""
+    if not all(name.startswith(prefix) for name in tensors):
+        return tensors
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items()}
+
+
+def fill(path: Path, network: nn.Module, tensors: dict[str, Tensor], rules: Rules = ()) -> None:
+    """Put every tensor where it belongs, in place, or say which do not fit.
+
+    Sides of length 1 do not count: a normalization's gain may be (C,) or (C, 1, 1).
+
+    Raises:
+        ValueError: A tensor is missing, is not used, has the wrong shape or holds NaN or infinity.
+    """
+    published = {_renamed(name, rules): name for name in tensors}
+    if len(published) < len(tensors):
+        raise ValueError(f"{path}: two of its tensors have the same place in the network")
+    counters = {name for name, _ in network.named_buffers() if name.endswith("batches_tracked")}
+    wanted = network.state_dict()
+    missing = sorted(wanted.keys() - published.keys() - counters)
+    problems = [f"{name} is missing" for name in missing]
+    unknown = sorted(published.keys() - wanted.keys())
+    problems += [f"{published[name]} is not used" for name in unknown]
+    filling = {}
+    for name in wanted.keys() & published.keys():
+        tensor, shape = tensors[published[name]], tuple(wanted[name].shape)
+        if [side for side in tensor.shape if side > 1] != [side for side in shape if side > 1]:
+            problems.append(f"{published[name]} must have shape {shape}, got {tuple(tensor.shape)}")
+        elif not torch.isfinite(tensor).all():
+            problems.append(f"{published[name]} holds NaN or infinite values")
+        else:
+            filling[name] = tensor.reshape(shape).to(wanted[name].dtype)
+    if problems:
+        more = len(problems) - SHOWN
+        tail = f" and {more} more" if more > 0 else ""
+        raise ValueError(
+            f"{path} does not fit its architecture: {'; '.join(problems[:SHOWN])}{tail}"
+        )
+    for name in counters - filling.keys():
+        filling[name] = torch.zeros((), dtype=torch.long)
+    network.load_state_dict(filling, assign=True)
+
+
+def _renamed(name: str, rules: Rules) -> str:
+    for published, here in rules:
+        if match := re.match(published, name):
+            return match.expand(here) + name[match.end() :]
+    return name

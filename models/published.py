@@ -1,0 +1,140 @@
+"""Published networks that can be downloaded by name. Data only: another network is another row."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from models.checkpoints.datasets import CLASSES
+
+
+@dataclass(frozen=True)
+class PublishedSpec:
+    """What is known about a published checkpoint, as its authors report it."""
+
+    title: str
+    dataset: str
+    crop: tuple[int, int]  # height and width of the training crops, in pixels
+    miou: float  # mean intersection over union on the data set's val split, 0 to 1, single scale
+    url: str
+    sha256_prefix: str | None  # the start of the file's SHA-256, where its name carries it
+    license: str
+    options: dict[str, Any]  # what no tensor tells: arguments of the layout's `plan`
+
+    @property
+    def file_name(self) -> str:
+        """Return the last part of the URL."""
+        return self.url.rpartition("/")[2]
+
+
+_HEADS = {
+    "nonlocal": ("nonlocal_net", "Non-local"),
+    "dnl": ("dnlnet", "Disentangled non-local"),
+    "gcnet": ("gcnet", "Global context"),
+}
+_DATASETS = {
+    "cityscapes": "Cityscapes",
+    "ade20k": "ADE20K",
+    "voc12aug": "Pascal VOC 2012",
+    "bdd100k": "BDD100K",
+}
+
+_MMSEGMENTATION = """
+nonlocal_r50-d8_512x1024_40k_cityscapes 20200605_210748-c75e81e3 78.24
+nonlocal_r101-d8_512x1024_40k_cityscapes 20200605_210748-d63729fa 78.66
+nonlocal_r50-d8_769x769_40k_cityscapes 20200530_045243-82ef6749 78.33
+nonlocal_r101-d8_769x769_40k_cityscapes 20200530_045348-8fe9a9dc 78.57
+nonlocal_r50-d8_512x1024_80k_cityscapes 20200607_193518-d6839fae 78.01
+nonlocal_r101-d8_512x1024_80k_cityscapes 20200607_183411-32700183 78.93
+nonlocal_r50-d8_769x769_80k_cityscapes 20200607_193506-1f9792f6 79.05
+nonlocal_r101-d8_769x769_80k_cityscapes 20200607_183428-0e1fa4f9 79.4
+nonlocal_r50-d8_512x512_80k_ade20k 20200615_015801-5ae0aa33 40.75
+nonlocal_r101-d8_512x512_80k_ade20k 20200615_015758-24105919 42.9
+nonlocal_r50-d8_512x512_160k_ade20k 20200616_005410-baef45e3 42.03
+nonlocal_r101-d8_512x512_160k_ade20k 20210827_221502-7881aa1a 44.63
+nonlocal_r50-d8_512x512_20k_voc12aug 20200617_222613-07f2a57c 76.2
+nonlocal_r101-d8_512x512_20k_voc12aug 20200617_222615-948c68ab 78.15
+nonlocal_r50-d8_512x512_40k_voc12aug 20200614_000028-0139d4a9 76.65
+nonlocal_r101-d8_512x512_40k_voc12aug 20200614_000028-7e5ff470 78.27
+dnl_r50-d8_512x1024_40k_cityscapes 20200904_233629-53d4ea93 78.61
+dnl_r101-d8_512x1024_40k_cityscapes 20200904_233629-9928ffef 78.31
+dnl_r50-d8_769x769_40k_cityscapes 20200820_232206-0f283785 78.44
+dnl_r101-d8_769x769_40k_cityscapes 20200820_171256-76c596df 76.39
+dnl_r50-d8_512x1024_80k_cityscapes 20200904_233629-58b2f778 79.33
+dnl_r101-d8_512x1024_80k_cityscapes 20200904_233629-758e2dd4 80.41
+dnl_r50-d8_769x769_80k_cityscapes 20200820_011925-366bc4c7 79.36
+dnl_r101-d8_769x769_80k_cityscapes 20200821_051111-95ff84ab 79.41
+dnl_r50-d8_512x512_80k_ade20k 20200826_183354-1cf6e0c1 41.76
+dnl_r101-d8_512x512_80k_ade20k 20200826_183354-d820d6ea 43.76
+dnl_r50-d8_512x512_160k_ade20k 20200826_183350-37837798 41.87
+dnl_r101-d8_512x512_160k_ade20k 20200826_183350-ed522c61 44.25
+gcnet_r50-d8_512x1024_40k_cityscapes 20200618_074436-4b0fd17b 77.69
+gcnet_r101-d8_512x1024_40k_cityscapes 20200618_074436-5e62567f 78.28
+gcnet_r50-d8_769x769_40k_cityscapes 20200618_182814-a26f4471 78.12
+gcnet_r101-d8_769x769_40k_cityscapes 20200619_092550-ca4f0a84 78.95
+gcnet_r50-d8_512x1024_80k_cityscapes 20200618_074450-ef8f069b 78.48
+gcnet_r101-d8_512x1024_80k_cityscapes 20200618_074450-778ebf69 79.03
+gcnet_r50-d8_769x769_80k_cityscapes 20200619_092516-4839565b 78.68
+gcnet_r101-d8_769x769_80k_cityscapes 20200619_092628-8e043423 79.18
+gcnet_r50-d8_512x512_80k_ade20k 20200614_185146-91a6da41 41.47
+gcnet_r101-d8_512x512_80k_ade20k 20200615_020811-c3fcb6dd 42.82
+gcnet_r50-d8_512x512_160k_ade20k 20200615_224122-d95f3e1f 42.37
+gcnet_r101-d8_512x512_160k_ade20k 20200615_225406-615528d7 43.69
+gcnet_r50-d8_512x512_20k_voc12aug 20200617_165701-3cbfdab1 76.42
+gcnet_r101-d8_512x512_20k_voc12aug 20200617_165713-6c720aa9 77.41
+gcnet_r50-d8_512x512_40k_voc12aug 20200613_195105-9797336d 76.24
+gcnet_r101-d8_512x512_40k_voc12aug 20200613_185806-1e38208d 77.84
+"""
+"""Name, what its file name adds (date, time, sha256 prefix), mIoU in percent."""
+
+_BDD100K = """
+nonlocal_r50-d8_512x1024_40k 61.38
+nonlocal_r50-d8_512x1024_80k 60.98
+dnl_r50-d8_512x1024_40k 61.93
+dnl_r50-d8_512x1024_80k 62.64
+dnl_r101-d8_512x1024_80k 59.54
+gcnet_r50-d8_769x769_40k 61.20
+"""
+"""Name without its data set, mIoU in percent; their file names carry no hash."""
+
+
+def _spec(name: str, miou: str, url: str, prefix: str | None, license: str) -> PublishedSpec:
+    head, backbone, crop, iterations, dataset = name.split("_")
+    height, width = (int(side) for side in crop.split("x"))
+    return PublishedSpec(
+        title=f"{_HEADS[head][1]}, ResNet-{backbone[1:-3]}, {_DATASETS[dataset]}, {crop}, "
+        f"{iterations} iterations",
+        dataset=_DATASETS[dataset],
+        crop=(height, width),
+        miou=float(miou) / 100,
+        url=url,
+        sha256_prefix=prefix,
+        license=license,
+        options={
+            "classes": CLASSES[_DATASETS[dataset]],
+            "align_corners": height % 8 == 1,
+            "long_side": width - width % 8,
+        },
+    )
+
+
+def _mmsegmentation() -> dict[str, PublishedSpec]:
+    specs = {}
+    for name, stamp, miou in (row.split() for row in _MMSEGMENTATION.strip().splitlines()):
+        folder = _HEADS[name.partition("_")[0]][0]
+        url = (
+            f"https://download.openmmlab.com/mmsegmentation/v0.5/{folder}/{name}/{name}_{stamp}.pth"
+        )
+        specs[name] = _spec(name, miou, url, stamp.rpartition("-")[2], "Apache-2.0")
+    return specs
+
+
+def _bdd100k() -> dict[str, PublishedSpec]:
+    specs = {}
+    for start, miou in (row.split() for row in _BDD100K.strip().splitlines()):
+        name = f"{start}_bdd100k"
+        url = f"https://dl.cv.ethz.ch/bdd100k/sem_seg/models/{start}_sem_seg_bdd100k.pth"
+        specs[name] = _spec(name, miou, url, None, "not stated with the file")
+    return specs
+
+
+PUBLISHED: dict[str, PublishedSpec] = {**_mmsegmentation(), **_bdd100k()}
+"""Name -> what is published under it, from the model zoos of mmsegmentation and BDD100K."""

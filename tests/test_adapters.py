@@ -1,0 +1,399 @@
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+from torchvision.models import VisionTransformer
+
+from analysis import adapters, capture, terms
+from analysis.adapters import UnreadableBlockError, foreign_preprocess, token_grid
+from analysis.capture import foreign_blocks, observe
+
+CHANNELS, INNER, HEADS = 12, 5, 3
+
+
+@pytest.fixture
+def image():
+    return np.random.default_rng(0).integers(0, 256, (56, 56, 3), dtype=np.uint8)
+
+
+def drawn(module):
+    torch.manual_seed(0)
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.uniform_(-0.4, 0.4)
+    return module.eval()
+
+
+class Stem(nn.Module):
+    """Cells of 8 x 8 pixels, then a block."""
+
+    def __init__(self, block, cin=CHANNELS):
+        super().__init__()
+        self.cells = nn.Conv2d(3, cin, 8, stride=8)
+        self.block = block
+
+    def forward(self, x):
+        output = self.block(self.cells(x))
+        return output[0] if isinstance(output, tuple) else output
+
+
+class Tokens(nn.Module):
+    """Patches of 8 x 8 pixels and two tokens before them, then self-attention."""
+
+    def __init__(self, attention, **names):
+        super().__init__()
+        self.image_size = 56
+        self.cells = nn.Conv2d(3, CHANNELS, 8, stride=8)
+        self.first = nn.Parameter(torch.zeros(1, 2, CHANNELS))
+        self.attention = attention
+
+    def forward(self, x):
+        patches = self.cells(x).flatten(2).transpose(1, 2)
+        return self.attention(torch.cat((self.first, patches), dim=1))
+
+
+class TimmLike(nn.Module):
+    def __init__(self, normalized):
+        super().__init__()
+        self.num_heads, self.scale = HEADS, (CHANNELS // HEADS) ** -0.5
+        self.qkv, self.proj = nn.Linear(CHANNELS, 3 * CHANNELS), nn.Linear(CHANNELS, CHANNELS)
+        norm = nn.LayerNorm(CHANNELS // HEADS) if normalized else nn.Identity()
+        self.q_norm = self.k_norm = norm
+
+    def forward(self, x):
+        qkv = self.qkv(x).reshape(*x.shape[:2], 3, HEADS, -1).permute(2, 0, 3, 1, 4)
+        query, key = self.q_norm(qkv[0]), self.k_norm(qkv[1])
+        self.seen = (query @ key.transpose(2, 3) * self.scale).softmax(3)
+        y = F.scaled_dot_product_attention(query, key, qkv[2])
+        return self.proj(y.transpose(1, 2).flatten(2))
+
+
+class HuggingFaceLike(nn.Module):
+    def __init__(self, version):
+        super().__init__()
+        self.num_attention_heads = HEADS
+        self.names = ("q_proj", "k_proj", "v_proj") if version == 5 else ("query", "key", "value")
+        for name in self.names:
+            self.add_module(name, nn.Linear(CHANNELS, CHANNELS))
+        if version == 5:
+            self.scaling = 0.3
+
+    def forward(self, hidden_states, attention_mask=None):
+        query, key, value = (
+            self.get_submodule(name)(hidden_states).unflatten(2, (HEADS, -1)).transpose(1, 2)
+            for name in self.names
+        )
+        scale = getattr(self, "scaling", query.shape[3] ** -0.5)
+        self.seen = (query @ key.transpose(2, 3) * scale).softmax(3)
+        return (self.seen @ value).transpose(1, 2).flatten(2)
+
+
+class MultiheadLike(nn.MultiheadAttention):
+    def __init__(self, **options):
+        super().__init__(CHANNELS, HEADS, batch_first=True, **options)
+
+    def forward(self, x):
+        self.seen = super().forward(x, x, x, need_weights=True, average_attn_weights=False)[1]
+        return super().forward(x, x, x, need_weights=False)[0]
+
+
+ATTENTIONS = {
+    "timm": lambda: TimmLike(False),
+    "timm, normalized": lambda: TimmLike(True),
+    "Hugging Face 4": lambda: HuggingFaceLike(4),
+    "Hugging Face 5": lambda: HuggingFaceLike(5),
+}
+
+
+def among_patches(attention):
+    """Return a head's attention among patches, each row over what of it falls on patches."""
+    patches = attention[2:, 2:]
+    return patches / patches.sum(dim=1, keepdim=True)
+
+
+@pytest.mark.parametrize("kind", ATTENTIONS)
+def test_every_head_of_a_transformer_is_the_modules_own(image, kind):
+    network = drawn(Tokens(ATTENTIONS[kind]()))
+    records = capture(network, image)
+    assert [record.head for record in records] == list(range(HEADS))
+    for record in records:
+        assert record.block == "attention"
+        assert record.query_grid.shape == (1, 7, 7)
+        expected = among_patches(network.attention.seen[0, record.head])
+        rebuilt = terms.attention(record, range(49))
+        torch.testing.assert_close(rebuilt, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_torchvisions_transformer_is_captured_per_layer_and_head(image):
+    torch.manual_seed(0)
+    network = VisionTransformer(56, 8, 2, HEADS, CHANNELS, 7).eval()
+    seen = []
+
+    def ask(module, args, kwargs, output):
+        weights = F.multi_head_attention_forward(
+            *(x.transpose(0, 1) for x in args),
+            CHANNELS,
+            HEADS,
+            module.in_proj_weight,
+            module.in_proj_bias,
+            None,
+            None,
+            False,
+            0.0,
+            module.out_proj.weight,
+            module.out_proj.bias,
+            average_attn_weights=False,
+        )[1]
+        seen.append(weights[0])
+
+    hooks = [
+        layer.self_attention.register_forward_hook(ask, with_kwargs=True)
+        for layer in network.encoder.layers
+    ]
+    records = capture(network, image)
+    for hook in hooks:
+        hook.remove()
+    assert [(record.block, record.head) for record in records] == [
+        (f"encoder.layers.encoder_layer_{layer}.self_attention", head)
+        for layer in range(2)
+        for head in range(HEADS)
+    ]
+    for index, record in enumerate(records):
+        own = seen[index // HEADS][index % HEADS][1:, 1:]
+        expected = own / own.sum(dim=1, keepdim=True)
+        rebuilt = terms.attention(record, range(49))
+        torch.testing.assert_close(rebuilt, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_output_with_capture_is_bit_identical_and_no_hook_stays(image):
+    network = VisionTransformer(56, 8, 2, HEADS, CHANNELS, 7).eval()
+    with torch.no_grad():
+        plain = network(foreign_preprocess(network)(image))
+    assert torch.equal(observe(network, image).output, plain)
+    for module in network.modules():
+        assert not module._forward_hooks
+        assert not module._forward_pre_hooks
+
+
+def test_the_fast_path_of_torchs_encoder_is_captured_too(image):
+    layer = nn.TransformerEncoderLayer(CHANNELS, HEADS, 7, batch_first=True)
+    records = capture(drawn(Tokens(layer)), image)
+    assert [record.block for record in records] == ["attention.self_attn"] * HEADS
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda module: setattr(module, "rel_pos", nn.Identity()), "its rel_pos takes part"),
+        (lambda module: setattr(module, "forward", None), None),
+    ],
+)
+def test_what_a_record_cannot_hold_is_said_and_left_out(image, change, reason):
+    module = TimmLike(False)
+    if reason is None:
+        module = MaskedMultihead()
+        reason = "it was called with a mask"
+    else:
+        change(module)
+    with pytest.warns(UserWarning, match=rf"attention \(\w+\) is left out: {reason}"):
+        assert capture(drawn(Tokens(module)), image) == ()
+
+
+class MaskedMultihead(nn.MultiheadAttention):
+    def __init__(self):
+        super().__init__(CHANNELS, HEADS, batch_first=True)
+
+    def __call__(self, x):
+        mask = torch.zeros(x.shape[1], x.shape[1])
+        return super().__call__(x, x, x, attn_mask=mask)[0]
+
+
+class NonLocalLike(nn.Module):
+    """A block of other code: names, scale, axis and coupling can be chosen."""
+
+    def __init__(self, names, *, scale=1.0, dim=2, pool=False, mask=False, divide=False):
+        super().__init__()
+        self.names, self.factor, self.dim, self.divide = names, scale, dim, divide
+        for name in names[:3]:
+            self.add_module(name, nn.Conv2d(CHANNELS, INNER, 1))
+        for name, layer in zip(
+            names[3:], (nn.Conv2d(INNER, CHANNELS, 1), nn.BatchNorm2d(CHANNELS)), strict=False
+        ):
+            self.add_module(name, layer)
+        if mask:
+            self.conv_mask = nn.Conv2d(CHANNELS, 1, 1)
+            self.temperature = 0.5
+        if pool:
+            self.pool = nn.MaxPool2d(2)
+
+    def forward(self, x):
+        pooled = self.pool(x) if hasattr(self, "pool") else x
+        theta, phi, g = (
+            self.get_submodule(name)(y).flatten(2)
+            for name, y in zip(self.names, (x, pooled, pooled), strict=False)
+        )
+        query, key = theta.transpose(1, 2), phi
+        if hasattr(self, "conv_mask"):
+            query -= query.mean(1, keepdim=True)
+            key -= key.mean(2, keepdim=True)
+        logits = self.factor * query @ key
+        self.seen = logits / key.shape[2] if self.divide else logits.softmax(self.dim)
+        if hasattr(self, "conv_mask"):
+            self.seen = self.seen + self.conv_mask(x).flatten(2).softmax(2)
+        y = (self.seen @ g.transpose(1, 2)).transpose(1, 2).unflatten(2, x.shape[2:])
+        for name in self.names[3:]:
+            y = self.get_submodule(name)(y)
+        return x + y
+
+
+MMCV = ("theta", "phi", "g", "conv_out")
+BLOCKS = {
+    "mmcv": NonLocalLike(MMCV, scale=INNER**-0.5),
+    "mmaction2": NonLocalLike(MMCV),
+    "mmdetection's slip": NonLocalLike(MMCV, scale=INNER**0.5),
+    "disentangled": NonLocalLike(MMCV, scale=INNER**-0.5 / 0.5, mask=True),
+    "AlexHex7": NonLocalLike(("theta", "phi", "g", "W")),
+    "AlexHex7's dot product": NonLocalLike(("theta", "phi", "g", "W"), divide=True),
+    "SlowFast": NonLocalLike(
+        ("conv_theta", "conv_phi", "conv_g", "conv_out", "bn"), scale=INNER**-0.5, pool=True
+    ),
+    "timm": NonLocalLike(("t", "p", "g", "z", "norm"), scale=INNER**-0.5),
+}
+
+
+@pytest.mark.parametrize("kind", BLOCKS)
+def test_how_a_block_computes_is_proved_by_its_output(image, kind):
+    image = np.resize(image, (256, 264, 3))
+    network = drawn(Stem(BLOCKS[kind]))
+    (record,) = capture(network, image)
+    assert record.block == "block"
+    assert record.query_grid.shape == (1, 32, 33)
+    assert record.key_grid.shape == ((1, 16, 16) if kind == "SlowFast" else (1, 32, 33))
+    assert record.coupling == {
+        "disentangled": "disentangled",
+        "AlexHex7's dot product": "unnormalized",
+    }.get(kind, "coupled")
+    rows = terms.attention(record, [0, 7, 1055])
+    torch.testing.assert_close(rows, network.block.seen[0, [0, 7, 1055]], rtol=1e-5, atol=1e-6)
+
+
+def test_a_softmax_over_the_wrong_axis_is_reported_as_what_it_is(image):
+    network = drawn(Stem(NonLocalLike(MMCV, dim=1)))
+    with pytest.warns(UserWarning, match=r"block \(NonLocalLike\).*normalizes over queries"):
+        assert capture(network, image) == ()
+
+
+def test_channels_that_are_folded_wrongly_are_reported(image):
+    class Folding(NonLocalLike):
+        def forward(self, x):
+            folded = super().forward(x)
+            return folded.flatten(1).roll(1).unflatten(1, x.shape[1:])
+
+    with pytest.warns(UserWarning, match="no known way from its queries and keys"):
+        assert capture(drawn(Stem(Folding(MMCV))), image) == ()
+
+
+class SAGANLike(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.query_conv, self.key_conv = (nn.Conv2d(CHANNELS, 2, 1) for _ in range(2))
+        self.value_conv = nn.Conv2d(CHANNELS, CHANNELS, 1)
+        self.gamma = nn.Parameter(torch.zeros(1))
+
+    def forward(self, x):
+        query, key = self.query_conv(x).flatten(2).transpose(1, 2), self.key_conv(x).flatten(2)
+        attention = (query @ key).softmax(2)
+        y = self.value_conv(x).flatten(2) @ attention.transpose(1, 2)
+        return self.gamma * y.view(x.shape) + x, attention
+
+
+@pytest.mark.parametrize("gain", [0.0, 0.7])
+def test_blocks_of_generators_are_read_with_and_without_a_gain(image, gain):
+    network = drawn(Stem(SAGANLike()))
+    with torch.no_grad():
+        network.block.gamma.fill_(gain)
+    (record,) = capture(network, image)
+    assert (record.coupling, record.scale) == ("coupled", 1.0)
+
+
+@pytest.mark.parametrize("layer", ["conv_attn", "conv_mask"])
+def test_the_one_map_of_global_context_is_read(image, layer):
+    class Context(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.add_module(layer, nn.Conv2d(CHANNELS, 1, 1))
+            self.channel_add_conv = nn.Conv2d(CHANNELS, CHANNELS, 1)
+
+        def forward(self, x):
+            self.seen = self.get_submodule(layer)(x).flatten(2).softmax(2)
+            context = (x.flatten(2) @ self.seen.transpose(1, 2)).unsqueeze(3)
+            return x + self.channel_add_conv(context)
+
+    network = drawn(Stem(Context()))
+    (record,) = capture(network, image)
+    assert record.coupling == "unary"
+    torch.testing.assert_close(terms.attention(record, [5])[0], network.block.seen[0, 0])
+
+
+class MyAttention(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.to_query, self.to_key = nn.Linear(CHANNELS, INNER), nn.Linear(CHANNELS, INNER)
+
+    def forward(self, x):
+        self.seen = (self.to_query(x) @ self.to_key(x).mT / INNER**0.5).softmax(2)
+        return self.seen @ x
+
+
+def test_the_example_of_register_is_true(image, monkeypatch):
+    monkeypatch.setattr(adapters.adapter, "ADAPTERS", list(adapters.adapter.ADAPTERS))
+    example = [
+        line.strip()[4:]
+        for line in adapters.register.__doc__.splitlines()
+        if line.strip().startswith((">>>", "..."))
+    ]
+    assert len(example) <= 5
+    scope = {"register": adapters.register, "Heads": adapters.Heads, "MyAttention": MyAttention}
+    exec("\n".join(example), scope)
+    network = drawn(Tokens(MyAttention()))
+    (record,) = capture(network, image)
+    assert record.head is None
+    expected = among_patches(network.attention.seen[0])
+    torch.testing.assert_close(terms.attention(record, range(49)), expected)
+
+
+def test_a_block_inside_another_is_not_read_twice():
+    network = nn.Sequential(Stem(NonLocalLike(MMCV)))
+    network[0].block.g = nn.Sequential(NonLocalLike(MMCV))
+    assert list(foreign_blocks(network)) == ["0.block"]
+
+
+@pytest.mark.parametrize(
+    ("tokens", "input_hw", "grid"),
+    [
+        (197, (224, 224), (14, 14)),
+        (261, (224, 224), (16, 16)),
+        (393, (224, 448), (14, 28)),
+        (49, (56, 56), (7, 7)),
+    ],
+)
+def test_tokens_are_laid_out_as_the_input_is(tokens, input_hw, grid):
+    assert token_grid(tokens, input_hw) == grid
+
+
+def test_tokens_that_are_no_grid_are_refused():
+    with pytest.raises(UnreadableBlockError, match="109 tokens are no grid of square patches"):
+        token_grid(109, (224, 224))
+
+
+def test_preprocessing_is_what_the_attributes_say():
+    network = nn.Identity()
+    network.patch_embed = nn.Identity()
+    network.patch_embed.img_size = (64, 96)
+    network.pretrained_cfg = {"mean": (0.5, 0.5, 0.5), "std": (0.25, 0.5, 0.5)}
+    preprocess = foreign_preprocess(network)
+    pixels = preprocess(np.full((50, 70, 3), 255, np.uint8))
+    assert pixels.shape == (1, 3, 64, 96)
+    torch.testing.assert_close(pixels[0, :, 3, 5], torch.tensor([2.0, 1.0, 1.0]))
+    assert foreign_preprocess(nn.Identity()).input_hw((360, 480)) == (360, 480)

@@ -1,0 +1,148 @@
+import hashlib
+import re
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from models.checkpoints.download import cache_directory, cached, fetch
+
+CONTENT = bytes(range(251)) * 1021
+SHA256 = hashlib.sha256(CONTENT).hexdigest()
+
+
+class Handler(BaseHTTPRequestHandler):
+    """Serves CONTENT with ranges, without them, cut short, or nothing."""
+
+    def do_GET(self):
+        asked = self.headers["Range"]
+        self.server.asked.append(asked)
+        if "missing" in self.path:
+            self.send_error(404)
+            return
+        start = 0
+        if asked and "rangeless" not in self.path:
+            start = int(re.fullmatch(r"bytes=(\d+)-", asked)[1])
+            if start >= len(CONTENT):
+                self.send_error(416)
+                return
+        body = CONTENT[start:]
+        self.send_response(206 if start else 200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body[:1000] if "broken" in self.path else body)
+
+    def log_message(self, *args):
+        pass
+
+
+@pytest.fixture
+def server(tmp_path, monkeypatch):
+    monkeypatch.setenv("NONLOCAL_LENS_CACHE", str(tmp_path / "cache"))
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as running:
+        running.asked = []
+        thread = threading.Thread(target=running.serve_forever, args=(0.01,))
+        thread.start()
+        yield running
+        running.shutdown()
+        thread.join()
+
+
+def url_of(server, name="weights.pth"):
+    return f"http://127.0.0.1:{server.server_port}/folder/{name}"
+
+
+def partial_of(url):
+    return cached(url).with_name(cached(url).name + ".partial")
+
+
+def test_a_file_is_fetched_once(server):
+    url = url_of(server)
+    path = fetch(url, SHA256[:8])
+    assert path == cached(url)
+    assert path.read_bytes() == CONTENT
+    assert fetch(url, SHA256[:8]) == path
+    assert server.asked == [None]
+    assert not partial_of(url).exists()
+
+
+@pytest.mark.parametrize("name", ["weights.pth", "rangeless.pth"])
+def test_an_interrupted_download_goes_on_or_starts_again(server, name):
+    url = url_of(server, name)
+    partial_of(url).parent.mkdir()
+    partial_of(url).write_bytes(CONTENT[:4099])
+    assert fetch(url, SHA256).read_bytes() == CONTENT
+    assert server.asked == ["bytes=4099-"]
+
+
+def test_a_connection_that_breaks_leaves_what_came_and_no_file(server):
+    url = url_of(server, "broken.pth")
+    with pytest.raises(ConnectionError, match=rf"broke after 1000 of {len(CONTENT)} bytes"):
+        fetch(url, SHA256)
+    assert partial_of(url).read_bytes() == CONTENT[:1000]
+    assert not cached(url).exists()
+    with pytest.raises(ConnectionError, match="broke after 2000"):
+        fetch(url, SHA256)
+
+
+def test_what_is_not_the_published_file_is_thrown_away(server):
+    url = url_of(server)
+    with pytest.raises(ValueError, match=f"must begin with 00000000, got {SHA256}"):
+        fetch(url, "00000000")
+    assert not cached(url).exists()
+    assert not partial_of(url).exists()
+
+
+def test_leftovers_that_are_too_long_are_thrown_away(server):
+    url = url_of(server)
+    partial_of(url).parent.mkdir()
+    partial_of(url).write_bytes(CONTENT + b"more")
+    assert fetch(url, SHA256).read_bytes() == CONTENT
+
+
+def test_a_file_without_a_known_hash_must_be_whole(server):
+    assert fetch(url_of(server), None).read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize("where", ["http://127.0.0.1:9/no/weights.pth", "missing"])
+def test_when_it_cannot_be_reached_one_sentence_says_where_to_put_it(server, where):
+    url = url_of(server, "missing.pth") if where == "missing" else where
+    with pytest.raises(ConnectionError) as info:
+        fetch(url, SHA256)
+    message = str(info.value)
+    assert message.startswith(f"{url} cannot be downloaded (")
+    assert message.endswith(f"put it at {cached(url)}")
+    assert "\n" not in message
+    cached(url).write_bytes(CONTENT)
+    assert fetch(url, SHA256) == cached(url)
+
+
+def test_several_at_once_download_once(server):
+    with ThreadPoolExecutor(4) as pool:
+        paths = list(pool.map(lambda _: fetch(url_of(server), SHA256), range(4)))
+    assert {path.read_bytes() for path in paths} == {CONTENT}
+    assert server.asked == [None]
+
+
+@pytest.mark.parametrize(
+    ("platform", "variable", "expected"),
+    [
+        ("linux", None, ".cache/nonlocal-lens"),
+        ("linux", "XDG_CACHE_HOME", "chosen/nonlocal-lens"),
+        ("darwin", None, "Library/Caches/nonlocal-lens"),
+        ("win32", "LOCALAPPDATA", "chosen/nonlocal-lens"),
+        ("win32", "NONLOCAL_LENS_CACHE", "chosen"),
+    ],
+)
+def test_the_cache_is_where_the_platform_keeps_caches(
+    tmp_path, monkeypatch, platform, variable, expected
+):
+    for name in ("NONLOCAL_LENS_CACHE", "XDG_CACHE_HOME", "LOCALAPPDATA"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("sys.platform", platform)
+    monkeypatch.setattr(Path, "home", lambda: tmp_path)
+    if variable:
+        monkeypatch.setenv(variable, str(tmp_path / "chosen"))
+    assert cache_directory() == tmp_path / expected

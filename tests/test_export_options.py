@@ -1,0 +1,102 @@
+import shlex
+
+import pytest
+from typer.testing import CliRunner
+
+from app.cli import cli
+from app.export.config import read_config
+from app.export.options import Options
+
+GIVEN = {
+    "inputs": ["a b.png", "samples"],
+    "networks": "streets-dnl,streets-nl",
+    "queries": ["10,20", "cell:3,4", "grid:2x3", "auto:5"],
+    "terms": "input,whole,difference",
+    "layout": "queries",
+    "formats": ["png", "pdf"],
+    "scale": "fixed:0,8",
+    "opacity": 0.5,
+    "backdrop": "grey",
+    "arrows": 3,
+    "width-in": 3.25,
+    "dpi": 200,
+    "caption": True,
+}
+
+
+def test_options_come_back_from_json():
+    options = Options.build(GIVEN)
+    assert Options.build(options.to_json()) == options
+    assert options.query_count == 1 + 1 + 6 + 5
+    assert options != Options.build({**GIVEN, "dpi": 201})
+
+
+def test_choices_left_alone_are_left_out_of_json():
+    least = {"inputs": ["x.png"], "networks": ["streets-nl"]}
+    assert Options.build(least).to_json() == least
+
+
+def test_the_command_of_options_gives_the_same_options(monkeypatch):
+    options = Options.build(GIVEN)
+    seen = []
+    monkeypatch.setattr("app.export.command._run", lambda given, *_, **__: seen.append(given) or 0)
+    words = shlex.split(options.command())
+    assert words[:4] == ["python", "-m", "app", "export"]
+    result = CliRunner().invoke(cli, words[3:])
+    assert result.exit_code == 0, result.output
+    (same,) = seen
+    assert set(same.queries) == set(options.queries), "cells come last on the command line"
+    assert {**same.to_json(), "queries": []} == {**options.to_json(), "queries": []}
+
+
+@pytest.mark.parametrize(
+    ("wrong", "sentence"),
+    [
+        ({"inputs": []}, "at least one input must be given"),
+        ({"networks": ""}, "at least one network must be given"),
+        ({"terms": "input,heat"}, "unknown term 'heat'; available: input, labels, whole"),
+        ({"terms": "whole,whole"}, "every term can be given once"),
+        ({"formats": "gif"}, "unknown format 'gif'; available: png, pdf, svg, html, safetensors"),
+        ({"layout": "poster"}, "unknown layout 'poster'; available: grid, queries, panels"),
+        ({"layout": "sheet", "formats": "png,html"}, "the sheet layout has the formats png, pdf"),
+        ({"layout": "sheet", "terms": "input"}, "a sheet needs at least one of the terms whole"),
+        ({"terms": "labels"}, "the term labels needs a folder of label images"),
+        ({"queries": ["7"]}, "a query must be X,Y"),
+        ({"dpi": "many"}, "dpi must be a whole number, got 'many'"),
+        ({"dpi": 99.5}, "dpi must be a whole number, got 99.5"),
+        ({"colour": "red"}, "unknown option 'colour'; available: arrows, backdrop"),
+        ({"head": -1}, "head must be at least 0, got -1"),
+        ({"per_sheet": 0}, "per_sheet must be from 1 to 50, got 0"),
+    ],
+)
+def test_options_that_do_not_exist_are_refused(wrong, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        Options.build({"inputs": ["x.png"], "networks": ["streets-nl"], **wrong})
+
+
+def test_a_yaml_file_holds_the_figures_of_a_paper(tmp_path):
+    pytest.importorskip("yaml")
+    path = tmp_path / "figures.yaml"
+    path.write_text(
+        "networks: [streets-dnl, streets-nl]\ninputs: samples:coffee\nwidth-in: 3.25\n"
+        "figures:\n  - {out: one, queries: ['auto:2']}\n  - {out: two, layout: sheet, dpi: 150}\n"
+    )
+    one, two = read_config(path)
+    assert one.pop("out") == "one"
+    assert two.pop("out") == "two"
+    assert Options.build(one).look.width == Options.build(two).look.width == 3.25
+    assert Options.build(one).queries == ("auto:2",)
+    assert Options.build(two).look.dpi == 150
+    arguments = ["export", "--config", str(path), "--dpi", "99", "--dry-run", "--out", "here"]
+    result = CliRunner().invoke(cli, arguments)
+    assert result.exit_code == 2
+    assert "every entry of figures needs an `out` of its own" in result.stderr
+
+
+@pytest.mark.parametrize("text", ["- a list", "{", "figures: 3", "figures: [3]", "7: x"])
+def test_other_files_are_refused_in_a_sentence(text, tmp_path):
+    pytest.importorskip("yaml")
+    path = tmp_path / "figures.yaml"
+    path.write_text(text)
+    with pytest.raises(ValueError, match=r"figures\.yaml"):
+        read_config(path)

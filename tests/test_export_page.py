@@ -1,0 +1,109 @@
+"""The exported page: the live viewer, offline, under a policy that lets nothing else in."""
+
+import base64
+import hashlib
+import os
+import re
+
+import browser as host
+import numpy as np
+import pytest
+from networks import tiny_architecture, tiny_network
+from PIL import Image
+
+from analysis import capture, terms
+from app.export.options import Options
+from app.export.provenance import read_note
+from app.export.replay import replay
+from app.export.run import export
+from models.checkpoint import load_network, save_network
+
+
+@pytest.fixture
+def networks(tmp_path):
+    paths = []
+    for name, block in (("one", "disentangled"), ("two", "non_local")):
+        paths.append(tmp_path / f"{name}.safetensors")
+        save_network(paths[-1], tiny_network(block), tiny_architecture(block))
+    return paths
+
+
+@pytest.fixture
+def page(tmp_path, networks):
+    """Return the path of an exported page of two networks and two queries."""
+    pixels = np.random.default_rng(0).integers(0, 256, (80, 112, 3), dtype=np.uint8)
+    photo = tmp_path / "<b>photo & co.png"
+    Image.fromarray(pixels).save(photo)
+    options = Options.build(
+        {
+            "inputs": [str(photo)],
+            "networks": [str(path) for path in networks],
+            "queries": ["grid:1x2"],
+            "formats": "html",
+        }
+    )
+    export(options, tmp_path / "out")
+    return tmp_path / "out" / "b_photo_co.html"
+
+
+def test_the_policy_lets_in_this_script_and_this_style_and_no_request(page):
+    text = page.read_text(encoding="utf-8")
+    policy = re.search(r'http-equiv="Content-Security-Policy" content="([^"]*)"', text)[1]
+    assert policy.startswith("default-src 'none'; ")
+    assert "unsafe" not in policy
+    for kind, pattern in (
+        ("script", r'<script type="module">(.*?)</script>'),
+        ("style", r"<style>(.*?)</style>"),
+    ):
+        (content,) = re.findall(pattern, text, re.DOTALL)
+        digest = base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()
+        assert f"{kind}-src 'sha256-{digest}'" in policy
+
+
+def test_names_are_text_and_the_page_says_how_it_was_made(page, tmp_path):
+    text = page.read_text(encoding="utf-8")
+    assert "<b>photo" not in text
+    note = read_note(page)
+    assert note["inputs"][0]["location"].endswith("<b>photo & co.png")
+    assert [network["title"] for network in note["networks"]] == ["one", "two"]
+    again = replay(page, tmp_path / "again.html").path
+    assert again.read_bytes() == page.read_bytes()
+
+
+@pytest.mark.browser
+def test_the_page_is_the_live_viewer_offline(page, networks, tmp_path):
+    path = host.find_chromium()
+    if path is None:
+        reason = "no Chromium: install it (Debian: apt-get install chromium)"
+        pytest.fail(reason) if os.environ.get("CI") == "true" else pytest.skip(reason)
+    problems = []
+    with host.chromium(path) as browser:
+        opened = browser.new_page(viewport={"width": 1200, "height": 1000})
+        opened.on("console", lambda entry: problems.append(entry.text))
+        opened.on("pageerror", lambda error: problems.append(str(error)))
+        opened.on(
+            "request",
+            lambda request: (
+                problems.append(request.url)
+                if not request.url.startswith(("file:", "blob:"))
+                else None
+            ),
+        )
+        opened.goto(page.as_uri())
+        button = opened.get_by_role("button", name="2: x 84, y 40")
+        button.click()
+        opened.locator('button[aria-pressed="true"]').wait_for()
+        shown = opened.locator("output[data-value]").evaluate_all(
+            "nodes => nodes.filter(node => node.dataset.exact).map(node => +node.dataset.exact)"
+        )
+    assert not problems
+    image = np.random.default_rng(0).integers(0, 256, (80, 112, 3), dtype=np.uint8)
+    expected = []
+    for network in networks:
+        (record,) = capture(load_network(network), image)
+        grid = record.query_grid
+        query = grid.position(grid.cell_at(x=84, y=40))
+        for term in terms.TERMS:
+            row = terms.attention(record, [query], term)[0] * record.key_grid.positions
+            expected.append(row[query].item())
+    assert shown == pytest.approx(expected, rel=0.01)

@@ -1,0 +1,69 @@
+import shutil
+
+import pytest
+import torch
+from published_files import drawn, mmsegmentation
+
+from models import checkpoint, load_network
+from models.checkpoint import file_sha256
+from models.published import PUBLISHED
+
+
+def test_the_zoos_are_whole():
+    heads = [name.partition("_")[0] for name in PUBLISHED]
+    assert {head: heads.count(head) for head in heads} == {"nonlocal": 18, "dnl": 15, "gcnet": 17}
+    assert sum(spec.sha256_prefix is not None for spec in PUBLISHED.values()) == 44
+
+
+@pytest.mark.parametrize("spec", PUBLISHED.values(), ids=PUBLISHED)
+def test_an_entry_agrees_with_itself(spec):
+    assert spec.url.startswith("https://")
+    assert 0.35 < spec.miou < 0.85
+    assert spec.options["align_corners"] == (spec.crop == (769, 769))
+    assert spec.options["long_side"] % 8 == 0
+    assert len(spec.options["classes"]) in (19, 21, 150)
+    if spec.sha256_prefix is not None:
+        assert spec.file_name.endswith(f"-{spec.sha256_prefix}.pth")
+        assert len(spec.sha256_prefix) == 8
+
+
+def test_a_value_worked_by_hand():
+    spec = PUBLISHED["dnl_r101-d8_769x769_80k_cityscapes"]
+    assert spec.title == ("Disentangled non-local, ResNet-101, Cityscapes, 769x769, 80k iterations")
+    assert spec.url == (
+        "https://download.openmmlab.com/mmsegmentation/v0.5/dnlnet/"
+        "dnl_r101-d8_769x769_80k_cityscapes/"
+        "dnl_r101-d8_769x769_80k_cityscapes_20200821_051111-95ff84ab.pth"
+    )
+    assert spec.crop == (769, 769)
+    assert spec.miou == pytest.approx(0.7941)
+
+
+def test_a_file_is_known_by_its_name_and_must_be_what_it_was(tmp_path, generator, monkeypatch):
+    path = tmp_path / "any.pth"
+    torch.save({"state_dict": drawn(mmsegmentation("dnl_block"), generator)}, path)
+    spec = PUBLISHED["dnl_r50-d8_769x769_40k_cityscapes"]
+    shutil.copy(path, tmp_path / spec.file_name)
+    with pytest.raises(ValueError, match=r"is damaged: its sha256 must begin with 0f283785, got"):
+        load_network(tmp_path / spec.file_name)
+
+    options = {**spec.options, "classes": None}
+    known = type(spec)(**{**vars(spec), "sha256_prefix": file_sha256(path)[:8], "options": options})
+    monkeypatch.setattr(checkpoint, "PUBLISHED", {"known": known})
+    network = load_network(tmp_path / spec.file_name)
+    assert network.align_corners
+    assert network.preprocess.long_side == (256, 768)
+    assert not load_network(tmp_path / spec.file_name, align_corners=False).align_corners
+    assert not load_network(path).align_corners
+
+
+def test_a_published_name_is_downloaded_into_the_cache(tmp_path, generator, monkeypatch):
+    monkeypatch.setenv("NONLOCAL_LENS_CACHE", str(tmp_path))
+    spec = PUBLISHED["gcnet_r50-d8_769x769_40k_bdd100k"]
+    assert spec.sha256_prefix is None
+    tensors = drawn(mmsegmentation("gc_block"), generator)
+    torch.save({"state_dict": tensors}, tmp_path / spec.file_name)
+    with pytest.raises(ValueError, match="classes must be 13 names, got 19"):
+        load_network("gcnet_r50-d8_769x769_40k_bdd100k")
+    network = load_network("gcnet_r50-d8_769x769_40k_bdd100k", classes=("any",) * 13)
+    assert network.align_corners
