@@ -4,6 +4,7 @@ import csv
 import errno
 import json
 import os
+import shlex
 import signal
 import stat
 import subprocess
@@ -263,18 +264,25 @@ def test_statistics_resume_to_the_same_bytes_too(photos, network, tmp_path):
     assert contents(tmp_path / "out") == contents(tmp_path / "whole")
 
 
-def test_a_killed_export_resumes_to_the_same_bytes(photos, network, tmp_path):
-    command = [sys.executable, "-m", "app", "export", str(photos), "--network", str(network)]
-    command += ["--dpi", "50", "--width-in", "2", "--query", "grid:1x2"]
-    command += ["--out", str(tmp_path / "out")]
-    export(options(photos, network), tmp_path / "whole")
-    with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL) as process:
+@pytest.mark.parametrize("signaled", [signal.SIGKILL, signal.SIGINT])
+def test_a_stopped_export_leaves_no_half_file_and_resumes(signaled, photos, network, tmp_path):
+    chosen = options(photos, network, layout="queries", formats="png,svg")
+    command = [sys.executable, *shlex.split(chosen.command())[1:], "--out", str(tmp_path / "out")]
+    export(chosen, tmp_path / "whole")
+    with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True) as process:
         deadline = time.monotonic() + 120
-        while not (tmp_path / "out" / "photo0.png").exists() and process.poll() is None:
+        while not (tmp_path / "out" / "photo0.q02.svg").exists() and process.poll() is None:
             assert time.monotonic() < deadline
-            time.sleep(0.01)
-        process.send_signal(signal.SIGKILL)
-    export(options(photos, network), tmp_path / "out", resume=True, force=process.returncode == 0)
+            time.sleep(0.005)
+        process.send_signal(signaled)
+        _, words = process.communicate()
+    if signaled == signal.SIGINT and process.returncode:  # 0: it was faster than the signal
+        assert process.returncode == 130
+        assert words.endswith(
+            "interrupted: what is finished is kept, --resume goes on from there\n"
+        )
+        assert not list((tmp_path / "out").glob("*.partial"))
+    export(chosen, tmp_path / "out", resume=True)
     assert contents(tmp_path / "out") == contents(tmp_path / "whole")
 
 

@@ -1,3 +1,4 @@
+import base64
 import io
 import re
 import threading
@@ -140,6 +141,21 @@ def test_equal_values_have_equal_colors_wherever_they_are_drawn():
     norm, cmap = pictures(figure)[0].norm, pictures(figure)[0].cmap
     expected = cmap(norm(pictures(figure)[0].get_array()), bytes=True)[..., :3]
     np.testing.assert_array_equal(colors[0], expected)
+
+
+def test_the_maps_inside_an_svg_have_the_color_bars_colors_and_no_others():
+    figure = attention_figure(records()["coupled"], [4], shown=("whole",), look=Look(marker="none"))
+    root = ElementTree.fromstring(saved(figure, "svg"))
+    data = [
+        base64.b64decode(node.get("{http://www.w3.org/1999/xlink}href").partition(",")[2])
+        for node in root.iter("{http://www.w3.org/2000/svg}image")
+    ]
+    pictures_inside = [np.asarray(Image.open(io.BytesIO(one)).convert("RGB")) for one in data]
+    largest = max(pictures_inside, key=lambda picture: picture.shape[0])
+    shown = {tuple(color) for color in largest.reshape(-1, 3).tolist()}
+    (panel,) = pictures(figure)
+    expected = panel.cmap(panel.norm(panel.get_array()), bytes=True)[..., :3]
+    assert shown == {tuple(color) for color in expected.reshape(-1, 3).tolist()}
 
 
 @pytest.mark.parametrize("scale", ["shared", "per-map"])

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import ceil
+from math import ceil, isfinite, nan
 
 import numpy as np
 from jaxtyping import Float
@@ -33,6 +33,16 @@ class Bar:
     low: float  # ends of the 95 % bootstrap interval of the mean; NaN for fewer than two images
     high: float
     images: int
+
+    def to_json(self) -> dict[str, float | None]:
+        """Return the numbers by name; None for NaN, which JSON does not have."""
+        return {name: value if isfinite(value) else None for name, value in vars(self).items()}
+
+    @classmethod
+    def from_json(cls, numbers: Mapping[str, float | None]) -> "Bar":
+        """Return the bar that `to_json` gave the numbers of."""
+        known = {name: nan if value is None else value for name, value in numbers.items()}
+        return cls(known["mean"], known["low"], known["high"], int(known["images"]))
 
 
 def bar_of(values: Sequence[float]) -> Bar:

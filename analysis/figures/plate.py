@@ -121,15 +121,13 @@ class Plate:
             self._text(0, y, words, self._small, ha="left", va="top")
 
     def show(self, rows: Rows) -> None:
-        """Exchange what the panels show; ranges, titles and sizes stay as they are."""
+        """Exchange what the panels show of the same photographs; ranges and words stay."""
         for slots, row in zip(self._slots, rows, strict=True):
             for slot, panel in zip(slots, row, strict=True):
                 if isinstance(panel, MapPanel):
                     slot.picture.set_data(panel.values)
                     slot.picture.set_norm(self._norm(panel))
-                elif not isinstance(slot.panel, PhotoPanel) or (
-                    panel.picture is not slot.panel.picture
-                ):
+                elif isinstance(slot.panel, MapPanel) or panel.picture is not slot.panel.picture:
                     slot.picture.set_data(values_or_picture(panel, slot.pixels))
                     self._background = None
                 slot.panel = panel
@@ -281,11 +279,8 @@ class Plate:
                 width,
                 0.85 * self._em,
             )
-            self._draw_bar(color_range, box)
-
-    def _draw_bar(self, color_range: ColorRange, box: Box) -> None:
-        ax = self.figure.add_axes(self._fractions(box.snapped(self._look.dpi)))
-        draw_bar(ax, color_range, self._look, bar_label(color_range, self._look))
+            ax = self.figure.add_axes(self._fractions(box.snapped(self._look.dpi)))
+            draw_bar(ax, color_range, self._look, bar_label(color_range, self._look))
 
     def _legend_lines(self, width: float) -> list[list[tuple[float, str, tuple[float, ...]]]]:
         """Return lines of (x, name, color), x in inches from the line's beginning."""

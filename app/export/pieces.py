@@ -89,7 +89,7 @@ def statistics_pieces(
     """Yield the files of the statistics of all inputs; their notes hold the numbers."""
     figure = statistics_figure(bars, look=options.look)
     numbers = {
-        statistic: {network: vars(bar) for network, bar in of_network.items()}
+        statistic: {network: bar.to_json() for network, bar in of_network.items()}
         for statistic, of_network in bars.items()
     }
     for kind in options.formats:

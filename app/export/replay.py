@@ -60,7 +60,7 @@ def _draw(note: dict[str, Any], options: Options, root: Path | None) -> bytes:
     name = note["file"]
     if "statistics" in note:
         bars = {
-            statistic: {network: Bar(**numbers) for network, numbers in of_network.items()}
+            statistic: {network: Bar.from_json(numbers) for network, numbers in of_network.items()}
             for statistic, of_network in note["statistics"].items()
         }
         candidates = statistics_pieces(note["job"], bars, options)

@@ -19,7 +19,7 @@ from analysis.capture import Observation, attention_blocks, observe
 from analysis.figures.panels import Point, Scene
 from analysis.figures.queries import query_points
 from analysis.record import AttentionRecord
-from app.export.inputs import Picture, Source, read_source
+from app.export.inputs import Picture, Source, read_source, safe_name
 from app.export.options import Options
 from models import list_networks, load_network
 from models.checkpoint import WEIGHTS, file_sha256
@@ -71,12 +71,13 @@ def check_networks(options: Options) -> None:
             raise ValueError(
                 f"network {name!r} has no block {options.block!r}; available: {', '.join(blocks)}"
             )
-        if network.title in titles:
+        title = safe_name(network.title).casefold()  # files are named after it
+        if title in titles:
             raise ValueError(
-                f"networks need different names, {titles[network.title]!r} and {name!r} would both "
+                f"networks need different names, {titles[title]!r} and {name!r} would both "
                 f"be called {network.title!r}"
             )
-        titles[network.title] = name
+        titles[title] = name
 
 
 def see(source: Source, options: Options) -> Seen:
@@ -157,7 +158,8 @@ def caption_of(seen: Seen) -> str:
     sentences = []
     for title, record in seen.scene.records.items():
         report = degeneracy.measure(record)
-        sentence = f"{title} ({record.block}): unary share {report.unary_share:.3f}"
+        share = f"{report.unary_share:.3f}" if isfinite(report.unary_share) else "undefined"
+        sentence = f"{title} ({record.block}): unary share {share}"
         if isfinite(report.query_information_bits):  # logits without a softmax have none
             bits, most = report.query_information_bits, report.bounds("query_information_bits")[1]
             sentence += f", query information {bits:.3f} of at most {most:.1f} bits"

@@ -56,12 +56,7 @@ def do_job(job: Job, options: Options, out: Path, overwrite: bool) -> Done:
     for source in job.sources:
         try:
             seen.append(see(source, options))
-        except (
-            OSError,
-            ValueError,
-            RuntimeError,
-            MemoryError,
-        ) as error:  # torch raises RuntimeError
+        except (OSError, ValueError, RuntimeError, MemoryError) as error:  # Runtime...: torch's
             done.errors.append(_failure(source, error))
     if not seen:
         return done
