@@ -3,13 +3,14 @@
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from analysis.capture import evaluating
 from analysis.images import ImageSource, read_image
 from analysis.interventions import INTERVENTIONS, Intervention, intervene
 from models.preprocess import Preprocess
+from models.training.evaluation import best_class
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,11 +38,6 @@ def effect(
     log_before, log_after = before[0].log_softmax(dim=0), after[0].log_softmax(dim=0)
     kl = (log_before.exp() * (log_before - log_after)).sum(dim=0)
     return Effect(kl.clamp_min(0), best_class(before) != best_class(after))
-
-
-def best_class(scores: Float[Tensor, "1 classes *pixels"]) -> Int[Tensor, "*pixels"]:
-    """Return the class with the highest score."""
-    return scores[0].max(dim=0).indices  # five times as fast as argmax over the first axis
 
 
 @torch.inference_mode()

@@ -11,15 +11,12 @@ from typing import Annotated, Any
 import numpy as np
 import torch
 import typer
-from jaxtyping import Float, Int
-from torch import Tensor
-from torchmetrics.functional.classification import multiclass_confusion_matrix
 from tqdm import tqdm
 
 from analysis import consistency, degeneracy
 from analysis.capture import attention_blocks, evaluating, recording
 from analysis.datasets import Source, read_labeled
-from analysis.effects import best_class, effect
+from analysis.effects import effect
 from analysis.interventions import INTERVENTIONS, intervene
 from analysis.record import AttentionRecord
 from analysis.terms import TERMS
@@ -28,7 +25,7 @@ from models import load_network
 from models.evaluate import AsJson, Name
 from models.networks.segmentation import SegmentationNetwork, upsample
 from models.training.data import Image, Labels
-from models.training.evaluation import mean_iou
+from models.training.evaluation import count_pixels, mean_iou
 
 cli = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -112,16 +109,6 @@ def evaluate(network: SegmentationNetwork, samples: Iterable[tuple[Image, Labels
         raise ValueError("there are no images to evaluate on")
     miou = {how: mean_iou(counts) for how, counts in confusion.items()}
     return {"images": len(figures), "miou": miou, **average(figures)}
-
-
-def count_pixels(
-    scores: Float[Tensor, "1 classes rows cols"], labels: Labels
-) -> Int[Tensor, "classes classes"]:
-    """Count labeled pixels by (true class, predicted class), at the size of the labels."""
-    classes = scores.shape[1]
-    predicted = best_class(upsample(scores, labels.shape))
-    truth = torch.from_numpy(labels).long().clamp_max(classes)  # what lies above is void
-    return multiclass_confusion_matrix(predicted, truth, classes, ignore_index=classes)
 
 
 def block_figures(

@@ -4,8 +4,9 @@ import pytest
 import torch
 from networks import tiny_network
 
-from analysis.effects import best_class, effect, effects
+from analysis.effects import effect, effects
 from analysis.interventions import INTERVENTIONS, intervene
+from models.training.evaluation import best_class
 
 
 def test_by_hand_two_classes_at_two_pixels():

@@ -10,7 +10,7 @@ from models.rendered import textures
 from models.rendered.classes import BUILDING, FENCE, POLE, SIGN
 from models.rendered.palette import Color
 from models.rendered.panels import across, upright
-from models.rendered.thing import Outline, Thing, box_outline
+from models.rendered.thing import Barrier, Outline, Thing, box_outline
 from models.rendered.view import View, scaled
 
 TOWARDS = (0.0, 0.0, -1.0)
@@ -105,27 +105,6 @@ class Bollard(Pole):
         low, high = self.height * 0.75, self.height * 0.86
         ring = across(self.x - self.radius, self.x + self.radius, self.s, low, high)
         view.polygon(ring, (190, 188, 180), TOWARDS, POLE)
-
-
-@dataclass(frozen=True)
-class Barrier(Thing):
-    """Something long and upright beside the street."""
-
-    x: float
-    near: float
-    end: float
-    height: float
-    color: Color
-
-    @property
-    def far(self) -> float:
-        """Return where it ends."""
-        return self.end
-
-    def footprint(self) -> tuple[Outline, float]:
-        """Return its outline and height."""
-        length = self.end - self.near
-        return box_outline(self.x, (self.near + self.end) / 2, 0.1, length), self.height
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from models.rendered.crowns import SIDE, crown
 from models.rendered.light import UP
 from models.rendered.palette import Color
 from models.rendered.panels import across, upright
-from models.rendered.thing import Outline, Thing, box_outline
+from models.rendered.thing import Barrier, Outline, Thing, box_outline
 from models.rendered.view import View, scaled
 
 SOLID_FROM = {"leafy": 127, "bare": 95}
@@ -104,24 +104,10 @@ class Tree(Thing):
 
 
 @dataclass(frozen=True)
-class Hedge(Thing):
+class Hedge(Barrier):
     """A clipped hedge along or across the street."""
 
-    x: float
-    near: float
-    end: float
-    height: float
-    color: Color
-
-    @property
-    def far(self) -> float:
-        """Return where it ends."""
-        return self.end
-
-    def footprint(self) -> tuple[Outline, float]:
-        """Return its outline and height."""
-        length = self.end - self.near
-        return box_outline(self.x, (self.near + self.end) / 2, 0.8, length), self.height
+    thickness = 0.8
 
     def paint(self, view: View) -> None:
         """Paint its end, its side and the top's bright rim."""

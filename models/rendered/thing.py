@@ -1,11 +1,14 @@
 """What stands in a street: something with a far end that can be painted and casts a shadow."""
 
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar
 
 import cv2
 import numpy as np
 from jaxtyping import Float
 
+from models.rendered.palette import Color
 from models.rendered.view import View
 
 Outline = Float[np.ndarray, "points 2"]
@@ -44,6 +47,29 @@ def box_outline(
     right = np.array((np.cos(heading), -np.sin(heading))) * width / 2
     corners = np.stack([-forward - right, forward - right, forward + right, right - forward])
     return corners + np.array((x, s))
+
+
+@dataclass(frozen=True)
+class Barrier(Thing):
+    """Something long and upright beside the street."""
+
+    thickness: ClassVar[float] = 0.1  # in meters
+
+    x: float
+    near: float
+    end: float
+    height: float
+    color: Color
+
+    @property
+    def far(self) -> float:
+        """Return where it ends."""
+        return self.end
+
+    def footprint(self) -> tuple[Outline, float]:
+        """Return its outline and height."""
+        middle, length = (self.near + self.end) / 2, self.end - self.near
+        return box_outline(self.x, middle, self.thickness, length), self.height
 
 
 def cast(
