@@ -5,7 +5,7 @@ RUN := $(VENV)/bin/python
 RUNTIME := $(VENV)/runtime.stamp
 DEVELOPMENT := $(VENV)/development.stamp
 
-.PHONY: app test lint format clean help
+.PHONY: app test docs lint format clean help
 .DEFAULT_GOAL := help
 
 help: ## show this list
@@ -17,6 +17,9 @@ app: $(RUNTIME) ## start the web app on http://127.0.0.1:8501
 test: lint ## lint, check types, run every test
 	$(RUN) -m pytest
 
+docs: $(DEVELOPMENT) ## build the site into docs/_build/html
+	$(RUN) -m sphinx -W --keep-going -q -b html docs docs/_build/html
+
 lint: $(DEVELOPMENT) ## check style, format and types
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
@@ -27,7 +30,7 @@ format: $(DEVELOPMENT) ## put the code in its format
 	$(RUN) -m ruff format .
 
 clean: ## remove the environment and every cache
-	rm -rf $(VENV) .pytest_cache .ruff_cache .mypy_cache
+	rm -rf $(VENV) .pytest_cache .ruff_cache .mypy_cache docs/_build docs/generated
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The environment is built anew whenever what must be in it changes.

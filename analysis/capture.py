@@ -3,10 +3,11 @@
 import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from math import prod
-from typing import Any
+from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -22,43 +23,107 @@ from analysis.adapters import (
     token_grid,
 )
 from analysis.adapters.adapter import Reader
+from analysis.clips import Clip, ClipSource, is_clip, read_clip
 from analysis.grid import Grid
 from analysis.images import ImageSource, read_image
+from analysis.places import LAYERS, Places
 from analysis.record import AttentionRecord
 from models.blocks import AttentionBlock, Projections
+from models.preprocess import ClipPreprocess, Preprocess
 
 
 @dataclass(frozen=True, eq=False)
 class Observation:
-    """One image, what the network made of it, and what its attention blocks did on the way."""
+    """One image or clip, what the network made of it, and what its blocks did on the way."""
 
-    image: UInt8[np.ndarray, "height width 3"]
-    output: Tensor  # the network's own, for the one image: (1, ...)
+    image: UInt8[np.ndarray, "*frames height width 3"]  # a clip's frames come first
+    output: Tensor  # the network's own, for the one image or clip: (1, ...)
     records: tuple[AttentionRecord, ...]  # in the order in which the blocks ran
 
 
-def capture(network: nn.Module, image: ImageSource) -> tuple[AttentionRecord, ...]:
-    """Run a network on an image and return a record of every attention block in it.
+def capture(network: nn.Module, image: ImageSource | ClipSource) -> tuple[AttentionRecord, ...]:
+    """Run a network on an image or a clip and return a record of every attention block in it.
 
     The network comes back as it was: same weights, same modes, no hooks, also after an exception.
-    Its output is bit for bit the one it gives without capture.
+    Its output is bit for bit the one it gives without capture. A network that looks at clips gives
+    records whose grids have frames; to it an image is a clip of one frame. One that looks at images
+    takes a clip by `capture_frames`.
 
     Args:
         network: Any module with attention blocks of `models.blocks`, or with others that
             `analysis.adapters` can read; its `preprocess` attribute is used if it has one.
-        image: See `analysis.images.read_image`.
+        image: See `analysis.images.read_image` and `analysis.clips.read_clip`.
 
     Raises:
-        ValueError: The image cannot be used.
+        ValueError: The image or clip cannot be used, or it is a clip and the network looks at
+            images.
     """
     return observe(network, image).records
 
 
-def observe(network: nn.Module, image: ImageSource) -> Observation:
-    """Do what `capture` does and keep the image and the network's output, too."""
-    pixels = read_image(image)
-    preprocess = getattr(network, "preprocess", None) or foreign_preprocess(network)
-    with evaluating(network), torch.no_grad(), recording(network, pixels.shape[:2]) as records:
+def observe(network: nn.Module, image: ImageSource | ClipSource) -> Observation:
+    """Do what `capture` does and keep the pixels and the network's output, too."""
+    if takes_clips(network):
+        return _observe(network, _frames_of(image), _clip_preprocess(network))
+    if is_clip(image):
+        raise ValueError(
+            f"{type(network).__name__} looks at single images and this is a clip: "
+            "analysis.capture.capture_frames runs it on every frame"
+        )
+    return _observe(network, read_image(image), _image_preprocess(network))  # type: ignore[arg-type]
+
+
+def capture_frames(network: nn.Module, clip: ClipSource) -> tuple[tuple[AttentionRecord, ...], ...]:
+    """Run a network that looks at images on every frame of a clip; return each frame's records.
+
+    Raises:
+        ValueError: The clip cannot be used, or the network looks at clips.
+    """
+    return tuple(seen.records for seen in observe_frames(network, clip))
+
+
+def observe_frames(network: nn.Module, clip: ClipSource) -> Iterator[Observation]:
+    """Do what `capture_frames` does, a frame at a time, and keep images and outputs, too."""
+    if takes_clips(network):
+        raise ValueError(
+            f"{type(network).__name__} looks at whole clips: analysis.capture runs it on one"
+        )
+    for frame in _frames_of(clip):
+        yield _observe(network, frame, _image_preprocess(network))
+
+
+def takes_clips(network: nn.Module) -> bool:
+    """Return whether a network looks at clips: as its `preprocess` says, else by its layers."""
+    preprocess = getattr(network, "preprocess", None)
+    if preprocess is not None:
+        return isinstance(preprocess, ClipPreprocess)
+    return any(isinstance(module, nn.Conv3d) for module in network.modules())
+
+
+def _frames_of(source: ImageSource | ClipSource) -> UInt8[np.ndarray, "frames height width 3"]:
+    if isinstance(source, Clip):
+        return source.frames
+    if is_clip(source) or isinstance(source, str | Path | bytes):
+        return read_clip(cast(ClipSource, source)).frames
+    return read_image(cast(ImageSource, source))[None]
+
+
+def _image_preprocess(network: nn.Module) -> Preprocess:
+    return getattr(network, "preprocess", None) or foreign_preprocess(network)
+
+
+def _clip_preprocess(network: nn.Module) -> ClipPreprocess:
+    found = getattr(network, "preprocess", None)
+    return found or ClipPreprocess(foreign_preprocess(network), frames=32)
+
+
+def _observe(
+    network: nn.Module,
+    pixels: UInt8[np.ndarray, "*frames height width 3"],
+    preprocess: Preprocess | ClipPreprocess,
+) -> Observation:
+    height, width = pixels.shape[-3:-1]
+    with evaluating(network), torch.no_grad(), recording(network, (height, width)) as records:
         output = network(preprocess(pixels))
     return Observation(pixels, output, tuple(records))
 
@@ -87,27 +152,28 @@ def foreign_blocks(network: nn.Module) -> dict[str, tuple[nn.Module, Reader]]:
 
 @contextmanager
 def recording(network: nn.Module, image_hw: tuple[int, int]) -> Iterator[list[AttentionRecord]]:
-    """Collect a record each time a block runs on one image; the hooks go when the `with` ends.
+    """Collect a record each time a block runs on one input; the hooks go when the `with` ends.
 
     A foreign block with several heads gives a record for each. One that cannot be read gives a
     warning instead.
     """
     records: list[AttentionRecord] = []
-    input_hw: list[tuple[int, int]] = []
+    places = Places()
 
     def keep(name: str, block: AttentionBlock, inputs: tuple[Tensor], _output: Tensor) -> None:
-        records.append(record_of(name, block, block.project(inputs[0]), image_hw))
+        records.append(record_of(name, block, block.project(inputs[0]), image_hw, places))
 
     def note_size(_network: nn.Module, args: tuple, kwargs: dict) -> None:
         sizes = [x.shape for x in (*args, *kwargs.values()) if isinstance(x, Tensor) and x.ndim > 3]
-        input_hw[:] = [(shape[-2], shape[-1]) for shape in sizes[:1]]
+        height, width = sizes[0][-2:] if sizes else image_hw
+        places.begin((height, width))
 
     def keep_foreign(
         name: str, reader: Reader, block: nn.Module, args: tuple, kwargs: dict, output: Any
     ) -> None:
         try:
             heads = reader(block, Call(args, kwargs, output))
-            records.extend(records_of(name, heads, image_hw, (input_hw or [image_hw])[0]))
+            records.extend(records_of(name, heads, image_hw, places))
         except UnreadableBlockError as error:
             sentence = f"{name} ({type(block).__name__}) is left out: {error}"
             warnings.warn(sentence, stacklevel=2)
@@ -115,6 +181,9 @@ def recording(network: nn.Module, image_hw: tuple[int, int]) -> Iterator[list[At
     with ExitStack() as hooks:
         sized = network.register_forward_pre_hook(note_size, with_kwargs=True)
         hooks.callback(sized.remove)
+        for module in network.modules():
+            if isinstance(module, LAYERS):
+                hooks.callback(module.register_forward_hook(places.note).remove)
         for name, block in attention_blocks(network).items():
             hooks.callback(block.register_forward_hook(partial(keep, name)).remove)
         for name, (module, reader) in foreign_blocks(network).items():
@@ -136,12 +205,20 @@ def evaluating(network: nn.Module) -> Iterator[None]:
 
 
 def record_of(
-    name: str, block: AttentionBlock, projections: Projections, image_hw: tuple[int, int]
+    name: str,
+    block: AttentionBlock,
+    projections: Projections,
+    image_hw: tuple[int, int],
+    places: Places | None = None,
 ) -> AttentionRecord:
-    """Return the record of what a block made of the first image of its input."""
+    """Return the record of what a block made of the first image of its input.
+
+    Cells tile the image unless `places` has seen that they lie elsewhere.
+    """
     frames, height, width = _thw(projections.query_shape)
-    query_grid = Grid.tiling(image_hw, height, width, frames=frames)
-    _, key_height, key_width = _thw(projections.key_shape)
+    offset = (0.0, 0.0) if places is None else places.offset((height, width), image_hw)
+    query_grid = Grid.tiling(image_hw, height, width, frames=frames, offset=offset)
+    key_thw = _thw(projections.key_shape)
     return AttentionRecord(
         block=name,
         form=block.form,
@@ -151,12 +228,14 @@ def record_of(
         key=_own(projections.key),
         unary=None if projections.unary is None else _own(projections.unary),
         query_grid=query_grid,
-        key_grid=query_grid.subsampled(key_height, key_width),
+        key_grid=_pooled(query_grid, key_thw),
+        pairwise_gain=block.pairwise_gain,
+        whitened=block.whitened,
     )
 
 
 def records_of(
-    name: str, heads: Heads, image_hw: tuple[int, int], input_hw: tuple[int, int]
+    name: str, heads: Heads, image_hw: tuple[int, int], places: Places
 ) -> list[AttentionRecord]:
     """Return a record for every head of a foreign block.
 
@@ -165,11 +244,12 @@ def records_of(
     """
     sides = []
     for tensor, shape in ((heads.query, heads.query_shape), (heads.key, heads.key_shape)):
-        shape = token_grid(tensor.shape[1], input_hw) if shape is None else shape
+        shape = token_grid(tensor.shape[1], places.input_hw) if shape is None else shape
         sides.append((tensor[:, tensor.shape[1] - prod(shape) :], _thw(shape)))
     (query, (frames, height, width)), (key, key_thw) = sides
-    query_grid = Grid.tiling(image_hw, height, width, frames=frames)
-    key_grid = query_grid.subsampled(key_thw[1], key_thw[2])
+    offset = places.offset((height, width), image_hw)
+    query_grid = Grid.tiling(image_hw, height, width, frames=frames, offset=offset)
+    key_grid = _pooled(query_grid, key_thw)
     return [
         AttentionRecord(
             block=name,
@@ -182,9 +262,17 @@ def records_of(
             query_grid=query_grid,
             key_grid=key_grid,
             head=head if len(query) > 1 else None,
+            pairwise_gain=heads.pairwise_gain,
+            whitened=heads.whitened,
         )
         for head in range(len(query))
     ]
+
+
+def _pooled(grid: Grid, thw: tuple[int, ...]) -> Grid:
+    """Return the grid of keys that are fewer in space, and maybe in time, than these cells."""
+    frames, height, width = thw
+    return replace(grid.subsampled(height, width), frames=frames)
 
 
 def _thw(shape: tuple[int, ...]) -> tuple[int, ...]:

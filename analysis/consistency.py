@@ -180,8 +180,7 @@ def class_share(
 ) -> Float[Tensor, "pos classes"]:
     """Return which share of every cell's pixels belongs to each class; void is the rest to 1."""
     height, width = labels.shape
-    rows = np.minimum((np.arange(height) + 0.5) // grid.cell_height, grid.height).astype(int)
-    cols = np.minimum((np.arange(width) + 0.5) // grid.cell_width, grid.width).astype(int)
+    rows, cols = grid.rows_at(np.arange(height) + 0.5), grid.columns_at(np.arange(width) + 0.5)
     cell = (
         rows[:, None] * (grid.width + 1) + cols
     )  # one column more, for pixels that no cell covers

@@ -102,7 +102,11 @@ class DegeneracyReport:
 
 
 def measure(
-    record: AttentionRecord, *, vectors: VectorDistances | None = None, seed: int = 0
+    record: AttentionRecord,
+    *,
+    vectors: VectorDistances | None = None,
+    seed: int = 0,
+    shuffles: bool = True,
 ) -> DegeneracyReport:
     """Return the degeneracy statistics of a record, with their baselines.
 
@@ -114,16 +118,21 @@ def measure(
         vectors: What `analysis.vectors.vector_distances` measured while the block ran; inputs and
             outputs are not part of a record.
         seed: Of everything random: pairs, sampled rows, shuffles.
+        shuffles: Whether keys are really shuffled, for the baselines that have no closed form:
+            those of the query information, the divergence and the effective rank, which are NaN
+            otherwise. They take half of the time, and nothing else depends on them.
 
     Raises:
         ValueError: The record holds NaN or infinite values.
     """
     _check_finite(record)
-    sums = sum_rows(record, generator=_seeded(seed))
-    rank = sample_effective_rank(record, generator=_seeded(seed))
+    sums = sum_rows(record, generator=_seeded(seed), shuffles=shuffles)
+    rank = sample_effective_rank(record, generator=_seeded(seed), shuffles=shuffles)
     jsd = shuffled_jsd = Estimate(nan, nan)
     if not sums.signed:
-        jsd, shuffled_jsd = jensen_shannon_nats(record, generator=_seeded(seed))
+        jsd, shuffled_jsd = jensen_shannon_nats(
+            record, sums.entropy_nats, generator=_seeded(seed), shuffles=shuffles
+        )
     found = {
         "unary_share": (unary_share(record), unary_share_baselines(len(record.query))),
         **_of_rows(sums),

@@ -38,7 +38,8 @@ class Distances:
         row = queries // len(self.across) % len(self.down)
         col = queries % len(self.across)
         squares = self.down[row][:, :, None] + self.across[col][:, None, :]
-        return squares.sqrt_().flatten(1).repeat(1, self.key_frames)
+        apart = squares.sqrt_().flatten(1)
+        return apart if self.key_frames == 1 else apart.repeat(1, self.key_frames)
 
 
 def _axes(grid: Grid) -> tuple[Float[Tensor, " cols"], Float[Tensor, " rows"]]:

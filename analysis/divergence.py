@@ -1,5 +1,6 @@
 """How much the rows of two queries differ, averaged over pairs: Jensen-Shannon divergence."""
 
+from math import nan
 from typing import NamedTuple
 
 import torch
@@ -22,7 +23,11 @@ class Estimate(NamedTuple):
 
 
 def jensen_shannon_nats(
-    record: AttentionRecord, *, generator: torch.Generator
+    record: AttentionRecord,
+    row_entropy: Float[Tensor, " query_pos"],
+    *,
+    generator: torch.Generator,
+    shuffles: bool = True,
 ) -> tuple[Estimate, Estimate]:
     """Return the mean Jensen-Shannon divergence of all ordered pairs of rows, 0 to ln 2.
 
@@ -31,25 +36,28 @@ def jensen_shannon_nats(
 
     Args:
         record: The block; its attention must have no negative weights.
+        row_entropy: Of every row's shares, in nats: see `analysis.streaming.sum_rows`.
         generator: Where the pairs come from, and the shuffles.
+        shuffles: Whether to shuffle.
 
     Returns:
         The estimate for the block, and the one where the keys of each pair's second row are
-        shuffled.
+        shuffled, which is NaN without shuffles.
     """
     queries = len(record.query)
     first, second = query_pairs(queries, generator=generator)
     found, shuffled = [], []
     size = max(1, CHUNK_VALUES // (2 * len(record.key)))
     for one, other in zip(first.split(size), second.split(size), strict=True):
-        p, q = shares(terms.attention(record, torch.cat((one, other)))).double().chunk(2)
-        entropy = (entropy_nats(p) + entropy_nats(q)) / 2
-        found.append(entropy_nats((p + q) / 2) - entropy)
-        shuffled.append(entropy_nats((p + _shuffled(q, generator)) / 2) - entropy)
+        p, q = shares(terms.attention(record, torch.cat((one, other)))).chunk(2)
+        entropy = (row_entropy[one] + row_entropy[other]) / 2
+        found.append(entropy_nats((p + q).div_(2)) - entropy)
+        if shuffles:
+            shuffled.append(entropy_nats(_shuffled(q, generator).add_(p).div_(2)) - entropy)
     sampled = len(first) < queries * (queries - 1) // 2
     return (
         _estimate(torch.cat(found), queries, sampled),
-        _estimate(torch.cat(shuffled), queries, sampled),
+        _estimate(torch.cat(shuffled), queries, sampled) if shuffles else Estimate(nan, nan),
     )
 
 

@@ -21,7 +21,7 @@ from analysis.interventions import INTERVENTIONS, intervene
 from analysis.record import AttentionRecord
 from analysis.terms import TERMS
 from analysis.vectors import VectorDistances, vector_distances
-from models import load_network
+from models.checkpoint import load_segmentation
 from models.evaluate import AsJson, Name
 from models.networks.segmentation import SegmentationNetwork, upsample
 from models.training.data import Image, Labels
@@ -45,7 +45,7 @@ def main(
 ) -> None:
     """Print what interventions change, attention on categories and boundaries, degeneracy."""
     try:
-        network = load_network(name)
+        network = load_segmentation(name)
         if not attention_blocks(network):
             raise ValueError(f"{name} has no attention block to evaluate")
         samples = islice(read_labeled(data, root, split, network.classes), limit)

@@ -1,7 +1,11 @@
 """Where attention lives on an image: the only place that maps pixel, cell and flat position."""
 
 from dataclasses import dataclass
+from math import isfinite
 from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Int
 
 
 class Cell(NamedTuple):
@@ -20,6 +24,11 @@ class Grid:
     the height, and the pixel in column c covers c <= x < c + 1. Positions are flat and row-major:
     frame by frame, row by row. The cells of a sub-sampled grid need not reach the right and the
     bottom edge: pooling 7 cells by 2 leaves 3, and the last column belongs to none.
+
+    Where a network's windows are odd, its features are centered beside the middles of the cells
+    that tile the image: all cells then lie `offset` pixels (down, across) from there, up or to the
+    left where it is negative. No more pixels come into the grid or go out of it by that: those that
+    no moved cell covers belong to the nearest one.
     """
 
     height: int  # rows
@@ -28,6 +37,7 @@ class Grid:
     cell_width: float  # in image pixels
     image_hw: tuple[int, int]  # height and width of the image, in pixels
     frames: int = 1
+    offset: tuple[float, float] = (0.0, 0.0)  # down and across, in image pixels
 
     def __post_init__(self) -> None:
         if min(self.height, self.width, self.frames) < 1:
@@ -40,12 +50,20 @@ class Grid:
                 "cells and image must have positive sizes, got cells of "
                 f"{self.cell_height} x {self.cell_width} on an image of {self.image_hw}"
             )
+        if not all(isfinite(shift) for shift in self.offset):
+            raise ValueError(f"the offset of cells must be finite, got {self.offset}")
 
     @classmethod
     def tiling(
-        cls, image_hw: tuple[int, int], height: int, width: int, *, frames: int = 1
+        cls,
+        image_hw: tuple[int, int],
+        height: int,
+        width: int,
+        *,
+        frames: int = 1,
+        offset: tuple[float, float] = (0.0, 0.0),
     ) -> "Grid":
-        """Return the grid whose cells cover the image without a remainder."""
+        """Return the grid whose cells cover the image without a remainder, before any offset."""
         return cls(
             height,
             width,
@@ -53,6 +71,7 @@ class Grid:
             image_hw[1] / max(width, 1),
             image_hw,
             frames,
+            offset,
         )
 
     def subsampled(self, height: int, width: int) -> "Grid":
@@ -64,6 +83,7 @@ class Grid:
             self.cell_width * (self.width // width),
             self.image_hw,
             self.frames,
+            self.offset,
         )
 
     @property
@@ -88,10 +108,20 @@ class Grid:
                 f"pixel (x={x}, y={y}) is outside the image: "
                 f"x must be in [0, {width}), y in [0, {height})"
             )
-        cell = Cell(int(y / self.cell_height), int(x / self.cell_width), frame)
+        cell = Cell(
+            int(self.rows_at(np.array(float(y)))), int(self.columns_at(np.array(float(x)))), frame
+        )
         if not self._holds(cell):
             raise ValueError(f"pixel (x={x}, y={y}, frame={frame}) is under no cell of {self}")
         return cell
+
+    def rows_at(self, y: Float[np.ndarray, "*points"]) -> Int[np.ndarray, "*points"]:
+        """Return the row of cells under each y of the image; `height` where there is none."""
+        return _cells_at(y, self.cell_height, self.height, self.offset[0])
+
+    def columns_at(self, x: Float[np.ndarray, "*points"]) -> Int[np.ndarray, "*points"]:
+        """Return the column of cells under each x of the image; `width` where there is none."""
+        return _cells_at(x, self.cell_width, self.width, self.offset[1])
 
     def position(self, cell: Cell) -> int:
         """Return the flat position of a cell."""
@@ -111,7 +141,20 @@ class Grid:
 
     def center(self, cell: Cell) -> tuple[float, float]:
         """Return the image point (x, y) at the middle of a cell."""
-        return (cell.col + 0.5) * self.cell_width, (cell.row + 0.5) * self.cell_height
+        x, y, width, height = self.box(cell)
+        return x + width / 2, y + height / 2
+
+    def box(self, cell: Cell) -> tuple[float, float, float, float]:
+        """Return left, top, width and height of a cell; an offset moves some beyond the image."""
+        down, across = self.offset
+        x, y = cell.col * self.cell_width + across, cell.row * self.cell_height + down
+        return x, y, self.cell_width, self.cell_height
+
+    @property
+    def bounds(self) -> tuple[float, float, float, float]:
+        """Left, top, right and bottom of all cells together."""
+        left, top, *_ = self.box(Cell(0, 0))
+        return left, top, left + self.width * self.cell_width, top + self.height * self.cell_height
 
     def _holds(self, cell: Cell) -> bool:
         return (
@@ -119,3 +162,10 @@ class Grid:
             and 0 <= cell.col < self.width
             and 0 <= cell.frame < self.frames
         )
+
+
+def _cells_at(
+    points: Float[np.ndarray, "*points"], size: float, count: int, offset: float
+) -> Int[np.ndarray, "*points"]:
+    cell = np.floor((points - offset) / size).clip(0, count - 1)
+    return np.where(points < size * count, cell, count).astype(int)

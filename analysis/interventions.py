@@ -34,9 +34,10 @@ def intervene(network: nn.Module, how: Intervention) -> Iterator[None]:
     | pairwise_only | the pairwise term's own attention: what depends on the query             |
 
     Terms are those of `analysis.terms.attention`: rows of a disentangled block sum to 2, each of
-    its terms to 1. Values and output layers are the block's own, and no query x key matrix is kept.
-    Per block and image `off` costs nothing, `mean_row` and `uniform` one run of the block's own
-    attention, the two terms a pass over chunks of rows (which carries no gradient).
+    its terms to 1; a learned gain on the pairwise term stays. Values and output layers are the
+    block's own, and no query x key matrix is kept. Per block and image `off` costs nothing,
+    `mean_row` and `uniform` one run of the block's own attention, the two terms a pass over chunks
+    of rows (which carries no gradient).
 
     Blocks keep their weights, hooks and modes, and are as they were afterwards, also after an
     exception.
@@ -93,6 +94,7 @@ def _attend_by_term(
     if term == "unary":  # all rows are the same
         row = terms.attention(record, [0], term) @ value
         return row.expand(len(record.query), -1).to(projections.value)
+    value = record.pairwise_gain * value
     chunks = [terms.attention(record, chunk, term) @ value for chunk in query_chunks(record)]
     return torch.cat(chunks).to(projections.value)
 

@@ -2,7 +2,7 @@
 
 import json
 from dataclasses import asdict, dataclass
-from math import nan
+from math import isfinite, nan
 from pathlib import Path
 
 from jaxtyping import Float
@@ -12,7 +12,8 @@ from torch import Tensor
 
 from analysis.grid import Grid
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+READABLE_VERSIONS = (1, 2)  # the first had no gain, no whitening to tell and no offset of grids
 HEADER_KEY = "nonlocal_lens.record"
 
 ROW_SUM: dict[str, float] = {
@@ -24,7 +25,7 @@ ROW_SUM: dict[str, float] = {
 }
 """Coupling -> what a row of the whole attention sums to, NaN where that may be anything.
 
-`analysis.terms` says why.
+`analysis.terms` says why; `AttentionRecord.row_sum` also knows of gains.
 """
 
 FORMS: dict[str, tuple[str, ...]] = {
@@ -63,6 +64,15 @@ class AttentionRecord:
     query_grid: Grid
     key_grid: Grid  # smaller than query_grid where keys are sub-sampled
     head: int | None = None  # None where the block has one head only
+    pairwise_gain: float = 1.0  # weight of the pairwise softmax beside the unary one
+    whitened: bool = True  # False where the pairwise softmax has its derived unary logits left in
+
+    @property
+    def row_sum(self) -> float:
+        """What a row of the whole attention sums to, NaN where that may be anything."""
+        if self.coupling == "disentangled":
+            return self.pairwise_gain + 1
+        return ROW_SUM[self.coupling]
 
     def __post_init__(self) -> None:
         for name, value, known in (
@@ -85,6 +95,18 @@ class AttentionRecord:
             raise ValueError(
                 "learned unary logits are all that the form 'query_independent' has: "
                 "unary must be given"
+            )
+        if not isfinite(self.pairwise_gain):
+            raise ValueError(f"pairwise_gain must be finite, got {self.pairwise_gain}")
+        if self.coupling != "disentangled" and (self.pairwise_gain != 1 or not self.whitened):
+            raise ValueError(
+                f"the coupling {self.coupling!r} has one softmax at most: pairwise_gain must be 1 "
+                f"and whitened True, got {self.pairwise_gain} and {self.whitened}"
+            )
+        if not self.whitened and self.unary is None:
+            raise ValueError(
+                "derived unary logits cannot be in both terms: unary must be given where whitened "
+                "is False"
             )
         if self.query.shape[1] != self.key.shape[1]:
             raise ValueError(
@@ -115,6 +137,8 @@ class AttentionRecord:
             "coupling": self.coupling,
             "scale": self.scale,
             "head": self.head,
+            "pairwise_gain": self.pairwise_gain,
+            "whitened": self.whitened,
             "query_grid": asdict(self.query_grid),
             "key_grid": asdict(self.key_grid),
         }
@@ -148,8 +172,9 @@ class AttentionRecord:
         try:
             header = json.loads(text)
             version = header.pop("schema_version")
-            if version != SCHEMA_VERSION:
-                raise ValueError(f"schema_version must be {SCHEMA_VERSION}, got {version}")
+            if version not in READABLE_VERSIONS:
+                known = ", ".join(map(str, READABLE_VERSIONS))
+                raise ValueError(f"schema_version must be one of {known}, got {version}")
             return cls(
                 query=tensors.pop("query"),
                 key=tensors.pop("key"),
@@ -167,4 +192,5 @@ class AttentionRecord:
 
 
 def _grid(fields: dict) -> Grid:
-    return Grid(**{**fields, "image_hw": tuple(fields["image_hw"])})
+    pairs = {name: tuple(fields[name]) for name in ("image_hw", "offset") if name in fields}
+    return Grid(**{**fields, **pairs})

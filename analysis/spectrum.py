@@ -1,5 +1,6 @@
 """How many different maps a block's attention amounts to: the effective rank of its rows."""
 
+from math import nan
 from typing import NamedTuple
 
 import numpy as np
@@ -13,16 +14,21 @@ from analysis.record import AttentionRecord
 SAMPLE = 512
 """Queries whose rows are taken; all of them where there are no more than that."""
 
+STRIPE, COLUMNS = 64, 4096
+"""Rows whose products are made at once, and columns that are held in float64."""
+
 
 class SampledRank(NamedTuple):
     """The effective rank of some rows of attention, 1 to the number of rows or keys."""
 
     rank: float
-    shuffled: float  # of the same rows, each with its keys shuffled
+    shuffled: float  # of the same rows, each with its keys shuffled; NaN if not asked for
     rows: int
 
 
-def sample_effective_rank(record: AttentionRecord, *, generator: torch.Generator) -> SampledRank:
+def sample_effective_rank(
+    record: AttentionRecord, *, generator: torch.Generator, shuffles: bool = True
+) -> SampledRank:
     """Return the effective rank of the rows of up to `SAMPLE` random queries.
 
     A block whose queries all look the same way has 1. It is the rank of these rows and no estimate
@@ -35,6 +41,8 @@ def sample_effective_rank(record: AttentionRecord, *, generator: torch.Generator
     queries = torch.randperm(len(record.query), generator=generator)[:SAMPLE]
     rows = terms.attention(record, queries).contiguous()
     rank = effective_rank(rows)
+    if not shuffles:
+        return SampledRank(rank, nan, len(queries))
     seed = int(torch.randint(2**31, (), generator=generator))
     np.random.default_rng(seed).permuted(rows.numpy(), axis=1, out=rows.numpy())
     return SampledRank(rank, effective_rank(rows), len(queries))
@@ -48,11 +56,20 @@ def effective_rank(matrix: Float[Tensor, "rows columns"]) -> float:
     """
     if matrix.shape[0] > matrix.shape[1]:
         matrix = matrix.T
-    gram = torch.zeros(len(matrix), len(matrix), dtype=torch.float64)
-    for columns in matrix.split(1024, dim=1):
-        part = columns.double()
-        gram += part @ part.T
-    squares = torch.linalg.eigvalsh(gram)
+    gram = _lower_gram(matrix)
+    squares = torch.linalg.eigvalsh(gram)  # which looks at the lower triangle alone
     rounding = squares[-1] * len(gram) * torch.finfo(squares.dtype).eps
     values = squares.where(squares > rounding, 0).sqrt()
     return torch.special.entr(values / values.sum()).sum().exp().item()
+
+
+def _lower_gram(matrix: Float[Tensor, "rows columns"]) -> Float[Tensor, "rows rows"]:
+    """Return the products of all rows in float64, on and below the diagonal: half of the work."""
+    rows = len(matrix)
+    gram = torch.zeros(rows, rows, dtype=torch.float64)
+    for columns in matrix.split(COLUMNS, dim=1):
+        part = columns.double()
+        for start in range(0, rows, STRIPE):
+            end = min(start + STRIPE, rows)
+            gram[start:end, :end] += part[start:end] @ part[:end].T
+    return gram

@@ -11,7 +11,7 @@ from analysis import terms
 from analysis.distance import Distances
 from analysis.record import AttentionRecord
 
-CHUNK_VALUES = 2**20
+CHUNK_VALUES = 2**19
 """Attention values in memory at a time: queries are taken in chunks of this many / keys."""
 
 SHUFFLE_DRAWS = 2048
@@ -33,12 +33,14 @@ class RowSums:
     key_distance: Float[Tensor, " key_pos"]  # mean over queries, whatever they attend to
     farthest: float  # greatest distance of any query from any key, in image pixels
     frame_share: Float[Tensor, "query_frames key_frames"]  # all entries together sum to 1
-    shuffled_mean_share: Float[Tensor, " draws"]  # with every row's keys shuffled, at some of them
+    shuffled_mean_share: Float[Tensor, " draws"]  # every row's keys shuffled; NaN if not asked for
     mean_unit: Float[Tensor, " key_pos"]  # over rows as they are, each divided by its length
     unit_sum: Float[Tensor, " query_pos"]  # sum of a row as it is, divided by its length
 
 
-def sum_rows(record: AttentionRecord, *, generator: torch.Generator) -> RowSums:
+def sum_rows(
+    record: AttentionRecord, *, generator: torch.Generator, shuffles: bool = True
+) -> RowSums:
     """Pass once over a block's whole attention, in chunks of queries.
 
     Time O(queries x keys x channels), memory O(chunk x keys).
@@ -46,6 +48,7 @@ def sum_rows(record: AttentionRecord, *, generator: torch.Generator) -> RowSums:
     Args:
         record: The block.
         generator: Where the shuffles come from.
+        shuffles: Whether to sample the mean over rows with shuffled keys.
     """
     queries, keys = len(record.query), len(record.key)
     query_frames, key_frames = record.query_grid.frames, record.key_grid.frames
@@ -54,28 +57,35 @@ def sum_rows(record: AttentionRecord, *, generator: torch.Generator) -> RowSums:
     mean_share, key_distance, mean_unit = torch.zeros(3, keys, dtype=torch.float64)
     entropy, distance, weight, unit_sum = torch.zeros(4, queries, dtype=torch.float64)
     frame_share = torch.zeros(query_frames, key_frames, dtype=torch.float64)
-    shuffled = torch.zeros(SHUFFLE_DRAWS, dtype=torch.float64)
+    shuffled = torch.full((SHUFFLE_DRAWS,), 0.0 if shuffles else torch.nan, dtype=torch.float64)
 
     for chunk in query_chunks(record):
         rows = terms.attention(record, chunk)
         tiny = torch.finfo(rows.dtype).tiny
-        signed |= bool((rows.amin() < 0).item())
         length = rows.norm(dim=1).clamp_min(tiny)
         mean_unit += (1 / length) @ rows
         unit_sum[chunk] = (rows.sum(dim=1) / length).double()
 
-        weights = rows.abs()
-        weight[chunk] = weights.sum(dim=1, dtype=torch.float64)
-        share = weights.div_(weight[chunk, None].clamp_min(tiny).to(rows.dtype))
-        mean_share += share.sum(dim=0)
-        entropy[chunk] = entropy_nats(share)
+        negative = bool((rows.amin() < 0).item())
+        signed |= negative
+        weights = rows.abs() if negative else rows
+        weight[chunk] = weights.sum(dim=1).double()
+        # weights are never divided by their sums: what becomes of them is, which is much less
+        size = weight[chunk].clamp_min(tiny)
+        per_size = (1 / size).to(rows.dtype)
+        mean_share += per_size @ weights
+        entropy[chunk] = size.log() - weighted_logarithms(weights) / size
         apart = distances.rows(chunk)
-        distance[chunk] = torch.linalg.vecdot(share, apart).double()
+        distance[chunk] = torch.linalg.vecdot(weights, apart).double() / size
         key_distance += apart.sum(dim=0)
-        per_frame = share.unflatten(1, (key_frames, -1)).sum(dim=2).double()
-        frame_share.index_add_(0, chunk // (queries // query_frames), per_frame)
-        draws = torch.randint(keys, (len(chunk), SHUFFLE_DRAWS), generator=generator)
-        shuffled += share.gather(1, draws).sum(dim=0)
+        if key_frames > 1:
+            in_frame = weights.unflatten(1, (key_frames, -1)).sum(dim=2).double()
+        else:
+            in_frame = weight[chunk, None]
+        frame_share.index_add_(0, chunk // (queries // query_frames), in_frame / size[:, None])
+        if shuffles:
+            draws = torch.randint(keys, (len(chunk), SHUFFLE_DRAWS), generator=generator)
+            shuffled += per_size @ weights.gather(1, draws)
 
     attends = weight > 0
     count = attends.sum()
@@ -113,7 +123,12 @@ def shares(rows: Float[Tensor, "queries key_pos"]) -> Float[Tensor, "queries key
 
 
 def entropy_nats(p: Float[Tensor, "*rows key_pos"]) -> Float[Tensor, "*rows"]:
-    """Return the entropy of distributions in float64, 0 to ln of the number of keys."""
+    """Return the entropy of distributions as float64, 0 to ln of the number of keys."""
+    return -weighted_logarithms(p)
+
+
+def weighted_logarithms(weights: Float[Tensor, "*rows key_pos"]) -> Float[Tensor, "*rows"]:
+    """Return the sum of w ln w over every row of weights, as float64."""
     # twice as fast as torch.special.entr, and 0 log 0 comes out as 0 all the same
-    logarithms = p.clamp_min(torch.finfo(p.dtype).tiny).log_()
-    return -(logarithms.mul_(p)).sum(dim=-1, dtype=torch.float64)
+    logarithms = weights.clamp_min(torch.finfo(weights.dtype).tiny).log_()
+    return torch.linalg.vecdot(logarithms, weights).double()

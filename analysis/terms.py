@@ -19,7 +19,7 @@ softmax(s) = softmax(pairwise + unary), exactly.
 | coupling     | whole attention of query i                    | its rows sum to    |
 |--------------|-----------------------------------------------|--------------------|
 | coupled      | softmax(pairwise + unary)                     | 1                  |
-| disentangled | softmax(pairwise) + softmax(unary)            | 2                  |
+| disentangled | gain * softmax(pairwise) + softmax(unary)     | 1 + gain           |
 | pairwise     | softmax(pairwise)                             | 1                  |
 | unary        | softmax(unary)                                | 1                  |
 | unnormalized | (grand + row + unary + pairwise) / keys       | anything, any sign |
@@ -27,15 +27,21 @@ softmax(s) = softmax(pairwise + unary), exactly.
 Whether a block learns its unary logits m_j (`record.unary`) or they are derived from the mean query
 as above is independent of that: a non-local block is coupled and derived, a disentangled one is
 disentangled and learned. Blocks that learn them whiten their queries and keys, so that
-`mean_query . key_j` has no part in their attention.
+`mean_query . key_j` has no part in their attention. In the disentangled coupling the gain is 1 but
+in the code of the block's authors, which learns it; and where that code takes out less than the
+mean of every channel (`record.whitened` is False), what it calls pairwise still holds the derived
+unary logits, and so does the pairwise term here: pairwise_ij + scale * mean_query . (key_j -
+mean_key), whose rows sum to 0 but whose columns do not.
 
 In the unnormalized coupling nothing cancels (Wang et al. 2018, equations 4 and 5: C(x) = N). The
 logit of the concatenation form is ReLU(query_i + key_j), whose row and column means take a sort and
 a running sum, not the matrix.
 """
 
-from collections.abc import Sequence
-from typing import Literal, get_args
+from collections.abc import Callable, Sequence
+from functools import wraps
+from typing import Literal, TypeVar, get_args
+from weakref import WeakKeyDictionary
 
 import torch
 from jaxtyping import Float, Int
@@ -49,6 +55,24 @@ TERMS: tuple[Term, ...] = get_args(Term)
 
 Queries = Sequence[int] | Int[Tensor, " queries"]
 """Flat query positions, see `AttentionRecord.query_grid`."""
+
+
+Result = TypeVar("Result")
+
+
+def once_per_record(
+    compute: Callable[[AttentionRecord], Result],
+) -> Callable[[AttentionRecord], Result]:
+    """Keep what is computed of a record as long as it lives: every chunk of queries asks again."""
+    found: WeakKeyDictionary[AttentionRecord, Result] = WeakKeyDictionary()
+
+    @wraps(compute)
+    def kept(record: AttentionRecord) -> Result:
+        if record not in found:
+            found[record] = compute(record)
+        return found[record]
+
+    return kept
 
 
 def whiten(x: Float[Tensor, "pos channels"]) -> Float[Tensor, "pos channels"]:
@@ -71,8 +95,8 @@ def logits(record: AttentionRecord, queries: Queries) -> Float[Tensor, "queries 
 def pairwise_logits(record: AttentionRecord, queries: Queries) -> Float[Tensor, "queries key_pos"]:
     """Return the part of the logits that depends on query and key together.
 
-    Each row sums to 0, and so does each column over all queries. All 0 where the block has no
-    pairwise term.
+    Each row sums to 0, and so does each column over all queries, unless the record is not
+    `whitened`. All 0 where the block has no pairwise term.
 
     Raises:
         ValueError: A query is not a position of the record's query grid.
@@ -84,10 +108,13 @@ def pairwise_logits(record: AttentionRecord, queries: Queries) -> Float[Tensor, 
         row, column = _rectified_means(record)
         rest = logits(record, index).double() - row[index, None] - column + row.mean()
         return rest.to(record.key.dtype)
-    query = record.query[index] - record.query.mean(dim=0)
-    return record.scale * query @ whiten(record.key).T
+    query = record.query[index]
+    if record.whitened:
+        query = query - _mean_query(record)
+    return record.scale * query @ _whitened_key(record).T
 
 
+@once_per_record
 def unary_logits(record: AttentionRecord) -> Float[Tensor, " key_pos"]:
     """Return the logits that all queries share: learned where the block has them, else derived.
 
@@ -101,7 +128,7 @@ def unary_logits(record: AttentionRecord) -> Float[Tensor, " key_pos"]:
     if record.form == "concatenation":
         _, column = _rectified_means(record)
         return (column - column.mean()).to(record.key.dtype)
-    return record.scale * (whiten(record.key) @ record.query.mean(dim=0))
+    return record.scale * (_whitened_key(record) @ _mean_query(record))
 
 
 def row_logits(record: AttentionRecord, queries: Queries) -> Float[Tensor, " queries"]:
@@ -138,8 +165,8 @@ def attention(
     those of a term that the block does not have are uniform. In the unnormalized coupling weights
     have any sign, and times the number of keys they are logits, of the whole or of the term.
 
-    Rows of the whole sum to `ROW_SUM[record.coupling]`. The rows of the unary term are all the
-    same.
+    Rows of the whole sum to `record.row_sum`. The rows of the unary term are all the same. With a
+    negative gain, weights of the whole may be below 0.
 
     Raises:
         ValueError: A query is not a position of the record's query grid, or the term is unknown.
@@ -156,7 +183,7 @@ def attention(
     if term == "pairwise":
         return _weights(record, pairwise)
     if record.coupling == "disentangled":
-        return _weights(record, pairwise) + _weights(record, unary)
+        return record.pairwise_gain * _weights(record, pairwise) + _weights(record, unary)
     return _weights(record, pairwise + unary)  # in the couplings of one term, the other is 0
 
 
@@ -170,6 +197,16 @@ def positions(record: AttentionRecord, queries: Queries) -> Int[Tensor, " querie
     return index
 
 
+@once_per_record
+def _whitened_key(record: AttentionRecord) -> Float[Tensor, "key_pos channels"]:
+    return whiten(record.key)
+
+
+@once_per_record
+def _mean_query(record: AttentionRecord) -> Float[Tensor, " channels"]:
+    return record.query.mean(dim=0)
+
+
 def _weights(record: AttentionRecord, logits: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
     """Return what the coupling makes of logits, row by row."""
     if record.coupling == "unnormalized":
@@ -177,6 +214,7 @@ def _weights(record: AttentionRecord, logits: Float[Tensor, "..."]) -> Float[Ten
     return logits.softmax(dim=-1)
 
 
+@once_per_record
 def _rectified_means(
     record: AttentionRecord,
 ) -> tuple[Float[Tensor, " query_pos"], Float[Tensor, " key_pos"]]:

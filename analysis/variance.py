@@ -20,6 +20,9 @@ def unary_share(record: AttentionRecord) -> float:
     """
     unary_logits = terms.unary_logits(record).double()
     unary = len(record.query) * (unary_logits - unary_logits.mean()).square().sum().item()
+    if not record.whitened:  # what every query shares is in both softmaxes
+        derived = record.scale * (terms.whiten(record.key) @ record.query.mean(dim=0)).double()
+        unary += len(record.query) * derived.square().sum().item()
     total = _pairwise_squares(record) + unary
     return unary / total if total > 0 else nan
 

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from app.export import command
+from app.stats.command import stats
 
 ROOT = Path(__file__).parents[1]
 
@@ -49,13 +50,15 @@ def models(as_json: AsJson = False) -> None:
     rows = []
     for name in list_networks():
         card, spec = ModelCard.read(name), NETWORKS[name]
-        rows.append({"name": name, "title": spec.title, "summary": spec.summary, **vars(card)})
+        about = {"name": name, "task": spec.task, "title": spec.title, "summary": spec.summary}
+        rows.append({**about, **vars(card), "figure": card.figure})
     published = [
         {
             "name": name,
             "title": spec.title,
             "dataset": spec.dataset,
-            "miou": spec.miou,
+            "metric": spec.metric,
+            "score": spec.score,
             "url": spec.url,
             "license": spec.license,
             "downloaded": cached(spec.url).is_file(),
@@ -68,12 +71,13 @@ def models(as_json: AsJson = False) -> None:
     for row in rows:
         typer.echo(
             f"{row['name']:<14} {row['parameters'] / 1e6:.1f} M parameters  "
-            f"CamVid val mIoU {row['val_miou']:.3f}  {row['summary']}"
+            f"{row['figure']}  {row['summary']}"
         )
     typer.echo("\nPublished by others, downloaded when first loaded:")
     for row in published:
         state = "downloaded" if row["downloaded"] else ""
-        typer.echo(f"{row['name']:<42} mIoU {row['miou']:.3f}  {row['title']}  {state}".rstrip())
+        figure = f"{row['metric']} {row['score']:.3f}"
+        typer.echo(f"{row['name']:<42} {figure}  {row['title']}  {state}".rstrip())
 
 
 @cli.command()
@@ -118,3 +122,4 @@ def layers(
 
 cli.command()(command.export)
 cli.command()(command.replay)
+cli.command()(stats)

@@ -25,9 +25,9 @@ from PIL import Image
 from analysis import capture
 from analysis.figures import Look, Scale, attention_figure, figure_bytes
 from analysis.figures.queries import regular_points
+from app.batch.networks import load, one_thread
 from app.export.options import Options
 from app.export.run import export
-from app.export.seeing import load, one_thread
 from app.pictures import sample_picture
 from models import list_networks
 
@@ -36,7 +36,9 @@ SAMPLE = "motorcycle"
 
 
 def main(
-    network: Annotated[str, typer.Option(help="A name or a weight file.")] = list_networks()[0],
+    network: Annotated[str, typer.Option(help="A name or a weight file.")] = list_networks(
+        "segmentation"
+    )[0],
     queries: Annotated[int, typer.Option(help="Figures of one photograph.")] = 20,
     inputs: Annotated[int, typer.Option(help="Photographs for the memory; 0 leaves it out.")] = 0,
 ) -> None:

@@ -20,6 +20,7 @@ def main() -> None:
         )
         page.goto(address)
         page.locator("canvas.map").first.wait_for()
+        page.get_by_text("Row entropy").first.wait_for()
         box = page.locator('[data-panel="photo"] .stage').bounding_box()
         x, y = box["x"] + QUERY[0] * box["width"], box["y"] + QUERY[1] * box["height"]
         page.mouse.move(x, y)

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +12,16 @@ from torch import nn
 
 from models.checkpoints import network_of
 from models.checkpoints.download import fetch
-from models.checkpoints.layout import fill
+from models.checkpoints.layout import Network, fill
 from models.checkpoints.reading import read_contents
-from models.networks.architecture import Architecture, build_network
+from models.networks.architecture import (
+    AnyArchitecture,
+    ClipArchitecture,
+    Task,
+    build_clip_network,
+    build_network,
+    read_architecture,
+)
 from models.networks.segmentation import SegmentationNetwork
 from models.published import PUBLISHED
 from models.zoo import NETWORKS
@@ -25,7 +32,11 @@ HEADER_KEY = "nonlocal_lens.architecture"
 
 @dataclass(frozen=True)
 class ModelCard:
-    """What is known about a weight file: where it comes from and how well it does."""
+    """What is known about a weight file: where it comes from and how well it does.
+
+    How well is a mean intersection over union where a network segments, on two data sets, and an
+    accuracy where it says what happens in clips; what does not apply is None, and not in the file.
+    """
 
     title: str
     sha256: str
@@ -34,15 +45,28 @@ class ModelCard:
     recipe: str  # the command that makes the file
     epochs: int
     seed: int
-    val_miou: float  # mean intersection over union on CamVid val, 0 to 1
-    rendered_miou: float  # the same on the rendered scenes of the val split
     trained_on: str  # ISO date
     license: str
+    val_miou: float | None = None  # mean intersection over union on CamVid val, 0 to 1
+    rendered_miou: float | None = None  # the same on the rendered scenes of the val split
+    accuracy: float | None = None  # share of the rendered clips of the val split, 0 to 1
 
     @classmethod
     def read(cls, name: str) -> "ModelCard":
         """Return the card of a bundled network."""
         return cls(**json.loads((WEIGHTS / f"{name}.json").read_text(encoding="utf-8")))
+
+    def write(self, path: Path) -> None:
+        """Write the card as JSON."""
+        known = {key: value for key, value in asdict(self).items() if value is not None}
+        path.write_text(json.dumps(known, indent=2) + "\n", encoding="utf-8")
+
+    @property
+    def figure(self) -> str:
+        """How well the network does, in words."""
+        if self.accuracy is not None:
+            return f"clips val accuracy {self.accuracy:.3f}"
+        return f"CamVid val mIoU {self.val_miou:.3f}"
 
 
 def file_sha256(path: Path) -> str:
@@ -58,12 +82,16 @@ def check_sha256(path: Path, expected: str) -> None:
         raise ValueError(f"{path} is damaged: its sha256 must begin with {expected}, got {actual}")
 
 
-def list_networks() -> tuple[str, ...]:
-    """Return the names of the bundled networks, the most telling first."""
-    return tuple(name for name in NETWORKS if (WEIGHTS / f"{name}.safetensors").exists())
+def list_networks(task: Task | None = None) -> tuple[str, ...]:
+    """Return the names of the bundled networks of a task, or of all, the most telling first."""
+    return tuple(
+        name
+        for name, spec in NETWORKS.items()
+        if task in (None, spec.task) and (WEIGHTS / f"{name}.safetensors").exists()
+    )
 
 
-def load_network(source: str | Path, **options: Any) -> SegmentationNetwork:
+def load_network(source: str | Path, **options: Any) -> Network:
     """Return a network in evaluation mode: by name, or from a file of weights.
 
     A published network is downloaded when it is first asked for.
@@ -104,7 +132,27 @@ def load_network(source: str | Path, **options: Any) -> SegmentationNetwork:
     )
 
 
-def save_network(path: Path, network: nn.Module, architecture: Architecture) -> None:
+def load_segmentation(source: str | Path) -> SegmentationNetwork:
+    """Return a network that scores every pixel of an image; see `load_network`.
+
+    Raises:
+        ValueError: The network scores something else, or cannot be loaded.
+        FileNotFoundError: The path does not exist.
+    """
+    return segmentation(source, load_network(source))
+
+
+def segmentation(source: str | Path, network: Network) -> SegmentationNetwork:
+    """Return a network loaded from `source` if it scores every pixel of an image, else raise."""
+    if not isinstance(network, SegmentationNetwork):
+        raise ValueError(
+            f"{source} is a {type(network).__name__}: it scores a whole image or clip, and this "
+            "is measured pixel by pixel"
+        )
+    return network
+
+
+def save_network(path: Path, network: nn.Module, architecture: AnyArchitecture) -> None:
     """Write a network's weights with its architecture in the header; matrices in half precision."""
     tensors = {
         name: (tensor.half() if tensor.ndim > 1 else tensor.float()).contiguous()
@@ -116,7 +164,7 @@ def save_network(path: Path, network: nn.Module, architecture: Architecture) -> 
     partial.replace(path)
 
 
-def _read(path: Path, options: dict[str, Any]) -> SegmentationNetwork:
+def _read(path: Path, options: dict[str, Any]) -> Network:
     contents = read_contents(path)
     if HEADER_KEY not in contents.header:
         spec = next((spec for spec in PUBLISHED.values() if spec.file_name == path.name), None)
@@ -128,7 +176,12 @@ def _read(path: Path, options: dict[str, Any]) -> SegmentationNetwork:
         raise ValueError(
             f"{path} says all about its network itself; it takes no {_listed(options)}"
         )
-    network = build_network(Architecture.from_json(contents.header[HEADER_KEY]))
+    architecture = read_architecture(contents.header[HEADER_KEY])
+    network: Network = (
+        build_clip_network(architecture)
+        if isinstance(architecture, ClipArchitecture)
+        else build_network(architecture)
+    )
     fill(path, network, contents.tensors)
     return network.eval().requires_grad_(False)
 

@@ -1,5 +1,6 @@
 """Published networks that can be downloaded by name. Data only: another network is another row."""
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +14,8 @@ class PublishedSpec:
     title: str
     dataset: str
     crop: tuple[int, int]  # height and width of the training crops, in pixels
-    miou: float  # mean intersection over union on the data set's val split, 0 to 1, single scale
+    metric: str  # what `score` is: "mIoU" at a single scale, or "top-1" accuracy over many crops
+    score: float  # on the data set's validation split, 0 to 1
     url: str
     sha256_prefix: str | None  # the start of the file's SHA-256, where its name carries it
     license: str
@@ -104,7 +106,8 @@ def _spec(name: str, miou: str, url: str, prefix: str | None, license: str) -> P
         f"{iterations} iterations",
         dataset=_DATASETS[dataset],
         crop=(height, width),
-        miou=float(miou) / 100,
+        metric="mIoU",
+        score=float(miou) / 100,
         url=url,
         sha256_prefix=prefix,
         license=license,
@@ -136,5 +139,90 @@ def _bdd100k() -> dict[str, PublishedSpec]:
     return specs
 
 
-PUBLISHED: dict[str, PublishedSpec] = {**_mmsegmentation(), **_bdd100k()}
-"""Name -> what is published under it, from the model zoos of mmsegmentation and BDD100K."""
+_MMACTION2 = """
+i3d imagenet-pretrained-r50-nl-dot-product_8xb8-32x2x1-100e 20220812-8e1f2148 74.80
+i3d imagenet-pretrained-r50-nl-embedded-gaussian_8xb8-32x2x1-100e 20220812-afd8f562 74.73
+i3d imagenet-pretrained-r50-nl-gaussian_8xb8-32x2x1-100e 20220812-0c5cbf5a 73.97
+tsm imagenet-pretrained-r50-nl-dot-product_8xb16-1x1x8-50e 20220831-108bfde5 74.49
+tsm imagenet-pretrained-r50-nl-embedded-gaussian_8xb16-1x1x8-50e 20220831-35eddb57 74.34
+tsm imagenet-pretrained-r50-nl-gaussian_8xb16-1x1x8-50e 20220831-7e54dacf 73.66
+slowonly r50-in1k-pre-nl-embedded-gaussian_8xb16-4x16x1-steplr-150e 20220901-cf739c75 74.84
+slowonly r50-in1k-pre-nl-embedded-gaussian_8xb16-8x8x1-steplr-150e 20220901-df42dc84 76.35
+"""
+"""Model, the rest of its name, what its file name adds, top-1 accuracy in percent."""
+
+_VIDEO_NONLOCAL = """
+c2d_nonlocal_32x2_IN_pretrain_400k paper 73.9
+i3d_nonlocal_32x2_IN_pretrain_400k paper 74.9
+i3d_nonlocal_128x1_I3D_pretrain_400k paper 76.5
+c2d_nonlocal_8x8_IN_pretrain_400k sparse 74.4
+i3d_nonlocal_8x8_IN_pretrain_400k sparse 74.7
+i3d_nonlocal_32x4_I3D_pretrain_400k sparse 76.5
+"""
+"""Name, code that it is for, top-1 accuracy in percent; their file names carry no hash."""
+
+_KINDS = {"i3d": "I3D", "tsm": "TSM", "slowonly": "SlowOnly", "c2d": "C2D"}
+
+
+def _video(
+    title: str, top1: str, url: str, prefix: str | None, license: str, **options: Any
+) -> PublishedSpec:
+    return PublishedSpec(
+        title=f"{title}, Kinetics-400",
+        dataset="Kinetics-400",
+        crop=(224, 224),
+        metric="top-1",
+        score=float(top1) / 100,
+        url=url,
+        sha256_prefix=prefix,
+        license=license,
+        options={"classes": CLASSES["Kinetics-400"], **options},
+    )
+
+
+def _mmaction2() -> dict[str, PublishedSpec]:
+    specs = {}
+    for model, rest, stamp, top1 in (row.split() for row in _MMACTION2.strip().splitlines()):
+        name = f"{model}_{rest}_kinetics400-rgb"
+        form = re.findall("dot-product|embedded-gaussian|gaussian", rest)[0]
+        clip = re.findall(r"(\d+)x(\d+)x(\d+)-", rest)[0]
+        frames = int(clip[2]) if model == "tsm" else int(clip[0])
+        url = (
+            "https://download.openmmlab.com/mmaction/v1.0/recognition/"
+            f"{model}/{name}/{name}_{stamp}.pth"
+        )
+        title = f"{_KINDS[model]} with non-local blocks ({form}), ResNet-50, {frames} frames"
+        options = {"form": "dot_product"} if form == "dot-product" else {}
+        prefix = stamp.rpartition("-")[2]
+        specs[name] = _video(title, top1, url, prefix, "Apache-2.0", frames=frames, **options)
+    return specs
+
+
+def _video_nonlocal() -> dict[str, PublishedSpec]:
+    specs = {}
+    for name, code, top1 in (row.split() for row in _VIDEO_NONLOCAL.strip().splitlines()):
+        kind, _, clip = name.split("_")[:3]
+        frames, step = clip.split("x")
+        title = f"{_KINDS[kind]} with non-local blocks, ResNet-50, {frames} frames, every {step}"
+        url = f"https://dl.fbaipublicfiles.com/video-nonlocal/{name}.pkl"
+        options = {"code": code, "frames": int(frames)}
+        specs[name] = _video(title, top1, url, None, "CC-BY-NC-4.0", **options)
+    return specs
+
+
+def _slowfast() -> dict[str, PublishedSpec]:
+    name = "I3D_NLN_8x8_R50"
+    url = f"https://dl.fbaipublicfiles.com/pyslowfast/model_zoo/kinetics400/{name}.pkl"
+    title = "I3D with non-local blocks of SlowFast, ResNet-50, 8 frames, every 8"
+    return {name: _video(title, "74.0", url, None, "Apache-2.0", code="slowfast", frames=8)}
+
+
+PUBLISHED: dict[str, PublishedSpec] = {
+    **_mmsegmentation(),
+    **_bdd100k(),
+    **_mmaction2(),
+    **_video_nonlocal(),
+    **_slowfast(),
+}
+"""Name -> what is published under it, from the zoos of mmsegmentation, BDD100K, mmaction2,
+video-nonlocal-net and SlowFast."""

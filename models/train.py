@@ -1,19 +1,33 @@
 """Train a bundled network: `python -m models.train streets-dnl --data camvid --root ROOT`."""
 
-import json
-from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import torch
 import typer
 
-from models.checkpoint import WEIGHTS, ModelCard, file_sha256, load_network, save_network
+from models.checkpoint import (
+    WEIGHTS,
+    ModelCard,
+    file_sha256,
+    load_network,
+    load_segmentation,
+    save_network,
+)
+from models.checkpoints.layout import Network
+from models.networks.clip_network import ClipNetwork
+from models.training.clip_data import FRAMES, RENDERED_CLIPS, SIZE_HW, rendered_clips
+from models.training.clips import train_clips
 from models.training.data import RENDERED_SCENES, Dataset, read_samples, rendered_samples
-from models.training.evaluation import confusion_matrix, mean_iou
-from models.training.loop import train
-from models.training.recipe import RECIPES
+from models.training.evaluation import (
+    accuracy,
+    clip_confusion_matrix,
+    confusion_matrix,
+    mean_iou,
+)
+from models.training.recipe import RECIPES, STREET_RECIPES
+from models.training.streets import train_streets
 from models.zoo import NETWORKS
 
 cli = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -22,7 +36,13 @@ cli = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 @cli.command()
 def main(
     name: Annotated[str, typer.Argument(help=f"One of {', '.join(NETWORKS)}.")],
-    data: Annotated[Dataset, typer.Option(help="How ROOT is laid out.")] = Dataset.camvid,
+    data: Annotated[
+        Dataset | None,
+        typer.Option(
+            help="How ROOT is laid out, camvid if not given; clips are always rendered.",
+            show_default=False,
+        ),
+    ] = None,
     root: Annotated[
         Path | None, typer.Option(help="Folder with <split>/images and <split>/labels.")
     ] = None,
@@ -37,40 +57,75 @@ def main(
     ] = None,
 ) -> None:
     """Train NAME (and what it starts from), then write its weights and its model card."""
+    if threads is not None:
+        torch.set_num_threads(threads)
     try:
         if name not in NETWORKS:
             raise ValueError(f"unknown network {name!r}; available: {', '.join(NETWORKS)}")
-        train_set, val_set = (list(read_samples(data, root, split)) for split in ("train", "val"))
+        if NETWORKS[name].task == "clips":
+            card = _train_on_clips(name, data, runs, out)
+        else:
+            card = _train_on_streets(name, data or Dataset.camvid, root, runs, out)
     except ValueError as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(2) from error
-    if threads is not None:
-        torch.set_num_threads(threads)
+    card.write(out / f"{name}.json")
+    typer.echo(f"{out / f'{name}.safetensors'}: {card.figure}, sha256 {card.sha256}")
 
-    mixed = RECIPES[name].rendered_share > 0
+
+def _train_on_streets(
+    name: str, data: Dataset, root: Path | None, runs: Path, out: Path
+) -> ModelCard:
+    train_set, val_set = (list(read_samples(data, root, split)) for split in ("train", "val"))
+    mixed = STREET_RECIPES[name].rendered_share > 0
     rendered = list(rendered_samples("train")) if mixed else []
-    network = train(name, train_set, rendered, val_set, runs)
+    network = train_streets(name, train_set, rendered, val_set, runs)
     path = out / f"{name}.safetensors"
     save_network(path, network, NETWORKS[name].architecture)
-    bundled = load_network(path)  # what is reported is what the file holds, in half precision
-    card = ModelCard(
-        title=NETWORKS[name].title,
-        sha256=file_sha256(path),
-        parameters=sum(parameter.numel() for parameter in network.parameters()),
+    bundled = load_segmentation(path)  # what is reported is what the file holds, in half precision
+    return ModelCard(
+        **_facts(name, bundled, path),
         data="CamVid train (367 images, 360 x 480, 11 classes; Brostow et al. 2009)"
         + (f" and {RENDERED_SCENES['train']} rendered scenes" if mixed else ""),
         recipe=f"python -m models.train {name} --data {data.value} --root ROOT",
-        epochs=total_epochs(name),
-        seed=RECIPES[name].seed,
         val_miou=round(mean_iou(confusion_matrix(bundled, val_set)), 4),
         rendered_miou=round(mean_iou(confusion_matrix(bundled, rendered_samples("val"))), 4),
-        trained_on=datetime.now(UTC).date().isoformat(),
         license="Apache-2.0 (the weights; CamVid itself is not part of this repository)",
     )
-    path.with_suffix(".json").write_text(
-        json.dumps(asdict(card), indent=2) + "\n", encoding="utf-8"
+
+
+def _train_on_clips(name: str, data: Dataset | None, runs: Path, out: Path) -> ModelCard:
+    if data not in (None, Dataset.rendered):
+        raise ValueError(
+            f"{name} is trained on rendered clips: data must be 'rendered', got {data}"
+        )
+    train_set, val_set = (rendered_clips(split, runs) for split in ("train", "val"))
+    network = train_clips(name, train_set, val_set, runs)
+    path = out / f"{name}.safetensors"
+    save_network(path, network, NETWORKS[name].architecture)
+    bundled = load_network(path)
+    assert isinstance(bundled, ClipNetwork)  # it was one when it was saved
+    height, width = SIZE_HW
+    return ModelCard(
+        **_facts(name, bundled, path),
+        data=f"{RENDERED_CLIPS['train']} rendered clips ({FRAMES} frames, {height} x {width}, "
+        f"{len(bundled.classes)} classes)",
+        recipe=f"python -m models.train {name}",
+        accuracy=round(accuracy(clip_confusion_matrix(bundled, val_set)), 4),
+        license="Apache-2.0",
     )
-    typer.echo(f"{path}: val mIoU {card.val_miou:.4f}, sha256 {card.sha256}")
+
+
+def _facts(name: str, network: Network, path: Path) -> dict[str, Any]:
+    """Return what a card says whatever the task."""
+    return {
+        "title": NETWORKS[name].title,
+        "sha256": file_sha256(path),
+        "parameters": sum(parameter.numel() for parameter in network.parameters()),
+        "epochs": total_epochs(name),
+        "seed": RECIPES[name].seed,
+        "trained_on": datetime.now(UTC).date().isoformat(),
+    }
 
 
 def total_epochs(name: str) -> int:

@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from typing import Any
 
-from models.networks.architecture import Architecture
+from models.networks.architecture import AnyArchitecture, Architecture, ClipArchitecture, Task
+from models.rendered import CLIP_LABELS
 from models.streets import STREET_CLASSES
 
 
@@ -13,13 +14,25 @@ class NetworkSpec:
 
     title: str
     summary: str
-    architecture: Architecture
+    architecture: AnyArchitecture
+
+    @property
+    def task(self) -> Task:
+        """What the network does: "segmentation" of an image, or naming what happens in "clips"."""
+        return self.architecture.task
 
 
 def _streets(block: str | None, **options: Any) -> Architecture:
-    if block is not None:
-        options["init"] = "awake"
-    return Architecture(tuple(STREET_CLASSES), block, options, dilations=(1, 1, 2, 2))
+    options = _awake(block, options)
+    return Architecture(tuple(STREET_CLASSES), block, options, dilations=(1, 1, 1, 1))
+
+
+def _clips(block: str | None, **options: Any) -> ClipArchitecture:
+    return ClipArchitecture(CLIP_LABELS, block, _awake(block, options))
+
+
+def _awake(block: str | None, options: dict[str, Any]) -> dict[str, Any]:
+    return options if block is None else {**options, "init": "awake"}
 
 
 NETWORKS: dict[str, NetworkSpec] = {
@@ -77,5 +90,30 @@ NETWORKS: dict[str, NetworkSpec] = {
         title="Streets, no attention",
         summary="the same network trained equally long without a block: the baseline",
         architecture=_streets(None),
+    ),
+    "clips-dnl": NetworkSpec(
+        title="Clips, disentangled non-local",
+        summary="spacetime: pairwise and unary softmax over all positions of all frames",
+        architecture=_clips("disentangled", temperature=0.2),
+    ),
+    "clips-nl": NetworkSpec(
+        title="Clips, non-local",
+        summary="spacetime: one softmax over all positions of all frames (Wang et al. 2018)",
+        architecture=_clips("non_local"),
+    ),
+    "clips-nl-space": NetworkSpec(
+        title="Clips, non-local within a frame",
+        summary="space-only: a position looks at its own frame (Wang et al. 2018, Table 2d)",
+        architecture=_clips("space_only"),
+    ),
+    "clips-nl-time": NetworkSpec(
+        title="Clips, non-local along time",
+        summary="time-only: a position looks at its own place in all frames (ibid.)",
+        architecture=_clips("time_only"),
+    ),
+    "clips-base": NetworkSpec(
+        title="Clips, no attention",
+        summary="the same network trained equally long without a block: the baseline",
+        architecture=_clips(None),
     ),
 }

@@ -1,5 +1,6 @@
 """Headless Chromium and a running app, for the tests and benchmarks that need them."""
 
+import os
 import shutil
 import socket
 import subprocess
@@ -24,6 +25,19 @@ QUIET = (
 def find_chromium() -> str | None:
     """Return the path of an installed Chromium."""
     return shutil.which("chromium") or shutil.which("chromium-browser")
+
+
+@contextmanager
+def chromium_or_skip() -> Iterator:
+    """Start headless Chromium; skip the test where there is none, fail it in CI."""
+    import pytest
+
+    path = find_chromium()
+    if path is None:
+        reason = "no Chromium: install it (Debian: apt-get install chromium) for the browser tests"
+        pytest.fail(reason) if os.environ.get("CI") == "true" else pytest.skip(reason)
+    with chromium(path) as browser:
+        yield browser
 
 
 @contextmanager

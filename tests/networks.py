@@ -1,8 +1,10 @@
 """Tiny networks to test with."""
 
 import torch
+from torch import nn
 
-from models.networks.architecture import Architecture, build_network
+from models.networks.architecture import BLOCKS, Architecture, build_network
+from models.preprocess import ClipPreprocess, Preprocess
 
 CLASSES = ("a", "b", "c")
 
@@ -16,3 +18,24 @@ def tiny_network(block=None, **options):
     """Return a random network of a few hundred weights, in evaluation mode."""
     torch.manual_seed(0)
     return build_network(tiny_architecture(block, **options)).eval()
+
+
+class TinyClipNetwork(nn.Module):
+    """One convolution per frame and a block that looks over all frames; classifies clips."""
+
+    def __init__(self, block):
+        super().__init__()
+        self.stem = nn.Conv3d(3, 6, (1, 8, 8), stride=(1, 8, 8))
+        self.block = BLOCKS[block](6, dimension=3, init="awake")
+        self.classify = nn.Linear(6, len(CLASSES))
+        self.preprocess = ClipPreprocess(Preprocess(long_side=(8, 512)), frames=5)
+        self.classes = CLASSES
+
+    def forward(self, x):
+        return self.classify(self.block(self.stem(x)).mean(dim=(2, 3, 4)))
+
+
+def tiny_clip_network(block="non_local"):
+    """Return a random network for clips, in evaluation mode."""
+    torch.manual_seed(0)
+    return TinyClipNetwork(block).eval()

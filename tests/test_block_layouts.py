@@ -1,10 +1,14 @@
 import pytest
 import torch
 from published_files import attention_block, biased, drawn
+from torch import nn
 from torch.nn import functional as F
 
+from analysis import capture, terms
+from analysis.capture import record_of
 from models import load_network
 from models.checkpoints import load_block
+from models.preprocess import Preprocess
 
 CHANNELS, INNER = 11, 5
 GRID = {1: (13,), 2: (7, 9), 3: (2, 5, 7)}
@@ -120,29 +124,132 @@ def test_slowfasts_blocks_pool_before_and_scale(write, generator, form):
     torch.testing.assert_close(block(x), expected, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("whiten", ["none", "channel"])
-def test_the_authors_own_block_without_a_mask(write, generator, whiten):
+def released(*, masked=False, thin=False, normalized=False, batches=""):
+    """The names of the disentangled block's authors: a table of names and shapes."""
     table = biased("conv_query", INNER, CHANNELS) | biased("conv_key", INNER, CHANNELS)
-    table |= {"conv_value.weight": (CHANNELS, CHANNELS, 1, 1), "gamma": (1,)}
-    path, t = write(table, "nlm.ctb.")
-    x = torch.randn(1, CHANNELS, 5, 7, generator=generator)
-    query = F.conv2d(x, t["conv_query.weight"], t["conv_query.bias"]).flatten(2).transpose(1, 2)
-    key = F.conv2d(x, t["conv_key.weight"], t["conv_key.bias"]).flatten(2)
-    if whiten == "channel":
-        query, key = query - query.mean(1, keepdim=True), key - key.mean(2, keepdim=True)
-    weights = (query @ key / INNER**0.5 / 0.1).softmax(2)
-    value = F.conv2d(x, t["conv_value.weight"]).flatten(2)
-    expected = x + t["gamma"] * (value @ weights.transpose(1, 2)).unflatten(2, (5, 7))
-    block = load_block(path, whiten=whiten, temperature=0.1)
+    table |= {"gamma": (1,), "conv_value.weight": (INNER if thin else CHANNELS, CHANNELS, 1, 1)}
+    if thin:
+        table |= {"conv_value.bias": (INNER,), "conv_out.weight": (CHANNELS, INNER, 1, 1)}
+    if masked:
+        table |= biased("conv_mask", 1, CHANNELS)
+    parts = ("weight", "bias", "running_mean", "running_var")
+    if normalized:
+        table |= {f"out_bn.{part}": (CHANNELS,) for part in parts}
+    if batches:
+        parts = parts if batches == "bn_affine" else parts[2:]
+        names = (f"{side}_{batches}" for side in ("query", "key"))
+        table |= {f"{name}.{part}": (INNER,) for name in names for part in parts}
+    return table
+
+
+def whitened(x, how, t, side):
+    """What the authors' code does to (1, channels, positions), by its `whiten_type`."""
+    if how in ("bn", "bn_affine"):
+        parts = ("running_mean", "running_var", "weight", "bias")
+        return F.batch_norm(x, *(t.get(f"{side}_{how}.{part}") for part in parts))
+    over = {"channel": (2,), "in": (2,), "in_nostd": (2,), "spatial": (1,)}.get(how, (1, 2))
+    if how == "none":
+        return x
+    x = x - x.mean(over, keepdim=True)
+    return x / (x.var(over, keepdim=True) + 1e-5).sqrt() if how in ("in", "ln") else x
+
+
+def released_forward(x, t, how, *, scale, pooled=False, with_unary=False):
+    """The authors' forward as a function of their names; returns output and attention."""
+    y = F.max_pool2d(x, 2) if pooled else x
+    raw, key = (
+        F.conv2d(z, t[f"conv_{side}.weight"], t[f"conv_{side}.bias"]).flatten(2)
+        for side, z in (("query", x), ("key", y))
+    )
+    query, key = whitened(raw, how, t, "query"), whitened(key, how, t, "key")
+    value = F.conv2d(y, t["conv_value.weight"], t.get("conv_value.bias")).flatten(2)
+    weights = t["gamma"] * (scale * query.transpose(1, 2) @ key).softmax(2)
+    if "conv_mask.weight" in t:
+        mask = F.conv2d(y, t["conv_mask.weight"], t["conv_mask.bias"])
+        weights = weights + mask.flatten(2).softmax(2)
+    if with_unary:
+        mean = raw.mean((1, 2) if how == "ln_nostd" else 2, keepdim=True).expand(-1, INNER, -1)
+        weights = weights + (mean.transpose(1, 2) @ key).softmax(2)
+    z = (value @ weights.transpose(1, 2)).unflatten(2, x.shape[2:])
+    z = F.conv2d(z, t["conv_out.weight"]) if "conv_out.weight" in t else z
+    if "out_bn.weight" in t:
+        parts = ("running_mean", "running_var", "weight", "bias")
+        z = F.batch_norm(z, *(t[f"out_bn.{part}"] for part in parts))
+    return x + z, weights[0]
+
+
+def in_image(block):
+    """Put a block behind cells of 8 x 8 pixels."""
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Conv2d(3, CHANNELS, 8, stride=8), block).eval().requires_grad_(False)
+
+
+@pytest.mark.parametrize("masked", [True, False])
+@pytest.mark.parametrize(
+    "how", ["none", "channel", "in_nostd", "in", "spatial", "ln_nostd", "ln", "bn", "bn_affine"]
+)
+def test_the_authors_own_block_in_every_whitening(write, generator, how, masked):
+    batches = how if how.startswith("bn") else ""
+    path, t = write(released(masked=masked, batches=batches), "nlm.ctb.")
+    t["gamma"].fill_(0.7)
+    torch.save(t, path)
+    options = {} if batches else {"whiten": how}
+    block = load_block(path, "", temperature=0.1, **options)
+    x = torch.randn(1, CHANNELS, 6, 7, generator=generator)
+    expected, _ = released_forward(x, t, how, scale=INNER**-0.5 / 0.1)
     torch.testing.assert_close(block(x), expected, rtol=1e-4, atol=1e-5)
 
+    network = in_image(block)
+    image = torch.rand(3, 256, 264, generator=generator)
+    (record,) = capture(network, image)
+    pixels = (image.permute(1, 2, 0) * 255).round().byte().numpy()
+    _, weights = released_forward(network[0](Preprocess()(pixels)), t, how, scale=record.scale)
+    rows = terms.attention(record, [0, 40, 1055])
+    gain = 1 if masked else 0.7  # without a mask there is nothing for it to be weighed against
+    torch.testing.assert_close(gain * rows, weights[[0, 40, 1055]], rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(rows.sum(1), torch.full((3,), float(record.row_sum)))
+    assert record.row_sum == pytest.approx(1.7 if masked else 1)
 
-def test_a_weight_between_the_terms_is_refused_not_dropped(write):
-    table = biased("conv_query", INNER, CHANNELS) | biased("conv_key", INNER, CHANNELS)
-    table |= {"conv_value.weight": (CHANNELS, CHANNELS, 1, 1), "gamma": (1,)}
-    path, _ = write(table | biased("conv_mask", 1, CHANNELS))
-    with pytest.raises(ValueError, match="gamma weighs the pairwise term against the unary one"):
-        load_block(path)
+
+@pytest.mark.parametrize(
+    ("table", "how", "options"),
+    [
+        (released(masked=True, thin=True, normalized=True), "channel", {"temperature": 0.05}),
+        (released(masked=True), "ln_nostd", {"whiten": "ln_nostd", "use_scale": False}),
+        (released(masked=True), "channel", {"subsample": True}),
+        (released(), "channel", {"with_unary": True}),
+        (released(), "ln_nostd", {"with_unary": True, "whiten": "ln_nostd"}),
+    ],
+)
+def test_the_authors_own_block_in_the_configurations_they_trained(
+    write, generator, table, how, options
+):
+    path, t = write(table)
+    block = load_block(path, **options)
+    x = torch.randn(1, CHANNELS, 6, 8, generator=generator)
+    scale = 1 if options.get("use_scale") is False else INNER**-0.5 / options.get("temperature", 1)
+    more = {"pooled": "subsample" in options, "with_unary": "with_unary" in options}
+    expected, weights = released_forward(x, t, how, scale=scale, **more)
+    torch.testing.assert_close(block(x), expected, rtol=1e-4, atol=1e-5)
+    record = record_of("b", block, block.project(x), (48, 64))
+    rows = terms.attention(record, range(48))
+    torch.testing.assert_close(rows, weights, rtol=1e-4, atol=1e-6)
+    assert record.row_sum == pytest.approx(1 + t["gamma"].item())
+
+
+@pytest.mark.parametrize(
+    ("table", "options", "message"),
+    [
+        (released(), {"whiten": "lnnostd"}, "whiten must be one of none, channel, in_nostd"),
+        (released(masked=True), {"with_unary": True}, "belongs to blocks without a mask"),
+        (released(batches="bn"), {"whiten": "channel"}, "is by batches, so not 'channel'"),
+        (released(), {"temperature": 0.0}, r"temperature must be above 0, got 0\.0"),
+        (released(), {"with_unary": True, "whiten": "in"}, "must be 'channel' or 'layer'"),
+    ],
+)
+def test_options_that_contradict_the_authors_tensors_are_refused(write, table, options, message):
+    with pytest.raises(ValueError, match=message):
+        load_block(write(table)[0], **options)
 
 
 def test_blocks_are_found_wherever_they_stand(write):

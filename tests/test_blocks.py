@@ -114,10 +114,12 @@ def test_an_inserted_block_changes_nothing(generator, name, dimension, batch_nor
 @pytest.mark.parametrize("name", BLOCKS)
 def test_an_awake_block_acts_at_once_and_every_weight_learns(generator, name):
     torch.manual_seed(0)
-    block = BLOCKS[name](CHANNELS, init="awake").to(memory_format=torch.channels_last)
-    x = torch.randn(2, CHANNELS, 5, 7, generator=generator)
+    dimension = 3 if name == "time_only" else 2  # in an image it has nothing to choose from
+    memory = torch.channels_last_3d if dimension == 3 else torch.channels_last
+    block = BLOCKS[name](CHANNELS, dimension=dimension, init="awake").to(memory_format=memory)
+    x = torch.randn(2, CHANNELS, *GRIDS[dimension], generator=generator)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        output = block(x.contiguous(memory_format=torch.channels_last))
+        output = block(x.contiguous(memory_format=memory))
     assert not torch.equal(output, x)
     output.float().pow(3).mean().backward()
     for key, parameter in block.named_parameters():

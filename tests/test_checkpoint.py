@@ -8,7 +8,7 @@ from safetensors.torch import load_file, save_file
 
 from models import checkpoint, list_networks, load_network
 from models.checkpoint import HEADER_KEY, ModelCard, file_sha256, save_network
-from models.networks.architecture import BLOCKS, Architecture
+from models.networks.architecture import BLOCKS, read_architecture
 from models.zoo import NETWORKS
 
 
@@ -39,7 +39,13 @@ def test_every_block_survives_its_weight_file(tmp_path, block):
 @pytest.mark.parametrize("block", [None, "non_local", "disentangled"])
 def test_an_architecture_survives_its_header(block):
     architecture = tiny_architecture(block)
-    assert Architecture.from_json(architecture.to_json()) == architecture
+    assert read_architecture(architecture.to_json()) == architecture
+
+
+def test_a_header_without_a_task_is_a_segmentation_network_of_the_time_before_clips():
+    fields = json.loads(tiny_architecture().to_json())
+    assert fields.pop("task") == "segmentation"
+    assert read_architecture(json.dumps(fields)) == tiny_architecture()
 
 
 def test_every_bundled_network_is_listed_small_and_what_its_card_says():
@@ -54,7 +60,8 @@ def test_every_bundled_network_is_listed_small_and_what_its_card_says():
             == sum(parameter.numel() for parameter in network.parameters())
             <= 2_500_000
         )
-        assert len(network.classes) == 11
+        assert len(network.classes) == (11 if NETWORKS[name].task == "segmentation" else 6)
+        assert (card.accuracy is None) == (card.val_miou is not None)
         assert not network.training
 
 
@@ -116,6 +123,10 @@ def test_tensors_that_do_not_fit_are_named(saved, change, message):
         ({HEADER_KEY: "{"}, "header cannot be read"),
         ({HEADER_KEY: "[1]"}, "header cannot be read"),
         ({HEADER_KEY: json.dumps({"classes": ["a"]})}, "header cannot be read"),
+        (
+            {HEADER_KEY: tiny_architecture().to_json().replace("segmentation", "poetry")},
+            "unknown task 'poetry'; available: segmentation, clips",
+        ),
         (
             {HEADER_KEY: tiny_architecture().to_json().replace("null", '"warp"')},
             "unknown block 'warp'; available: .*disentangled, .*non_local",

@@ -60,7 +60,8 @@ def test_models_lists_what_others_published_with_its_source(monkeypatch):
     monkeypatch.setattr("models.list_networks", tuple)
     rows = {row["name"]: row for row in json.loads(run("models", "--json").stdout)}
     row = rows["dnl_r50-d8_512x1024_80k_cityscapes"]
-    assert row["miou"] == pytest.approx(0.7933)
+    assert (row["metric"], row["score"]) == ("mIoU", pytest.approx(0.7933))
+    assert rows["I3D_NLN_8x8_R50"]["metric"] == "top-1"
     assert row["url"].startswith("https://")
     assert "dnl_r50-d8_512x1024_80k_cityscapes" in run("models").stdout
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from models.checkpoints import download
 from models.checkpoints.download import cache_directory, cached, fetch
 
 CONTENT = bytes(range(251)) * 1021
@@ -66,6 +67,22 @@ def test_a_file_is_fetched_once(server):
     assert fetch(url, SHA256[:8]) == path
     assert server.asked == [None]
     assert not partial_of(url).exists()
+
+
+def test_progress_is_told_in_bytes_and_what_it_raises_interrupts(server, monkeypatch):
+    monkeypatch.setattr(download, "CHUNK", 100_000)
+    url, told = url_of(server), []
+    fetch(url, SHA256[:8], lambda arrived, total: told.append((arrived, total)))
+    assert told == [(100_000, 256_271), (200_000, 256_271), (256_271, 256_271)]
+
+    def stop(arrived, total):
+        raise KeyboardInterrupt
+
+    url = url_of(server, "other.pth")
+    with pytest.raises(KeyboardInterrupt):
+        fetch(url, SHA256[:8], stop)
+    assert partial_of(url).stat().st_size == 100_000
+    assert fetch(url, SHA256[:8]).read_bytes() == CONTENT
 
 
 @pytest.mark.parametrize("name", ["weights.pth", "rangeless.pth"])

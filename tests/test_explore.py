@@ -1,12 +1,20 @@
 """The Explore page, driven without a browser."""
 
+import re
+
 import numpy as np
 import pytest
+import torch
+from networks import tiny_network
 from PIL import Image
 from streamlit.testing.v1 import AppTest
 from test_images import encoded
+from torch import nn
 
-from app.pictures import SAMPLES, rendered_picture, sample_picture
+from analysis.degeneracy import HEADLINES, STATISTICS
+from app.components import network_picker, picture_picker
+from app.pictures import SAMPLES, Picture, rendered_picture, sample_picture
+from models.networks.architecture import Architecture
 from models.streets import STREET_CLASSES, VOID
 
 
@@ -15,44 +23,43 @@ def page():
     return AppTest.from_file("../app/main.py", default_timeout=120).run()
 
 
-def metrics(page):
-    return {metric.label: metric.value for metric in page.metric}
+def statistics(page):
+    """Return the values of the headline statistics, as the page shows them."""
+    assert not page.exception
+    card = next(html.proto.body for html in page.get("html") if "nl-statistic" in html.proto.body)
+    return dict(re.findall(r"<span>([^<]+)</span><b>([^<]+)</b>", card))
 
 
 def test_the_page_opens_on_a_sample_with_numbers_and_no_question(page):
     assert not page.exception
     assert not page.error
-    assert page.selectbox(key="picture").value == "motorcycle"
-    assert list(metrics(page)) == [
-        "Unary share",
-        "Query information",
-        "Cosine distance",
-        "Row entropy",
-    ]
+    assert page.selectbox(key="explore-picture").value == "motorcycle"
+    assert list(statistics(page)) == [STATISTICS[name].label for name in HEADLINES]
+    assert "degenerate" in page.markdown[0].value.lower()
 
 
 def test_another_network_gives_other_numbers(page):
-    before = metrics(page)
-    page.segmented_control(key="network").set_value("streets-nl").run()
+    before = statistics(page)
+    page.selectbox(key="explore-network").set_value("streets-nl").run()
     assert not page.exception
-    assert metrics(page) != before
+    assert statistics(page) != before
 
 
 @pytest.mark.parametrize("name", SAMPLES)
 def test_every_sample_can_be_opened(page, name):
-    page.selectbox(key="picture").set_value(name).run()
+    page.selectbox(key="explore-picture").set_value(name).run()
     assert not page.exception
-    assert len(page.metric) == 4
+    assert len(statistics(page)) == 4
 
 
 def test_a_rendered_street_is_shown_and_another_number_is_another_street(page):
-    page.selectbox(key="picture").set_value("Rendered street").run()
+    page.selectbox(key="explore-picture").set_value("Rendered street").run()
     assert not page.exception
-    before = metrics(page)
-    page.number_input(key="street").set_value(17).run()
+    before = statistics(page)
+    page.number_input(key="explore-street").set_value(17).run()
     assert not page.exception
-    assert len(before) == len(metrics(page)) == 4
-    assert metrics(page) != before
+    assert len(before) == len(statistics(page)) == 4
+    assert statistics(page) != before
 
 
 def test_a_rendered_street_has_labels_and_says_what_it_shows():
@@ -72,8 +79,8 @@ def test_a_street_that_is_not_there_is_refused(number):
 
 
 def upload(page, name, data):
-    page.selectbox(key="picture").set_value("Your own picture…").run()
-    page.file_uploader(key="file").set_value((name, data, "image/png")).run()
+    page.selectbox(key="explore-picture").set_value("Your own picture…").run()
+    page.file_uploader(key="picture-file").set_value((name, data, "image/png")).run()
     return page
 
 
@@ -82,7 +89,7 @@ def test_an_uploaded_picture_is_shown(page):
     upload(page, "noise.png", encoded(Image.fromarray(noise)))
     assert not page.exception
     assert not page.error
-    assert len(page.metric) == 4
+    assert len(statistics(page)) == 4
 
 
 @pytest.mark.parametrize(
@@ -99,13 +106,13 @@ def test_a_bad_upload_ends_in_one_sentence_and_the_app_lives_on(page, data, sent
     upload(page, "bad.png", data)
     assert not page.exception
     assert sentence in page.error[0].value
-    page.selectbox(key="picture").set_value("coffee").run()
+    page.selectbox(key="explore-picture").set_value("coffee").run()
     assert not page.error
-    assert len(page.metric) == 4
+    assert len(statistics(page)) == 4
 
 
 def test_before_a_file_is_chosen_the_page_says_what_to_do(page):
-    page.selectbox(key="picture").set_value("Your own picture…").run()
+    page.selectbox(key="explore-picture").set_value("Your own picture…").run()
     assert "Choose a file" in page.info[0].value
 
 
@@ -115,3 +122,131 @@ def test_samples_are_photographs_and_unknown_ones_are_refused():
         assert sample_picture(name).image.shape[2] == 3
     with pytest.raises(ValueError, match="unknown sample 'lena'; available: motorcycle"):
         sample_picture("lena")
+
+
+class Classifier(nn.Module):
+    """A network that names the whole picture: it scores no pixel."""
+
+    def __init__(self, network):
+        super().__init__()
+        self.inner, self.preprocess = network, network.preprocess
+
+    def forward(self, x):
+        return self.inner(x).mean(dim=(2, 3))
+
+
+class Outputs(nn.Module):
+    """Attention of a foreign kind in a network that scores pixels."""
+
+    classes = ("a", "b", "c")
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.patch = nn.Conv2d(3, 8, 8, 8)
+        self.attend = nn.MultiheadAttention(8, 2, batch_first=True)
+
+    def forward(self, x):
+        cells = self.patch(x)
+        tokens = cells.flatten(2).transpose(1, 2)
+        attended = self.attend(tokens, tokens, tokens, need_weights=False)[0]
+        return attended.transpose(1, 2).unflatten(2, cells.shape[2:])[:, :3]
+
+
+NETWORKS = {
+    "streets": lambda: _streets_network(),
+    "classifier": lambda: Classifier(tiny_network("non_local")),
+    "heads": Outputs,
+}
+
+
+def _streets_network():
+    from models.networks.architecture import build_network
+
+    torch.manual_seed(0)
+    options = {"init": "awake"}
+    classes = tuple(STREET_CLASSES)
+    network = build_network(
+        Architecture(classes, "non_local", options, widths=(3, 5, 6, 6), depths=(1, 1, 1, 1))
+    ).eval()
+    for parameter in network.head.block.out.parameters():  # so that its attention matters
+        parameter.data *= 100
+    return network
+
+
+@pytest.fixture
+def open_tab(monkeypatch):
+    """Open a tab of Explore on a small picture, with a small network; nothing else is run."""
+    monkeypatch.setattr("app.cache.load_network", lambda name: NETWORKS[name]())
+    rng = np.random.default_rng(0)
+    image = rng.integers(0, 256, (40, 56, 3), dtype=np.uint8)
+    labels = np.repeat(np.repeat(rng.integers(0, 11, (5, 7), dtype=np.uint8), 8, 0), 8, 1)
+
+    def open_tab(network, tab):
+        page = AppTest.from_file("../app/screens/explore.py", default_timeout=120)
+        page.session_state["explore-network"] = network_picker.FILE_ENTRY
+        page.session_state[network_picker.OPENED] = network
+        page.session_state["explore-picture"] = picture_picker.UPLOAD
+        page.session_state[picture_picker.OPENED] = Picture(
+            f"noise for {network}", image, "Noise", "noise.png", labels
+        )
+        page.session_state["explore-tab"] = tab
+        page.run()
+        assert not page.exception
+        assert not page.error
+        return page
+
+    return open_tab
+
+
+def captions(page):
+    return " ".join(caption.value for caption in page.caption)
+
+
+def test_the_map_of_queries_says_its_unit_and_a_button_finds_a_pair(open_tab):
+    page = open_tab("streets", "Query dependence")
+    assert any("bits from the mean row" in html.proto.body for html in page.get("html"))
+    assert "Queries at" not in captions(page)
+    page.button[0].click().run()
+    assert not page.exception
+    assert "Queries at x" in captions(page)
+
+
+def test_attribution_is_computed_when_asked_for_and_answers_with_a_number(open_tab):
+    page = open_tab("streets", "Attribution")
+    assert not page.metric
+    assert "No query is pinned" in captions(page)
+    page.get("button_group")[-1].set_value(["grad_cam", "saliency", "occlusion"]).run()
+    page.button[0].click().run()
+    assert not page.exception
+    (metric,) = page.metric
+    assert metric.label.startswith("Is attention an explanation of")
+    assert -10 < float(metric.value) <= 1
+    (table,) = (frame.value for frame in page.dataframe)
+    assert list(table["Attribution"]) == ["Layer Grad-CAM", "Saliency", "Occlusion"]
+    assert table.filter(like="overlap").to_numpy().max() <= 1
+
+
+def test_interventions_are_compared_and_doing_nothing_changes_nothing(open_tab):
+    page = open_tab("streets", "Intervention")
+    (table,) = (frame.value for frame in page.dataframe)
+    unchanged = table[table["Attention"] == "on"].iloc[0]
+    assert unchanged["Flipped pixels, %"] == unchanged["KL per pixel, bits"] == 0
+    assert unchanged["mIoU change"] == 0
+    assert len(table) == 6
+    assert table["KL per pixel, bits"].max() > 0
+
+
+@pytest.mark.parametrize("network", ["classifier", "heads"])
+@pytest.mark.parametrize("tab", ["Statistics", "Query dependence", "Attribution", "Intervention"])
+def test_what_a_foreign_network_cannot_do_is_said_plainly(open_tab, network, tab):
+    page = open_tab(network, tab)
+    assert len(page.selectbox) == (3 if network == "heads" else 2), "a choice of heads"
+    if tab in ("Attribution", "Intervention"):
+        assert f"`{network}` does not offer both" in page.info[0].value
+
+
+def test_tabs_that_are_not_open_compute_nothing(open_tab, monkeypatch):
+    for name in ("query_map", "most_different", "attribution", "changes"):
+        monkeypatch.setattr(f"app.cache.{name}", lambda *args: pytest.fail("computed"))
+    open_tab("streets", "Statistics")

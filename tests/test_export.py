@@ -20,13 +20,12 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from analysis.record import AttentionRecord
+from app.batch.writing import OutputError
 from app.cli import cli
 from app.export import seeing
-from app.export.journal import NAME as JOURNAL
 from app.export.options import Options
 from app.export.provenance import read_note
-from app.export.run import export
-from app.export.writing import OutputError
+from app.export.run import JOURNAL, export
 from models.checkpoint import file_sha256, save_network
 
 ROOT = Path(__file__).parents[1]
@@ -342,7 +341,7 @@ def test_a_folder_that_is_a_file_is_named(photos, network, tmp_path):
         (["samples", "--network", "PLAIN"], "has no attention block to show"),
         (["samples", "--network", "NETWORK", "--block", "neck"], "has no block 'neck'"),
         (["samples", "--network", "NETWORK", "--network", "NETWORK"], "different names"),
-        (["samples", "--network", "NETWORK", "--engine", "ray"], "ray"),
+        (["samples", "--network", "NETWORK", "--address", "auto"], "needs --engine ray"),
         (["samples", "--network", "NETWORK", "--scale", "max"], "scale must be shared"),
         (["samples", "--config", "nowhere.yaml"], "nowhere.yaml"),
     ],

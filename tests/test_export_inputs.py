@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from app.export.inputs import MOST_NAME_BYTES, find_sources, read_source, safe_name
+from app.batch.inputs import MOST_NAME_BYTES, find_sources, read_source, safe_name
 from app.pictures import SAMPLES
 
 

@@ -56,7 +56,7 @@ def test_the_command_of_options_gives_the_same_options(monkeypatch):
         ({"networks": ""}, "at least one network must be given"),
         ({"terms": "input,heat"}, "unknown term 'heat'; available: input, labels, whole"),
         ({"terms": "whole,whole"}, "every term can be given once"),
-        ({"formats": "gif"}, "unknown format 'gif'; available: png, pdf, svg, html, safetensors"),
+        ({"formats": "bmp"}, "unknown format 'bmp'; available: png, pdf, svg, html, safetensors"),
         ({"layout": "poster"}, "unknown layout 'poster'; available: grid, queries, panels"),
         ({"layout": "sheet", "formats": "png,html"}, "the sheet layout has the formats png, pdf"),
         ({"layout": "sheet", "terms": "input"}, "a sheet needs at least one of the terms whole"),

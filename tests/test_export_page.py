@@ -2,7 +2,6 @@
 
 import base64
 import hashlib
-import os
 import re
 
 import browser as host
@@ -16,7 +15,7 @@ from app.export.options import Options
 from app.export.provenance import read_note
 from app.export.replay import replay
 from app.export.run import export
-from models.checkpoint import load_network, save_network
+from models.checkpoint import file_sha256, load_network, save_network
 
 
 @pytest.fixture
@@ -70,14 +69,19 @@ def test_names_are_text_and_the_page_says_how_it_was_made(page, tmp_path):
     assert again.read_bytes() == page.read_bytes()
 
 
+def test_the_page_says_where_its_maps_come_from(page, networks):
+    text = page.read_text(encoding="utf-8")
+    for path in networks:
+        assert re.search(rf"<li>{path.stem} · [\w.]+ · embedded_gaussian, ", text)
+        assert f"sha256 {file_sha256(path)}" in text
+    assert "shared scale up to" in text
+    assert "Nonlocal Lens 0.1.0" in text
+
+
 @pytest.mark.browser
-def test_the_page_is_the_live_viewer_offline(page, networks, tmp_path):
-    path = host.find_chromium()
-    if path is None:
-        reason = "no Chromium: install it (Debian: apt-get install chromium)"
-        pytest.fail(reason) if os.environ.get("CI") == "true" else pytest.skip(reason)
+def test_the_page_is_the_live_viewer_offline(page, networks):
     problems = []
-    with host.chromium(path) as browser:
+    with host.chromium_or_skip() as browser:
         opened = browser.new_page(viewport={"width": 1200, "height": 1000})
         opened.on("console", lambda entry: problems.append(entry.text))
         opened.on("pageerror", lambda error: problems.append(str(error)))
@@ -90,20 +94,23 @@ def test_the_page_is_the_live_viewer_offline(page, networks, tmp_path):
             ),
         )
         opened.goto(page.as_uri())
-        button = opened.get_by_role("button", name="2: x 84, y 40")
-        button.click()
-        opened.locator('button[aria-pressed="true"]').wait_for()
-        shown = opened.locator("output[data-value]").evaluate_all(
-            "nodes => nodes.filter(node => node.dataset.exact).map(node => +node.dataset.exact)"
+        assert (
+            opened.get_by_role("list", name="Pinned queries").get_by_role("listitem").count() == 2
         )
+        values = opened.locator('[data-row="1"] output[data-value]')
+        names = values.evaluate_all("nodes => nodes.map(node => node.dataset.value)")
+        shown = values.evaluate_all("nodes => nodes.map(node => +node.dataset.exact)")
     assert not problems
     image = np.random.default_rng(0).integers(0, 256, (80, 112, 3), dtype=np.uint8)
-    expected = []
-    for network in networks:
+    expected = {}
+    for network in networks:  # opened at the second query, on its own pixel
         (record,) = capture(load_network(network), image)
         grid = record.query_grid
         query = grid.position(grid.cell_at(x=84, y=40))
         for term in terms.TERMS:
             row = terms.attention(record, [query], term)[0] * record.key_grid.positions
-            expected.append(row[query].item())
-    assert shown == pytest.approx(expected, rel=0.01)
+            expected.setdefault(term, []).append(row[query].item())
+    assert names == ["photo", *(term for term in terms.TERMS for _ in networks)]
+    assert shown[1:] == pytest.approx(
+        [value for row in expected.values() for value in row], rel=0.01
+    )

@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 
 from analysis.grid import Cell, Grid
@@ -44,6 +45,30 @@ def test_pooled_cells_keep_their_place_and_leave_the_remainder_out():
         pooled.cell_at(x=48, y=0)
 
 
+@pytest.mark.parametrize("offset", [(0.0, 0.0), (-3.5, -3.5), (2.25, -1.0)])
+def test_a_moved_grid_covers_the_same_pixels_with_the_nearest_cells(offset):
+    grid = Grid.tiling((40, 56), 5, 7, offset=offset)
+    centers = [grid.center(Cell(row, 0))[1] for row in range(5)]
+    assert centers == [8 * row + 4 + offset[0] for row in range(5)]
+    for y in np.arange(0.3, 40, 0.5):  # never halfway between two cells
+        nearest = min(range(5), key=lambda row: abs(centers[row] - y))
+        assert grid.cell_at(x=3, y=y).row == grid.rows_at(np.array(y)) == nearest
+    assert grid.cell_at(x=55.9, y=39.9) == Cell(4, 6)
+    assert grid.cell_at(x=0, y=0) == Cell(0, 0)
+
+
+def test_pooled_cells_are_moved_as_far_as_those_they_are_made_of():
+    grid = Grid.tiling((56, 56), 7, 7, offset=(-3.5, -3.5))
+    pooled = grid.subsampled(3, 3)
+    for row in range(3):
+        ys = [grid.center(Cell(2 * row + index, 0))[1] for index in (0, 1)]
+        assert pooled.center(Cell(row, 0))[1] == sum(ys) / 2
+    assert pooled.bounds == (-3.5, -3.5, 44.5, 44.5)
+    assert pooled.box(Cell(1, 2)) == (28.5, 12.5, 16, 16)
+    with pytest.raises(ValueError, match="under no cell"):
+        pooled.cell_at(x=48, y=0)
+
+
 @pytest.mark.parametrize("point", [(-1, 0), (480, 0), (0, -0.1), (0, 360)], ids=str)
 def test_points_outside_the_image_are_refused(point):
     with pytest.raises(ValueError, match=r"x must be in \[0, 480\), y in \[0, 360\)"):
@@ -60,3 +85,5 @@ def test_cells_and_positions_off_the_grid_are_refused():
         Grid.tiling((40, 56), 0, 7)
     with pytest.raises(ValueError, match="positive sizes"):
         Grid.tiling((0, 56), 5, 7)
+    with pytest.raises(ValueError, match=r"offset of cells must be finite, got \(nan, 0\)"):
+        Grid.tiling((40, 56), 5, 7, offset=(float("nan"), 0))

@@ -20,7 +20,16 @@ from analysis.render import (
     jpeg,
     palette_table,
 )
-from app.viewer.payload import color_scale, pack, readable
+from app.viewer.payload import (
+    Shown,
+    color_scale,
+    config_of,
+    pack,
+    pack_all,
+    readable,
+    with_view,
+)
+from app.viewer.view import Query, View, read_view
 
 
 def unpack(payload):
@@ -65,9 +74,10 @@ def test_the_payload_says_what_is_shown_and_in_which_unit(generator, kind):
     assert spec["learned"] == (record.unary is not None)
     assert spec["signed"] == ("0.row" in tensors) == (spec["row_sum"] is None)
     assert spec["signed"] == (kind in ("dot_product", "concatenation"))
-    palettes = DIVERGING_PALETTES if spec["signed"] else PALETTES
-    assert config["palettes"] == list(palettes)
-    assert np.array_equal(tensors["palettes"], palette_table(palettes))
+    assert config["palettes"] == list(PALETTES)
+    assert np.array_equal(tensors["palettes"], palette_table(PALETTES))
+    assert config["diverging_palettes"] == list(DIVERGING_PALETTES)
+    assert np.array_equal(tensors["diverging_palettes"], palette_table(DIVERGING_PALETTES))
 
 
 def test_logits_get_a_scale_of_their_own_size(generator):
@@ -96,7 +106,7 @@ def test_the_payload_knows_itself_and_its_picture(generator):
     assert config["image"]["id"] == other["image"]["id"]
     photo = Image.open(io.BytesIO(tensors["image"].tobytes()))
     assert (photo.format, photo.size) == ("JPEG", (56, 40))
-    assert "prediction" not in tensors, "what is no segmentation is not shown as one"
+    assert "0.prediction" not in tensors, "what is no segmentation is not shown as one"
 
 
 def test_a_street_segmentation_travels_as_a_picture_and_per_cell(generator):
@@ -105,15 +115,16 @@ def test_a_street_segmentation_travels_as_a_picture_and_per_cell(generator):
     output[:, 8, :, 24:] = 9.0
     record = random_record(generator)
     config, tensors = unpack(pack(observation_of(record, output), record, title="t", alt="a"))
-    cells = tensors["cell_classes"].reshape(5, 7)
+    cells = tensors["0.cell_classes"].reshape(5, 7)
     assert (cells[:, :3] == 3).all()
     assert (cells[:, 3:] == 8).all()
-    shares = {entry["name"]: entry["share"] for entry in config["classes"]}
+    classes = config["records"][0]["classes"]
+    shares = {entry["name"]: entry["share"] for entry in classes}
     assert shares["road"] == pytest.approx(24 / 56)
     assert shares["car"] == pytest.approx(32 / 56)
-    shown = np.array(Image.open(io.BytesIO(tensors["prediction"].tobytes())).convert("RGB"))
-    assert shown[0, 0].tolist() == config["classes"][3]["color"]
-    assert shown[-1, -1].tolist() == config["classes"][8]["color"]
+    shown = np.array(Image.open(io.BytesIO(tensors["0.prediction"].tobytes())).convert("RGB"))
+    assert shown[0, 0].tolist() == classes[3]["color"]
+    assert shown[-1, -1].tolist() == classes[8]["color"]
 
 
 def test_a_networks_own_observation_can_be_packed():
@@ -165,3 +176,92 @@ def test_an_indexed_picture_keeps_its_indices():
     picture = Image.open(io.BytesIO(indexed_png(labels, np.eye(3, dtype=np.uint8) * 200)))
     assert picture.mode == "P"
     assert np.array_equal(np.array(picture), labels)
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if "unnormalized" not in str(KINDS[kind])])
+def test_columns_can_be_built_from_the_payload(generator, kind):
+    record = random_record(generator, **KINDS[kind])
+    _, tensors = unpack(pack(observation_of(record), record, title="t", alt="a"))
+    query, key, unary = (
+        tensors[f"0.{name}"].astype(np.float64) for name in ("query", "key", "unary")
+    )
+    logits = record.scale * query @ key.T
+    pairwise = np.exp(logits - tensors["0.pairwise_norm"][:, None])
+    if record.coupling == "disentangled":
+        whole = pairwise + np.exp(unary) / np.exp(unary).sum()
+        assert "0.whole_norm" not in tensors
+    else:
+        whole = np.exp(logits + unary - tensors["0.whole_norm"][:, None])
+    every = range(QUERIES)
+    for shown, term in ((whole, "whole"), (pairwise, "pairwise")):
+        expected = terms.attention(record, every, term).numpy()
+        np.testing.assert_allclose(shown, expected, rtol=1e-2)
+
+
+def test_a_unary_block_has_no_pairwise_term_whatever_it_computes(generator):
+    record = random_record(generator, "unary", form="embedded_gaussian")
+    _, tensors = unpack(pack(observation_of(record), record, title="t", alt="a"))
+    assert tensors["0.query"].shape == (QUERIES, 0)
+    assert tensors["0.key"].shape == (KEYS, 0)
+
+
+def test_several_records_share_one_picture(generator):
+    first, second = random_record(generator), random_record(generator, "disentangled")
+    image = observation_of(first).image
+    shown = [Shown("one", first, sha256="ab12"), Shown("two", replace(second, head=3))]
+    config, tensors = unpack(pack_all(image, shown, alt="a", name="<b>.png"))
+    assert [spec["title"] for spec in config["records"]] == ["one", "two"]
+    assert config["records"][0]["about"].endswith("coupled · sha256 ab12")
+    assert "head 3" in config["records"][1]["about"]
+    assert config["name"] == "<b>.png"
+    assert {"0.query", "1.query", "image"} <= set(tensors)
+    with pytest.raises(ValueError, match="at least one record"):
+        pack_all(image, [], alt="a")
+    with pytest.raises(ValueError, match=r"must lie on the image shown, .* \(39, 56\)"):
+        pack_all(image[1:], shown, alt="a")
+
+
+def test_a_view_is_added_without_touching_what_is_shown(generator):
+    record = random_record(generator)
+    payload = pack(observation_of(record), record, title="t", alt="a")
+    seen = with_view(payload, View(queries=(Query(((1.0, 2.0),), "here"),), scale="log"))
+    config = config_of(seen)
+    assert config["view"] == {"queries": [{"points": [[1.0, 2.0]], "name": "here"}], "scale": "log"}
+    assert config["id"] == config_of(payload)["id"]
+    before, after = load(payload), load(seen)
+    assert all(np.array_equal(before[name], after[name]) for name in before)
+
+
+def test_a_views_query_has_a_cell(generator):
+    grid = random_record(generator).query_grid
+    assert Query(((55.9, 39.9),)).position(grid) == QUERIES - 1
+    assert Query(((0.0, 0.0), (56.0, 40.0))).position(grid) == QUERIES // 2
+    assert Query(((99.0, 0.0),)).position(grid) is None
+
+
+def test_what_the_browser_says_is_checked():
+    said = {
+        "query": 3,
+        "queries": [
+            {"points": [[1, 2.5]], "name": "x" * 99},
+            {"points": [[1, float("nan")]]},
+            {"points": [[1, True]]},
+            {"points": [[1]]},
+            {"points": []},
+            "nothing",
+            {"points": [[0, 0], [9, 9]]},
+        ],
+        "scale": "<script>",
+        "palette": "inferno",
+        "opacity": 7,
+        "terms": ["unary", "evil", "whole"],
+        "shown": [1, -1, "a", True, 0],
+    }
+    view = read_view(said)
+    assert view.query == 3
+    assert view.queries == (Query(((1, 2.5),), "x" * 40), Query(((0, 0), (9, 9))))
+    assert (view.scale, view.palette, view.opacity) == (None, "inferno", None)
+    assert view.terms == ("whole", "unary")
+    assert view.shown == (1, 0)
+    for nothing in (None, 3, [], "view", {"query": -1}, {"query": True}, {"queries": {}}):
+        assert read_view(nothing) == View()

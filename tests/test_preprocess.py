@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from models.preprocess import Preprocess
+from models.preprocess import ClipPreprocess, Preprocess
 
 
 @pytest.mark.parametrize(
@@ -27,3 +27,10 @@ def test_pixels_are_scaled_and_normalized_per_channel():
     image = np.full((256, 256, 3), (255, 0, 51), np.uint8)
     expected = [(1 - 0.485) / 0.229, (0 - 0.456) / 0.224, (0.2 - 0.406) / 0.225]
     torch.testing.assert_close(Preprocess()(image)[0, :, 5, 7], torch.tensor(expected))
+
+
+def test_a_clip_is_its_frames_stacked_over_time():
+    clip = np.random.default_rng(0).integers(0, 256, (5, 256, 264, 3), np.uint8)
+    made = ClipPreprocess(Preprocess(), frames=5)(clip)
+    assert made.shape == (1, 3, 5, 256, 264)
+    torch.testing.assert_close(made[:, :, 3], Preprocess()(clip[3]))

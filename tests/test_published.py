@@ -11,17 +11,22 @@ from models.published import PUBLISHED
 
 def test_the_zoos_are_whole():
     heads = [name.partition("_")[0] for name in PUBLISHED]
-    assert {head: heads.count(head) for head in heads} == {"nonlocal": 18, "dnl": 15, "gcnet": 17}
-    assert sum(spec.sha256_prefix is not None for spec in PUBLISHED.values()) == 44
+    assert {head: heads.count(head) for head in heads} == {
+        **{"nonlocal": 18, "dnl": 15, "gcnet": 17},
+        **{"i3d": 7, "tsm": 3, "slowonly": 2, "c2d": 2, "I3D": 1},
+    }
+    assert sum(spec.sha256_prefix is not None for spec in PUBLISHED.values()) == 52
 
 
 @pytest.mark.parametrize("spec", PUBLISHED.values(), ids=PUBLISHED)
 def test_an_entry_agrees_with_itself(spec):
     assert spec.url.startswith("https://")
-    assert 0.35 < spec.miou < 0.85
-    assert spec.options["align_corners"] == (spec.crop == (769, 769))
-    assert spec.options["long_side"] % 8 == 0
-    assert len(spec.options["classes"]) in (19, 21, 150)
+    assert 0.35 < spec.score < 0.85
+    assert spec.metric == ("top-1" if spec.dataset == "Kinetics-400" else "mIoU")
+    if spec.metric == "mIoU":
+        assert spec.options["align_corners"] == (spec.crop == (769, 769))
+        assert spec.options["long_side"] % 8 == 0
+    assert len(spec.options["classes"]) in (19, 21, 150, 400)
     if spec.sha256_prefix is not None:
         assert spec.file_name.endswith(f"-{spec.sha256_prefix}.pth")
         assert len(spec.sha256_prefix) == 8
@@ -36,7 +41,21 @@ def test_a_value_worked_by_hand():
         "dnl_r101-d8_769x769_80k_cityscapes_20200821_051111-95ff84ab.pth"
     )
     assert spec.crop == (769, 769)
-    assert spec.miou == pytest.approx(0.7941)
+    assert spec.score == pytest.approx(0.7941)
+
+
+def test_a_video_network_worked_by_hand():
+    name = "slowonly_r50-in1k-pre-nl-embedded-gaussian_8xb16-4x16x1-steplr-150e_kinetics400-rgb"
+    spec = PUBLISHED[name]
+    assert spec.url == (
+        "https://download.openmmlab.com/mmaction/v1.0/recognition/slowonly/"
+        f"{name}/{name}_20220901-cf739c75.pth"
+    )
+    assert spec.options["frames"] == 4
+    assert (spec.options["classes"][0], spec.options["classes"][399]) == ("abseiling", "zumba")
+    dot = "tsm_imagenet-pretrained-r50-nl-dot-product_8xb16-1x1x8-50e_kinetics400-rgb"
+    assert (PUBLISHED[dot].options["form"], PUBLISHED[dot].options["frames"]) == ("dot_product", 8)
+    assert PUBLISHED["c2d_nonlocal_32x2_IN_pretrain_400k"].options["code"] == "paper"
 
 
 def test_a_file_is_known_by_its_name_and_must_be_what_it_was(tmp_path, generator, monkeypatch):

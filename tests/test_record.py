@@ -23,6 +23,17 @@ def test_a_saved_record_comes_back_as_it_was(generator, tmp_path, kind):
     assert [path.name for path in tmp_path.iterdir()] == ["record.safetensors"]
 
 
+def test_a_gain_and_an_offset_are_saved(generator, tmp_path):
+    record = random_record(generator, "disentangled")
+    grid = replace(record.query_grid, offset=(-3.5, 1.25))
+    record = replace(record, pairwise_gain=-0.3, whitened=False, query_grid=grid)
+    record.save(tmp_path / "record.safetensors")
+    loaded = AttentionRecord.load(tmp_path / "record.safetensors")
+    assert (loaded.pairwise_gain, loaded.whitened) == (-0.3, False)
+    assert loaded.query_grid == grid
+    assert loaded.row_sum == 0.7
+
+
 def test_a_failed_save_leaves_nothing_behind(generator, tmp_path):
     (tmp_path / "record.safetensors").mkdir()
     with pytest.raises(OSError, match="record"):
@@ -58,6 +69,13 @@ def test_a_failed_save_leaves_nothing_behind(generator, tmp_path):
             {"form": "concatenation", "coupling": "unnormalized"},
             "of the form 'concatenation' must have 1 channels, got 13",
         ),
+        ({"pairwise_gain": 2.0}, "'coupled' has one softmax at most: pairwise_gain must be 1"),
+        ({"whitened": False}, "must be 1 and whitened True, got 1.0 and False"),
+        (
+            {"coupling": "disentangled", "pairwise_gain": float("nan")},
+            "pairwise_gain must be finite, got nan",
+        ),
+        ({"coupling": "disentangled", "whitened": False}, "unary must be given where whitened is"),
         ({"key": torch.zeros(KEYS, 2, dtype=torch.float64)}, "equally many channels, got 13 and 2"),
         (
             {"query_grid": Grid.tiling((40, 56), 2, 2)},
@@ -96,7 +114,7 @@ def header_of(record):
         (lambda header, tensors: tensors.pop("key"), "not a complete record: key is missing"),
         (
             lambda header, tensors: header.update(schema_version=9),
-            "schema_version must be 1, got 9",
+            "schema_version must be one of 1, 2, got 9",
         ),
         (lambda header, tensors: header.update(coupling="x"), "unknown coupling 'x'"),
     ],
@@ -128,5 +146,11 @@ def test_the_couplings_of_an_older_file_are_still_read(generator, tmp_path):
     record = random_record(generator)
     path = tmp_path / "old.safetensors"
     tensors = {"query": record.query, "key": record.key}
-    save_file(tensors, path, metadata={HEADER_KEY: json.dumps(header_of(record))})
-    assert torch.equal(AttentionRecord.load(path).query, record.query)
+    header = header_of(record)
+    for grid in ("query_grid", "key_grid"):
+        del header[grid]["offset"]
+    save_file(tensors, path, metadata={HEADER_KEY: json.dumps(header)})
+    loaded = AttentionRecord.load(path)
+    assert torch.equal(loaded.query, record.query)
+    assert loaded.query_grid == record.query_grid
+    assert (loaded.pairwise_gain, loaded.whitened) == (1, True)

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 from records import KEYS, KINDS, QUERIES, random_record
@@ -118,6 +120,23 @@ def test_disentangled_whole_is_the_sum_of_its_terms_and_uses_the_learned_unary_l
     parts = [terms.attention(record, [3], term) for term in ("pairwise", "unary")]
     assert torch.equal(terms.attention(record, [3]), parts[0] + parts[1])
     assert torch.equal(parts[1][0], record.unary.softmax(dim=0))
+
+
+@pytest.mark.parametrize("whitened", [True, False])
+@pytest.mark.parametrize("gain", [0.0, 0.3, -0.7, 2.5])
+def test_a_gain_weighs_the_pairwise_softmax_alone(generator, gain, whitened):
+    record = random_record(generator, "disentangled")
+    record = replace(record, pairwise_gain=gain, whitened=whitened)
+    query, key = record.query, record.key
+    if whitened:
+        query, key = query - query.mean(0), key - key.mean(0)
+    pairwise = (record.scale * query @ key.T).softmax(1)
+    expected = gain * pairwise + record.unary.softmax(0)
+    rows = terms.attention(record, EVERY_QUERY)
+    assert (rows - expected).abs().max() < 1e-12
+    assert (terms.attention(record, EVERY_QUERY, "pairwise") - pairwise).abs().max() < 1e-12
+    assert (rows.sum(1) - record.row_sum).abs().max() < 1e-12
+    assert record.row_sum == 1 + gain
 
 
 def test_a_value_worked_by_hand():

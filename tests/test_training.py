@@ -11,13 +11,26 @@ from typer.testing import CliRunner
 from models import evaluate as evaluate_command
 from models import train as train_command
 from models.checkpoint import load_network
+from models.networks.architecture import build_network
 from models.streets import STREET_CLASSES, VOID
-from models.training import data, loop
+from models.training import data, loop, streets
 from models.training.augment import random_view
 from models.training.data import Dataset, read_samples
-from models.training.evaluation import class_iou, confusion_matrix, mean_iou, pixel_accuracy
+from models.training.evaluation import (
+    accuracy,
+    class_accuracy,
+    class_iou,
+    confusion_matrix,
+    mean_iou,
+)
 from models.training.identity_dropout import drop_identity
-from models.training.recipe import RECIPES, Recipe, read_recipes
+from models.training.recipe import (
+    CLIP_RECIPES,
+    RECIPES,
+    STREET_RECIPES,
+    StreetRecipe,
+    read_recipes,
+)
 from models.zoo import NETWORKS, NetworkSpec
 
 HW = (40, 56)
@@ -40,10 +53,11 @@ def tiny_recipes(monkeypatch):
     """Make two recipes of three and four epochs on a tiny network, one starting from the other."""
     fields = {"batch_size": 2, "crop_hw": (32, 40), "scales": (0.8, 1.3), "warmup_steps": 2}
     fields["rendered_share"] = 0.4
-    monkeypatch.setitem(RECIPES, "tiny-trunk", Recipe("tiny", epochs=3, **fields))
-    monkeypatch.setitem(
-        RECIPES, "tiny-block", Recipe("tiny-block", epochs=4, start_from="tiny-trunk", **fields)
-    )
+    trunk = StreetRecipe("tiny", epochs=3, **fields)
+    block = StreetRecipe("tiny-block", epochs=4, start_from="tiny-trunk", **fields)
+    for recipes in (RECIPES, STREET_RECIPES):
+        monkeypatch.setitem(recipes, "tiny-trunk", trunk)
+        monkeypatch.setitem(recipes, "tiny-block", block)
     for name, block in (("tiny", None), ("tiny-block", "disentangled")):
         architecture = replace(tiny_architecture(block), classes=tuple(STREET_CLASSES))
         monkeypatch.setitem(NETWORKS, name, NetworkSpec(name, "", architecture))
@@ -69,7 +83,7 @@ def weights(network):
 
 def run(folder, name="tiny-block"):
     real, rendered = ([sample(seed) for seed in seeds] for seeds in (range(5), range(20, 23)))
-    return loop.train(name, real, rendered, [sample(9)], folder)
+    return streets.train_streets(name, real, rendered, [sample(9)], folder)
 
 
 def test_training_learns_resumes_and_repeats_bit_for_bit(tiny_recipes, tmp_path, monkeypatch):
@@ -102,18 +116,18 @@ def test_training_learns_resumes_and_repeats_bit_for_bit(tiny_recipes, tmp_path,
 
 def test_a_finished_training_is_not_repeated(tiny_recipes, tmp_path, monkeypatch):
     first = run(tmp_path, "tiny-trunk")
-    monkeypatch.setattr(loop, "batches", lambda *_: pytest.fail("trained again"))
+    monkeypatch.setattr(streets, "batches", lambda *_: pytest.fail("trained again"))
     assert torch.equal(weights(run(tmp_path, "tiny-trunk")), weights(first))
 
 
 def test_only_the_block_may_be_missing_from_the_trunk(tiny_recipes):
     trunk, other = (
-        loop.build_network(tiny_architecture(block)) for block in ("disentangled", "non_local")
+        build_network(tiny_architecture(block)) for block in ("disentangled", "non_local")
     )
     loop.start_from(other, trunk)
     assert torch.equal(other.head.fuse[0].weight, trunk.head.fuse[0].weight)
     assert torch.equal(other.head.block.value.weight, trunk.head.block.value.weight)
-    plain = loop.build_network(tiny_architecture())
+    plain = build_network(tiny_architecture())
     loop.start_from(plain, trunk)
     loop.start_from(trunk, plain)
     plain.head.fuse[0] = torch.nn.Conv2d(12, 3, 1)
@@ -124,8 +138,8 @@ def test_only_the_block_may_be_missing_from_the_trunk(tiny_recipes):
 
 
 def test_weight_decay_spares_gains_biases_and_what_decides_where_a_block_looks():
-    network = loop.build_network(tiny_architecture("disentangled"))
-    recipe = Recipe("tiny", epochs=1, learning_rate=0.1, weight_decay=0.5, looking_rate=3.0)
+    network = build_network(tiny_architecture("disentangled"))
+    recipe = StreetRecipe("tiny", epochs=1, learning_rate=0.1, weight_decay=0.5, looking_rate=3.0)
     groups = loop.parameter_groups(network, recipe)
     assert [group["weight_decay"] for group in groups] == [0.5, 0.0, 0.0]
     assert [group.get("lr") for group in groups] == [None, None, pytest.approx(0.3)]
@@ -146,7 +160,7 @@ def test_weight_decay_spares_gains_biases_and_what_decides_where_a_block_looks()
 def test_rare_classes_weigh_more_and_the_mean_over_pixels_is_one():
     labels = np.full(HW, 0, np.uint8)
     labels[0] = 1
-    weight = loop.class_weights([(sample(0)[0], labels)], 2, balance=0.5)
+    weight = streets.class_weights([(sample(0)[0], labels)], 2, balance=0.5)
     share = torch.tensor([39 / 40, 1 / 40])
     assert (weight * share).sum() == pytest.approx(1)
     assert weight[1] / weight[0] == pytest.approx(39**0.5)
@@ -154,15 +168,15 @@ def test_rare_classes_weigh_more_and_the_mean_over_pixels_is_one():
 
 def test_an_epoch_sees_every_real_image_and_rendered_scenes_in_turn():
     real, rendered = [sample(0)] * 5, [sample(1)] * 3
-    recipe = Recipe("tiny", epochs=3, rendered_share=0.4)
-    orders = [loop.epoch_order(real, rendered, recipe, epoch) for epoch in range(3)]
+    recipe = StreetRecipe("tiny", epochs=3, rendered_share=0.4)
+    orders = [streets.epoch_order(real, rendered, recipe, epoch) for epoch in range(3)]
     assert [sorted(order) for order in orders] == [
         [0, 1, 2, 3, 4, 5, 6],
         [0, 1, 2, 3, 4, 5, 7],
         [0, 1, 2, 3, 4, 6, 7],
     ]
     assert list(orders[0]) != sorted(orders[0])
-    assert sorted(loop.epoch_order(real, [], recipe, 0)) == [0, 1, 2, 3, 4]
+    assert sorted(streets.epoch_order(real, [], recipe, 0)) == [0, 1, 2, 3, 4]
 
 
 def test_recipes_are_read_over_what_they_share(tmp_path):
@@ -170,20 +184,21 @@ def test_recipes_are_read_over_what_they_share(tmp_path):
     path.write_text(
         "[shared]\nepochs = 7\nscales = [0.5, 2.0]\n[one]\n[two]\nnetwork = 'one'\nepochs = 9\n"
     )
-    assert read_recipes(path) == {
-        "one": Recipe("one", epochs=7, scales=(0.5, 2.0)),
-        "two": Recipe("one", epochs=9, scales=(0.5, 2.0)),
+    assert read_recipes(path, StreetRecipe) == {
+        "one": StreetRecipe("one", epochs=7, scales=(0.5, 2.0)),
+        "two": StreetRecipe("one", epochs=9, scales=(0.5, 2.0)),
     }
     path.write_text("[one]\nepochs = 7\nepoch = 7\n")
     with pytest.raises(ValueError, match=r"recipes.toml, recipe 'one': .*'epoch'"):
-        read_recipes(path)
+        read_recipes(path, StreetRecipe)
 
 
 def test_every_bundled_network_has_a_recipe_and_every_recipe_a_network():
     assert set(NETWORKS) <= set(RECIPES)
-    for recipe in RECIPES.values():
-        assert recipe.network in NETWORKS
-        assert not recipe.start_from or recipe.start_from in RECIPES
+    for task, recipes in {"segmentation": STREET_RECIPES, "clips": CLIP_RECIPES}.items():
+        for recipe in recipes.values():
+            assert NETWORKS[recipe.network].task == task
+            assert not recipe.start_from or recipe.start_from in recipes
 
 
 def test_a_random_view_keeps_image_and_labels_together():
@@ -195,6 +210,17 @@ def test_a_random_view_keeps_image_and_labels_together():
         assert labels.shape == (31, 37)
         red = image[..., 0].astype(int) > image[..., 2]
         assert (red == (labels == 1))[labels != VOID].mean() > 0.95
+
+
+def test_every_label_above_the_classes_is_read_as_void(tmp_path):
+    for kind in ("images", "labels"):
+        (tmp_path / kind).mkdir()
+    cv2.imwrite(str(tmp_path / "images" / "a.png"), np.zeros((2, 3, 3), np.uint8))
+    cv2.imwrite(
+        str(tmp_path / "labels" / "a.png"), np.array([[0, 10, 11], [12, 31, 255]], np.uint8)
+    )
+    ((_, labels),) = read_samples(Dataset.folder, tmp_path, "val")
+    assert labels.tolist() == [[0, 10, VOID], [VOID, VOID, VOID]]
 
 
 def test_padding_is_void():
@@ -209,11 +235,13 @@ def test_iou_worked_by_hand():
     assert class_iou(confusion)[:2].tolist() == pytest.approx([3 / 6, 4 / 7])
     assert class_iou(confusion)[2].isnan()
     assert mean_iou(confusion) == pytest.approx((3 / 6 + 4 / 7) / 2)
-    assert pixel_accuracy(confusion) == pytest.approx(7 / 10)
+    assert accuracy(confusion) == pytest.approx(7 / 10)
+    assert class_accuracy(confusion)[:2].tolist() == pytest.approx([3 / 4, 4 / 6])
+    assert class_accuracy(confusion)[2].isnan()
 
 
 def test_the_confusion_matrix_counts_every_labeled_pixel_once():
-    network = loop.build_network(tiny_architecture())
+    network = build_network(tiny_architecture())
     counts = confusion_matrix(network, [sample(0), sample(1)])
     assert counts.shape == (3, 3)
     assert counts.sum(dim=1).tolist() == [2 * 40 * 27, 2 * 40 * 28, 0], (
@@ -292,7 +320,7 @@ def test_unknown_names_and_folders_end_in_one_sentence(tmp_path):
 
 
 def test_identity_dropout_leaves_the_input_out_of_whole_items_in_training_only():
-    network = loop.build_network(tiny_architecture("disentangled"))
+    network = build_network(tiny_architecture("disentangled"))
     block = network.head.block
     x = torch.randn(40, 6, 5, 7)
     torch.manual_seed(0)

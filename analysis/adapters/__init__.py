@@ -3,6 +3,8 @@
 `register` adds one more; see its example.
 """
 
+from analysis.adapters import bottleneck as bottleneck
+from analysis.adapters import disentangled as disentangled
 from analysis.adapters import non_local as non_local
 from analysis.adapters import transformers as transformers
 from analysis.adapters.adapter import Call as Call

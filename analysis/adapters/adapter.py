@@ -27,6 +27,8 @@ class Heads:
     unary: Float[Tensor, " key_pos"] | None = None
     form: str = "embedded_gaussian"
     coupling: str = "coupled"
+    pairwise_gain: float = 1.0
+    whitened: bool = True
 
 
 @dataclass(frozen=True)

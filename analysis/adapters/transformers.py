@@ -64,7 +64,9 @@ def multihead_attention(module: nn.Module, call: Call) -> Heads:
     return Heads(query, key, scale=query.shape[2] ** -0.5)
 
 
-@register(lambda module: has(module, "qkv", "num_heads", "scale"))
+@register(
+    lambda module: has(module, "qkv", "num_heads", "scale") and not has(module, "dim_head_qk")
+)
 def timm_attention(module: nn.Module, call: Call) -> Heads:
     """Read timm's `Attention`, fused or not: one layer for all three, perhaps normalized heads."""
     packed = module.get_submodule("qkv")(_self_attention(module, call))

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from math import ceil, isfinite, nan
 
 import numpy as np
-from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
@@ -15,9 +14,8 @@ from analysis.figures.files import PrintFigure
 from analysis.figures.layout import Box
 from analysis.figures.look import SMALL, Look
 from analysis.figures.text import fit, wrap
+from analysis.intervals import mean_interval
 
-RESAMPLES = 4000
-CONFIDENCE = 0.95
 LEAST_WIDTH = 15  # ems: what one statistic needs
 PLOT_TOP, PLOT_HEIGHT = 1.9, 11  # ems, from the top of a statistic's place
 
@@ -46,16 +44,8 @@ class Bar:
 
 
 def bar_of(values: Sequence[float]) -> Bar:
-    """Return mean and percentile bootstrap interval (Efron 1979), seeded; NaN is left out."""
-    known: Float[np.ndarray, " images"] = np.array([v for v in values if np.isfinite(v)], float)
-    if known.size == 0:
-        return Bar(float("nan"), float("nan"), float("nan"), 0)
-    if known.size == 1:
-        return Bar(float(known[0]), float("nan"), float("nan"), 1)
-    draws = np.random.default_rng(0)
-    means = [known[draws.integers(0, known.size, known.size)].mean() for _ in range(RESAMPLES)]
-    low, high = np.quantile(means, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
-    return Bar(float(known.mean()), float(low), float(high), int(known.size))
+    """Return mean and percentile bootstrap interval, seeded; NaN is left out."""
+    return Bar(*mean_interval(values))
 
 
 def bars_of(reports: Mapping[str, Sequence[DegeneracyReport]]) -> dict[str, dict[str, Bar]]:

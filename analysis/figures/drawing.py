@@ -39,9 +39,10 @@ def draw_picture(
             extent=(0, width, height, 0),
             interpolation="nearest",
         )
+    left, top, right, bottom = panel.extent
     return ax.imshow(
         panel.values,
-        extent=(0, panel.extent[0], panel.extent[1], 0),
+        extent=(left, right, bottom, top),
         norm=norm,
         cmap=color_map(panel.quantity, look),
         alpha=None if look.alpha == 1 else look.alpha,

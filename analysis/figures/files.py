@@ -36,6 +36,10 @@ _WRITING = RLock()  # settings are the process's: two threads must not restore e
 PNG_HEAD = 33  # bytes of the signature and the header chunk; other chunks may follow
 
 
+SCREEN_DPI = 110
+"""Resolution in a notebook: that of paper would be scaled down, and stored in the notebook."""
+
+
 class PrintFigure(Figure):
     """A figure whose `savefig` writes files that are fit for print."""
 
@@ -44,6 +48,12 @@ class PrintFigure(Figure):
         options = {"dpi": self.dpi, "facecolor": self.get_facecolor(), **options}
         with _WRITING, matplotlib.rc_context(_PRINT):
             super().savefig(fname, transparent=transparent, **options)
+
+    def _repr_png_(self) -> bytes:
+        """Show the figure under a notebook's cell; neither pyplot nor a magic is needed."""
+        file = io.BytesIO()
+        self.savefig(file, format="png", dpi=min(self.dpi, SCREEN_DPI))
+        return file.getvalue()
 
 
 def figure_bytes(figure: Figure, kind: str, *, note: dict[str, Any]) -> bytes:

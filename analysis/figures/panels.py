@@ -66,7 +66,7 @@ class MapPanel:
     title: str
     group: str
     values: Float[np.ndarray, "rows cols"]
-    extent: tuple[float, float]  # the part of the image that it covers: width and height, pixels
+    extent: tuple[float, float, float, float]  # left, top, right, bottom on the image, in pixels
     quantity: Quantity
     query: Point | None
     cell: tuple[float, float, float, float] | None
@@ -202,7 +202,7 @@ def _maps(
             title=name,
             group=title,
             values=(row.numpy() * grid.positions).reshape(grid.height, grid.width),
-            extent=(grid.width * grid.cell_width, grid.height * grid.cell_height),
+            extent=grid.bounds,
             quantity=quantity,
             query=point,
             cell=cell_box(record.query_grid, point),
@@ -251,6 +251,4 @@ def _strongest(
 
 def cell_box(grid: Grid, point: Point) -> tuple[float, float, float, float]:
     """Return (x, y, width, height), in pixels, of the cell under a point."""
-    cell = grid.cell_at(x=point[0], y=point[1])
-    x, y = cell.col * grid.cell_width, cell.row * grid.cell_height
-    return x, y, grid.cell_width, grid.cell_height
+    return grid.box(grid.cell_at(x=point[0], y=point[1]))

@@ -172,6 +172,19 @@ class Plate:
 
     # ------------------------------------------------------------------ panels
 
+    @property
+    def panel_pixels(self) -> list[list[tuple[int, int, int, int]]]:
+        """The x, y, width and height of every panel in the pixels of the drawn figure."""
+        dpi = self._look.dpi
+        boxes = [[box.snapped(dpi) for box in row] for row in self._layout.panels]
+        return [
+            [
+                (round(b.x * dpi), round(b.y * dpi), round(b.width * dpi), round(b.height * dpi))
+                for b in row
+            ]
+            for row in boxes
+        ]
+
     def _slot(self, box: Box, panel: Panel, image: Image, under: bool) -> _Slot:
         snapped = box.snapped(self._look.dpi)
         pixels = round(snapped.width * self._look.dpi), round(snapped.height * self._look.dpi)

@@ -1,6 +1,5 @@
 """The account of an export: its manifest, its errors, and the statistics of all its inputs."""
 
-import csv
 import io
 import json
 from hashlib import sha256
@@ -9,13 +8,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from analysis.figures.bars import bar_of
-from app.export.journal import Journal
+from app.batch.errors import write_errors
+from app.batch.journal import Journal
+from app.batch.writing import write_whole
 from app.export.options import Options
 from app.export.pieces import statistics_pieces
 from app.export.work import general_facts, write_piece
-from app.export.writing import write_whole
 
-MANIFEST, ERRORS = "manifest.json", "errors.csv"
+MANIFEST = "manifest.json"
 STATISTICS = "statistics"
 
 
@@ -65,10 +65,8 @@ def write_account(
     overwrite: bool,
 ) -> Summary:
     """Write `manifest.json` and `errors.csv`, in the order of the inputs."""
-    files = errors = 0
-    table = io.StringIO()
-    rows = csv.writer(table, lineterminator="\n")
-    rows.writerow(["input", "error"])
+    files = 0
+    failures: list[dict[str, str]] = []
     manifest = io.StringIO()
     head = json.dumps({**facts, "inputs": len(stems)}, indent=1)
     manifest.write(head.removesuffix("\n}") + ',\n "files": [')
@@ -76,17 +74,10 @@ def write_account(
         for file in entry["files"]:
             manifest.write(("," if files else "") + "\n  " + json.dumps(file, sort_keys=True))
             files += 1
-        for error in entry["errors"]:
-            rows.writerow([_cell(error["input"]), _cell(error["error"])])
-            errors += 1
-    manifest.write(f'\n ],\n "errors": {errors}\n}}\n')
+        failures += entry["errors"]
+    manifest.write(f'\n ],\n "errors": {len(failures)}\n}}\n')
     write_whole(out / MANIFEST, manifest.getvalue().encode(), replace=overwrite)
-    if errors:
-        write_whole(
-            out / ERRORS, table.getvalue().encode("utf-8", "surrogateescape"), replace=overwrite
-        )
-    elif overwrite:
-        (out / ERRORS).unlink(missing_ok=True)
+    errors = write_errors(out, ("input", "error"), failures, replace=overwrite)
     return Summary(files, errors, 0)
 
 
@@ -99,8 +90,3 @@ def read_account(out: Path, fingerprint: str) -> Summary | None:
         return Summary(len(manifest["files"]), manifest["errors"], manifest["inputs"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
-
-
-def _cell(text: str) -> str:
-    """Return a text that no spreadsheet takes for a formula."""
-    return "'" + text if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text

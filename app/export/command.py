@@ -1,23 +1,14 @@
 """`python -m app export` and `python -m app replay`."""
 
 import sys
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-BROKEN_INPUTS, WRONG_USE, NO_OUTPUT, INTERRUPTED = 1, 2, 3, 130
-"""Exit statuses: some inputs failed, nothing was begun, the folder takes no files, Ctrl-C."""
+from app.batch.command_line import BROKEN_INPUTS, EngineName, ending_in_a_sentence, engine_of
 
-
-class Engine(StrEnum):
-    """What runs the jobs."""
-
-    local = "local"
-    ray = "ray"
-
-
+CLIPS = "Which frames of clips"
 LOOK = "How it looks"
 RUN = "How it runs"
 
@@ -28,7 +19,8 @@ def export(
         list[str] | None,
         typer.Argument(
             metavar="INPUT...",
-            help="Files, folders, globs, samples, samples:NAME, rendered:SEED or :FIRST-LAST.",
+            help="Files, folders, globs, samples, samples:NAME, rendered:SEED or :FIRST-LAST; "
+            "videos, and for clips folders of frames.",
         ),
     ] = None,
     network: Annotated[
@@ -39,7 +31,8 @@ def export(
     query: Annotated[
         list[str] | None,
         typer.Option(
-            help="X,Y in image pixels; grid:RxC; auto:K, the K most different. Default: auto:4."
+            help="X,Y in image pixels; T,X,Y in a clip; grid:RxC; auto:K, the K most different. "
+            "Default: auto:4."
         ),
     ] = None,
     query_cell: Annotated[
@@ -53,7 +46,8 @@ def export(
         str | None, typer.Option(help="grid, queries, panels, sheet or statistics.")
     ] = None,
     format_: Annotated[
-        str | None, typer.Option("--format", help="Of png,pdf,svg,html,safetensors.")
+        str | None,
+        typer.Option("--format", help="Of png,pdf,svg,html,safetensors; of clips also mp4,gif."),
     ] = None,
     labels: Annotated[
         str | None, typer.Option(help="Folder of label images (PNG), named like the inputs.")
@@ -62,6 +56,25 @@ def export(
         bool | None, typer.Option("--caption/--no-caption", help="Numbers under the figure.")
     ] = None,
     per_sheet: Annotated[int | None, typer.Option(help="Inputs in one sheet.")] = None,
+    start: Annotated[
+        int | None, typer.Option(help="First frame, from 0.", rich_help_panel=CLIPS)
+    ] = None,
+    stride: Annotated[
+        int | None,
+        typer.Option(help="Every so many frames. Default: to the end.", rich_help_panel=CLIPS),
+    ] = None,
+    frames: Annotated[
+        int | None,
+        typer.Option(help="How many. Default: what the network looks at.", rich_help_panel=CLIPS),
+    ] = None,
+    track: Annotated[
+        bool | None,
+        typer.Option(
+            "--track/--no-track",
+            help="Queries follow what moves (networks that look at images).",
+            rich_help_panel=CLIPS,
+        ),
+    ] = None,
     style: Annotated[
         str | None, typer.Option(help="paper, slides or poster.", rich_help_panel=LOOK)
     ] = None,
@@ -102,8 +115,14 @@ def export(
         typer.Option(help="Folder for the files. Default: figures.", rich_help_panel=RUN),
     ] = None,
     jobs: Annotated[
-        int, typer.Option(min=1, max=256, help="Processes that draw.", rich_help_panel=RUN)
-    ] = 1,
+        int | None,
+        typer.Option(
+            min=1,
+            max=4096,
+            help="Processes that draw. Default: 1, of a cluster all cores.",
+            rich_help_panel=RUN,
+        ),
+    ] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on where it stopped.", rich_help_panel=RUN)
     ] = False,
@@ -111,8 +130,15 @@ def export(
         bool, typer.Option("--force", help="Replace files that are there.", rich_help_panel=RUN)
     ] = False,
     engine: Annotated[
-        Engine, typer.Option(help="What runs the jobs.", rich_help_panel=RUN)
-    ] = Engine.local,
+        EngineName, typer.Option(help="What runs the jobs.", rich_help_panel=RUN)
+    ] = EngineName.local,
+    address: Annotated[
+        str | None,
+        typer.Option(
+            help="Of a Ray cluster, which must see the same files. Default: one of this machine.",
+            rich_help_panel=RUN,
+        ),
+    ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Name the files, draw none.", rich_help_panel=RUN)
     ] = False,
@@ -134,14 +160,15 @@ def export(
             for name in (
                 *("block", "head", "terms", "layout", "labels", "caption", "per_sheet", "style"),
                 *("scale", "colormap", "opacity", "backdrop", "marker", "arrows", "width_in"),
-                *("dpi", "font"),
+                *("dpi", "font", "start", "stride", "frames", "track"),
             )
         },
     }
     given = {name: value for name, value in given.items() if value is not None}
-    try:
-        if engine is Engine.ray:
-            _refuse_ray()
+    with ending_in_a_sentence():
+        runner = engine_of(engine, address)
+        if jobs is None and engine is EngineName.local:
+            jobs = 1
         figures = read_config(config) if config else [{}]
         exports = [_one_export({**figure, **given}, out) for figure in figures]
         _check_folders([folder for _, folder in exports])
@@ -150,16 +177,9 @@ def export(
             if dry_run:
                 _name_files(options, folder)
             else:
-                failed += _run(options, folder, jobs=jobs, resume=resume, force=force)
-    except KeyboardInterrupt as error:
-        typer.echo("interrupted: what is finished is kept, --resume goes on from there", err=True)
-        raise typer.Exit(INTERRUPTED) from error
-    except (ValueError, OSError) as error:
-        from app.export.writing import OutputError
-
-        typer.echo(f"error: {error}", err=True)
-        status = NO_OUTPUT if isinstance(error, OutputError) else WRONG_USE
-        raise typer.Exit(status) from error
+                failed += _run(
+                    options, folder, jobs=jobs, engine=runner, resume=resume, force=force
+                )
     if failed:
         raise typer.Exit(BROKEN_INPUTS)
 
@@ -180,11 +200,8 @@ def replay(
     target = out or file.with_name(f"{file.stem}.replay{file.suffix}")
     if target.is_dir():
         target = target / file.name
-    try:
+    with ending_in_a_sentence():
         done = draw_again(file, target, root=root, force=force)
-    except (ValueError, OSError) as error:
-        typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(WRONG_USE) from error
     for warning in done.warnings:
         typer.echo(f"warning: {warning}", err=True)
     typer.echo(str(done.path))
@@ -203,16 +220,6 @@ def _check_folders(folders: list[Path]) -> None:
             raise ValueError(f"every entry of figures needs an `out` of its own, {folder} is twice")
 
 
-def _refuse_ray() -> None:
-    from importlib.util import find_spec
-
-    if find_spec("ray") is None:
-        raise ValueError(
-            "--engine ray needs ray, which is not installed: pip install ray, or --engine local"
-        )
-    raise ValueError("figures are not drawn by ray yet: use --engine local with --jobs")
-
-
 def _name_files(options: Any, folder: Path) -> None:
     from app.export.run import planned_files
 
@@ -220,11 +227,11 @@ def _name_files(options: Any, folder: Path) -> None:
         typer.echo(str(folder / name))
 
 
-def _run(options: Any, folder: Path, *, jobs: int, resume: bool, force: bool) -> int:
+def _run(options: Any, folder: Path, **how: Any) -> int:
     """Export, tell how far it is, and return how many inputs failed."""
     from tqdm import tqdm
 
-    from app.export.account import ERRORS
+    from app.batch.errors import ERRORS
     from app.export.run import export as write_figures
 
     with tqdm(unit="input", desc=str(folder), disable=not sys.stderr.isatty()) as bar:
@@ -233,9 +240,7 @@ def _run(options: Any, folder: Path, *, jobs: int, resume: bool, force: bool) ->
             bar.total = total
             bar.update(done - bar.n)
 
-        done = write_figures(
-            options, folder, jobs=jobs, resume=resume, force=force, progress=progress
-        )
+        done = write_figures(options, folder, progress=progress, **how)
     words = f"{done.files} files in {folder}"
     if done.skipped:
         words += f"; {done.skipped} inputs were finished before"

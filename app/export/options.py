@@ -6,10 +6,12 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from analysis.clips import VIDEO_SUFFIXES
 from analysis.figures.look import Look
 from analysis.figures.panels import DEFAULT_SHOWN, MAPS, SHOWN, Shown
 from analysis.figures.queries import QuerySpec
 from analysis.figures.scales import Scale
+from app.export.clip_queries import ClipQuery, has_frame
 
 LAYOUTS = {
     "grid": "one figure per input: a row per query, a column per map",
@@ -18,7 +20,8 @@ LAYOUTS = {
     "sheet": "one figure for some inputs: a row per input, a column per query",
     "statistics": "one figure for all inputs: bars with intervals, a bar per network",
 }
-FORMATS = ("png", "pdf", "svg", "html", "safetensors")
+FORMATS = ("png", "pdf", "svg", "html", "safetensors", "mp4", "gif")
+MOVIES = ("mp4", "gif")
 DRAWN = ("png", "pdf", "svg")
 
 USUAL_LOOK = Look()
@@ -45,6 +48,10 @@ class Options:
     caption: bool = False
     labels: str | None = None  # folder of label images, named like the inputs
     per_sheet: int = 6  # inputs in one figure of the sheet layout
+    start: int = 0  # of clips: the first frame
+    stride: int | None = None  # of clips: from frame to frame; None spreads them to the end
+    frames: int | None = None  # of clips: how many; None is what the first network looks at
+    track: bool = False  # of clips: queries follow what moves, by optical flow
 
     def __post_init__(self) -> None:
         for name, values in [("input", self.inputs), ("network", self.networks)]:
@@ -73,6 +80,37 @@ class Options:
             raise ValueError("the term labels needs a folder of label images (--labels)")
         if self.layout != "statistics":
             self.query_specs()
+        if self.moving:
+            self.check_clips()
+
+    @property
+    def moving(self) -> bool:
+        """Whether the inputs are to be read as clips, as far as the options themselves say so.
+
+        A network that looks at clips says so, too: see `app.export.clip_seeing.of_clips`.
+        """
+        asked = self.start or self.stride or self.frames or self.track
+        return bool(
+            asked
+            or set(self.formats) & set(MOVIES)
+            or any(has_frame(query) for query in self.queries)
+            or any(Path(name).suffix.lower() in VIDEO_SUFFIXES for name in self.inputs)
+        )
+
+    def check_clips(self) -> None:
+        """Raise ValueError for what clips do not have."""
+        if self.layout != "grid":
+            raise ValueError(f"clips have the layout grid, got {self.layout}")
+        if self.look.scale.kind == "per-map":
+            raise ValueError("clips have one scale for all frames: shared, log or fixed:LO,HI")
+        shown = ("input", "whole", "pairwise", "unary")
+        _known("term of clips", self.terms, shown)
+        for name, least in (("start", 0), ("stride", 1), ("frames", 1)):
+            value = getattr(self, name)
+            if value is not None and value < least:
+                raise ValueError(f"{name} must be at least {least}, got {value}")
+        if self.labels is not None:
+            raise ValueError("clips have no labels")
 
     @classmethod
     def build(cls, given: Mapping[str, Any]) -> "Options":
@@ -100,7 +138,7 @@ class Options:
         for name in ("arrows", "dpi"):
             if name in look:
                 look[name] = _number(name, look[name], int)
-        for name in ("head", "per_sheet"):
+        for name in ("head", "per_sheet", "start", "stride", "frames"):
             if given.get(name) is not None:
                 given[name] = _number(name, given[name], int)
         for name in ("inputs", "queries"):
@@ -117,8 +155,12 @@ class Options:
         return cls(look=Look(**look), **{k: v for k, v in given.items() if v is not None})
 
     def query_specs(self) -> list[QuerySpec]:
-        """Return the queries, read."""
-        return [QuerySpec.parse(query) for query in self.queries]
+        """Return the queries, read; of those in clips without the frame."""
+        return [query.spec for query in self.clip_queries()]
+
+    def clip_queries(self) -> list[ClipQuery]:
+        """Return the queries, read, each with the frame that it names."""
+        return [ClipQuery.parse(query) for query in self.queries]
 
     @property
     def query_count(self) -> int:

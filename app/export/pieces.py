@@ -18,7 +18,8 @@ from analysis.figures.plate import Plate, Ranges
 from analysis.figures.scales import color_ranges
 from analysis.figures.sheet import sheet_rows
 from analysis.figures.single import panel_figure
-from app.export.inputs import safe_name
+from analysis.record import AttentionRecord
+from app.batch.inputs import safe_name
 from app.export.options import DRAWN, Options
 from app.export.provenance import noted_safetensors
 from app.export.seeing import Seen, caption_of
@@ -80,7 +81,11 @@ def pieces(stem: str, seen: Sequence[Seen], options: Options) -> Iterator[Piece]
             yield Piece(f"{stem}.html", lambda note, one=one: page_bytes(one, note))  # type: ignore[misc]
         if "safetensors" in options.formats:
             for title in one.scene.records:
-                yield Piece(_record_name(stem, title), _record_encoder(one, title))
+                record = one.scene.records[title]
+                yield Piece(
+                    _record_name(stem, title),
+                    lambda note, record=record: record_bytes(record, note),  # type: ignore[misc]
+                )
 
 
 def statistics_pieces(
@@ -176,14 +181,12 @@ def _encoder(drawing: Plate | Figure, kind: str) -> Callable[[Note], bytes]:
     return lambda note: figure_bytes(drawing, kind, note=note)
 
 
-def _record_encoder(seen: Seen, title: str) -> Callable[[Note], bytes]:
-    def encode(note: Note) -> bytes:
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "record.safetensors"
-            seen.scene.records[title].save(path)
-            return noted_safetensors(path.read_bytes(), note)
-
-    return encode
+def record_bytes(record: AttentionRecord, note: Note) -> bytes:
+    """Return a record as a file, with a note in its header."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "record.safetensors"
+        record.save(path)
+        return noted_safetensors(path.read_bytes(), note)
 
 
 def _query_stem(stem: str, number: int) -> str:

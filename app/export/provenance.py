@@ -14,14 +14,13 @@ from analysis.figures.files import NOTE_KEY
 from analysis.figures.files import read_note as read_figure_note
 
 SCHEMA_VERSION = 1
-PRODUCT = "Nonlocal Lens 0.1.0"
 HTML_META = re.compile(rf'<meta name="{NOTE_KEY}" content="([^"]*)">')
 
 
 @cache
 def versions() -> dict[str, str]:
     """Return the versions of what takes part in a figure."""
-    names = ("torch", "numpy", "matplotlib", "pillow", "safetensors")
+    names = ("torch", "numpy", "matplotlib", "pillow", "safetensors", "opencv-python", "av")
     return {"python": platform.python_version(), **{name: metadata.version(name) for name in names}}
 
 
@@ -39,6 +38,11 @@ def read_note(path: Path) -> dict[str, Any]:
         header, _ = split_safetensors(path.read_bytes())
         text = header.get("__metadata__", {}).get(NOTE_KEY)
         note = json.loads(text) if text else None
+    elif path.suffix in (".mp4", ".gif"):
+        from app.export.clip_files import read_comment
+
+        text = read_comment(path)
+        note = json.loads(text) if text.startswith("{") else None
     else:
         note = read_figure_note(path)
     if not isinstance(note, dict) or "options" not in note:

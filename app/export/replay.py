@@ -1,15 +1,19 @@
 """Draw a file of an export again, from what the file itself says."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from analysis.figures.bars import Bar
-from app.export.inputs import Source, is_file
+from app.batch.inputs import Source, is_file
+from app.batch.networks import load
+from app.batch.writing import write_whole
+from app.export.clip_pieces import clip_pieces
+from app.export.clip_seeing import of_clips, see_clip
 from app.export.options import Options
-from app.export.pieces import pieces, statistics_pieces
+from app.export.pieces import Piece, pieces, statistics_pieces
 from app.export.provenance import read_note, versions
-from app.export.seeing import load, see
-from app.export.writing import write_whole
+from app.export.seeing import see
 
 
 class Replayed(NamedTuple):
@@ -64,21 +68,37 @@ def _draw(note: dict[str, Any], options: Options, root: Path | None) -> bytes:
             for statistic, of_network in note["statistics"].items()
         }
         candidates = statistics_pieces(note["job"], bars, options)
+    elif of_clips(options):
+        candidates = _clip_pieces(note, options, root)
     else:
         seen = []
         for one in note["inputs"]:
-            location = one["location"]
-            if root is not None and is_file(location):
-                location = str(root / location)
+            location = _location(one, root)
             single = see(Source(one["name"], location), options)
-            if single.picture.sha256 != one["sha256"]:
-                raise ValueError(
-                    f"the input {location} has changed since: its sha256 was {one['sha256']}, now "
-                    f"{single.picture.sha256}"
-                )
+            _check_sha256(one, location, single.picture.sha256)
             seen.append(single)
         candidates = pieces(note["job"], seen, options)
     for piece in candidates:
         if piece.name == name:
             return piece.encode(note)
     raise ValueError(f"the file says that it is {name}, which its options do not draw")
+
+
+def _clip_pieces(note: dict[str, Any], options: Options, root: Path | None) -> Iterator[Piece]:
+    (one,) = note["inputs"]
+    location = _location(one, root)
+    seen = see_clip(Source(one["name"], location), options)
+    _check_sha256(one, location, seen.clip.sha256)
+    return clip_pieces(note["job"], seen, options)
+
+
+def _location(one: dict[str, Any], root: Path | None) -> str:
+    location = one["location"]
+    return str(root / location) if root is not None and is_file(location) else location
+
+
+def _check_sha256(one: dict[str, Any], location: str, now: str) -> None:
+    if now != one["sha256"]:
+        raise ValueError(
+            f"the input {location} has changed since: its sha256 was {one['sha256']}, now {now}"
+        )

@@ -1,19 +1,20 @@
 """A whole export: every job once, in this process or in some, and an account of it at the end."""
 
 import json
-import signal
-from collections.abc import Callable, Generator
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import asdict
+from functools import partial
 from hashlib import sha256
-from itertools import islice
-from multiprocessing import get_context
 from pathlib import Path
 
+from app.batch.engine import Engine, local
+from app.batch.errors import ERRORS
+from app.batch.inputs import Source, find_sources
+from app.batch.journal import Journal
+from app.batch.networks import load
+from app.batch.writing import OutputError
 from app.export.account import (
-    ERRORS,
     MANIFEST,
     STATISTICS,
     Summary,
@@ -21,15 +22,14 @@ from app.export.account import (
     write_account,
     write_statistics,
 )
-from app.export.inputs import Source, find_sources
-from app.export.journal import Journal
+from app.export.clip_pieces import clip_piece_names
+from app.export.clip_seeing import of_clips
 from app.export.options import Options
 from app.export.pieces import piece_names
-from app.export.seeing import check_networks, load
-from app.export.work import Done, Job, do_job, general_facts, plan
-from app.export.writing import OutputError
+from app.export.seeing import check_networks
+from app.export.work import do_job, general_facts, plan
 
-Results = Generator[tuple[Job, Done]]
+JOURNAL = ".export.journal"
 
 
 def planned_files(options: Options) -> list[str]:
@@ -40,14 +40,17 @@ def planned_files(options: Options) -> list[str]:
         FileNotFoundError: A weight file is not there.
     """
     check_networks(options)
+    if of_clips(options):
+        options.check_clips()
     if options.layout == "statistics":
         find_sources(options.inputs)
         return [f"{STATISTICS}.{kind}" for kind in options.formats]
     titles = [load(name).title for name in options.networks]
+    names = clip_piece_names if of_clips(options) else piece_names
     return [
         name
-        for job in plan(find_sources(options.inputs), options)
-        for name in piece_names(job.stem, titles, options)
+        for job in plan(_sources(options), options)
+        for name in names(job.stem, titles, options)
     ]
 
 
@@ -55,7 +58,8 @@ def export(
     options: Options,
     out: Path,
     *,
-    jobs: int = 1,
+    jobs: int | None = 1,
+    engine: Engine = local,
     resume: bool = False,
     force: bool = False,
     progress: Callable[[int, int], None] = lambda done, total: None,
@@ -68,7 +72,8 @@ def export(
     Args:
         options: What to draw of what.
         out: The folder; it is made if it is not there.
-        jobs: Processes that draw; 1 is this one.
+        jobs: Processes that draw; 1 is this one, None as many as there are cores.
+        engine: What runs them.
         resume: Go on with an export that was interrupted.
         force: Replace files that are there.
         progress: Told, after every job, how many of how many are done.
@@ -79,11 +84,11 @@ def export(
         OutputError: The folder does not take the files; what is finished is kept.
     """
     planned = planned_files(options)
-    sources = find_sources(options.inputs)
+    sources = _sources(options)
     todo = plan(sources, options)
     fingerprint = _fingerprint(options, sources)
     _make_folder(out)
-    journal = Journal(out, fingerprint)
+    journal = Journal(out / JOURNAL, fingerprint, "export")
     if journal.exists and not (resume or force):
         raise FileExistsError(
             f"{out} holds an unfinished export; --resume goes on with it, --force begins anew"
@@ -98,7 +103,8 @@ def export(
         skipped = len(todo) - len(left)
         progress(skipped, len(todo))
         # what an interrupted run wrote and did not note is drawn again: the same bytes
-        with closing(_results(left, options, out, jobs, going_on or force)) as results:
+        draw = partial(do_job, options=options, out=out, overwrite=going_on or force)
+        with closing(engine(draw, left, jobs)) as results:
             for count, (job, done) in enumerate(results, start=skipped + 1):
                 journal.add(job.stem, asdict(done))
                 progress(count, len(todo))
@@ -110,6 +116,10 @@ def export(
         summary = write_account(journal, stems, more, facts, out, going_on or force)
         journal.finished = True
     return summary._replace(skipped=skipped)
+
+
+def _sources(options: Options) -> list[Source]:
+    return find_sources(options.inputs, clips=of_clips(options))
 
 
 def _fingerprint(options: Options, sources: list[Source]) -> str:
@@ -133,34 +143,3 @@ def _check_free(out: Path, planned: list[str]) -> None:
         raise FileExistsError(
             f"{out / taken[0]}{more} exists already; --force replaces, --out chooses another folder"
         )
-
-
-def _results(left: list[Job], options: Options, out: Path, jobs: int, overwrite: bool) -> Results:
-    if jobs == 1 or len(left) < 2:
-        for job in left:
-            yield job, do_job(job, options, out, overwrite)
-        return
-    # a fresh interpreter per worker: forking a process with torch's threads in it can hang
-    pool = ProcessPoolExecutor(min(jobs, len(left)), get_context("spawn"), _ignore_interrupts)
-    waiting: dict[Future[Done], Job] = {}
-    queue = iter(left)
-    try:
-        while True:
-            for job in islice(queue, 2 * jobs - len(waiting)):
-                waiting[pool.submit(do_job, job, options, out, overwrite)] = job
-            if not waiting:
-                break
-            for future in wait(waiting, return_when=FIRST_COMPLETED).done:
-                yield waiting.pop(future), future.result()
-    except BrokenProcessPool as error:
-        raise OutputError(
-            "a worker process died, perhaps for lack of memory; what is finished is kept, --resume "
-            "goes on from there, with fewer --jobs if need be"
-        ) from error
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _ignore_interrupts() -> None:
-    """Let the first process alone hear Ctrl-C; workers finish the file they are writing."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)

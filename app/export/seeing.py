@@ -1,37 +1,23 @@
 """One forward pass per input and network: all that the figures of an input are drawn from."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import lru_cache
 from math import isfinite
-from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import torch
 from jaxtyping import UInt8
 from PIL import Image
-from torch import Tensor, nn
+from torch import Tensor
 
 from analysis import consistency, degeneracy
 from analysis.capture import Observation, attention_blocks, observe
 from analysis.figures.panels import Point, Scene
 from analysis.figures.queries import query_points
 from analysis.record import AttentionRecord
-from app.export.inputs import Picture, Source, read_source, safe_name
+from app.batch.inputs import Picture, Source, read_source, safe_name
+from app.batch.networks import load, one_thread
 from app.export.options import Options
-from models import list_networks, load_network
-from models.checkpoint import WEIGHTS, file_sha256
 from models.streets import STREET_CLASSES
-
-
-class LoadedNetwork(NamedTuple):
-    """A network with its name in figures and the hash of its weights."""
-
-    title: str
-    module: nn.Module
-    sha256: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,20 +29,6 @@ class Seen:
     observations: dict[str, Observation]  # by the network's title
     scene: Scene
     points: list[Point]
-
-
-@lru_cache(maxsize=16)
-def load(name: str) -> LoadedNetwork:
-    """Return a network, loaded once per process.
-
-    Raises:
-        ValueError: The name is unknown, or the file is no weight file.
-        FileNotFoundError: The path does not exist.
-    """
-    module = load_network(name)
-    bundled = name in list_networks()
-    path = WEIGHTS / f"{name}.safetensors" if bundled else Path(name)
-    return LoadedNetwork(name if bundled else path.stem, module, file_sha256(path))
 
 
 def check_networks(options: Options) -> None:
@@ -103,17 +75,6 @@ def see(source: Source, options: Options) -> Seen:
         if options.layout != "statistics":
             points = query_points(next(iter(records.values())), options.query_specs())
     return Seen(source, picture, observations, scene, points)
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Let torch compute in one thread, so that sums, and so files, never depend on --jobs."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
 
 
 def choose_record(

@@ -6,12 +6,17 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from analysis import degeneracy
-from app.export.inputs import Source
+from app import PRODUCT
+from app.batch.errors import UNUSABLE, in_words
+from app.batch.inputs import Source
+from app.batch.networks import load
+from app.batch.writing import OutputError, write_whole
+from app.export.clip_pieces import clip_pieces
+from app.export.clip_seeing import SeenClip, of_clips, see_clip
 from app.export.options import Options
 from app.export.pieces import Piece, pieces
-from app.export.provenance import PRODUCT, SCHEMA_VERSION, versions
-from app.export.seeing import Seen, load, see
-from app.export.writing import OutputError, write_whole
+from app.export.provenance import SCHEMA_VERSION, versions
+from app.export.seeing import Seen, see
 
 Entry = dict[str, Any]
 
@@ -52,11 +57,13 @@ def do_job(job: Job, options: Options, out: Path, overwrite: bool) -> Done:
         OutputError: The folder `out` does not take files.
     """
     done = Done()
+    if of_clips(options):
+        return _do_clip(job, options, out, overwrite)
     seen = []
     for source in job.sources:
         try:
             seen.append(see(source, options))
-        except (OSError, ValueError, RuntimeError, MemoryError) as error:  # Runtime...: torch's
+        except UNUSABLE as error:
             done.errors.append(_failure(source, error))
     if not seen:
         return done
@@ -71,6 +78,21 @@ def do_job(job: Job, options: Options, out: Path, overwrite: bool) -> Done:
         raise
     except (OSError, ValueError) as error:
         done.errors.append(_failure(job.sources[0], error))
+    return done
+
+
+def _do_clip(job: Job, options: Options, out: Path, overwrite: bool) -> Done:
+    done = Done()
+    (source,) = job.sources
+    try:
+        seen = see_clip(source, options)
+        facts = clip_facts_of(job.stem, seen, options)
+        for piece in clip_pieces(job.stem, seen, options):
+            done.files.append(write_piece(piece, facts, out, overwrite=overwrite))
+    except OutputError:
+        raise
+    except (OSError, ValueError, RuntimeError, MemoryError) as error:
+        done.errors.append(_failure(source, error))
     return done
 
 
@@ -115,6 +137,35 @@ def facts_of(stem: str, seen: list[Seen], options: Options) -> dict[str, Any]:
     }
 
 
+def clip_facts_of(stem: str, seen: SeenClip, options: Options) -> dict[str, Any]:
+    """Return what all files of a clip say about how they were made."""
+    clip = seen.clip
+    return {
+        **general_facts(replace(options, inputs=(seen.source.location,))),
+        "job": stem,
+        "inputs": [
+            {
+                "name": seen.source.name,
+                "location": seen.source.location,
+                "sha256": clip.sha256,
+                "size": [clip.frames.shape[2], clip.frames.shape[1]],
+                "frames": list(clip.indices),
+                "times": [round(float(time), 6) for time in clip.times],
+                "note": clip.note,
+            }
+        ],
+        "blocks": {
+            title: {
+                "block": records[0].block,
+                "head": records[0].head,
+                "form": records[0].form,
+                "coupling": records[0].coupling,
+            }
+            for title, records in seen.records.items()
+        },
+    }
+
+
 def general_facts(options: Options) -> dict[str, Any]:
     """Return what all files of an export say about how they were made."""
     return {
@@ -139,5 +190,4 @@ def _statistics(seen: Seen) -> dict[str, dict[str, float]]:
 
 
 def _failure(source: Source, error: BaseException) -> dict[str, str]:
-    message = str(error) or type(error).__name__
-    return {"input": source.location, "error": " ".join(message.split())}
+    return {"input": source.location, "error": in_words(error)}

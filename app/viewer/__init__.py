@@ -1,22 +1,37 @@
 """The attention viewer in a Streamlit page."""
 
-from pathlib import Path
-
 import streamlit as st
 
-_HERE = Path(__file__).parent
+from app.viewer.bundle import viewer_css, viewer_js
+from app.viewer.payload import with_view
+from app.viewer.view import Query, View, read_view
 
-_mount = st.components.v2.component(
-    "nonlocal_lens_viewer",
-    js=(_HERE / "viewer.js").read_text(encoding="utf-8"),
-    css=(_HERE / "viewer.css").read_text(encoding="utf-8"),
-)
+_mount = st.components.v2.component("nonlocal_lens_viewer", js=viewer_js(), css=viewer_css())
 
 
-def attention_viewer(payload: bytes, *, key: str) -> int | None:
+def attention_viewer(payload: bytes, *, key: str, pins: tuple[Query, ...] = ()) -> int | None:
     """Show the viewer; return the flat position of the pinned query, or None.
 
-    Hovering stays in the browser. Only pinning a query reruns the page (or the fragment).
+    Hovering stays in the browser. Only pinning a query or choosing a setting reruns the page (or
+    the fragment).
+
+    Args:
+        payload: See payload.py.
+        key: Names the viewer among others on the page.
+        pins: Queries to pin when they differ from those given before.
     """
-    state = _mount(data=payload, key=key, default={"query": None}, on_query_change=lambda: None)
-    return state.query if isinstance(state.query, int) else None  # the browser's word, not ours
+    return show_viewer(payload, key=key, view=View(queries=pins) if pins else None).query
+
+
+def show_viewer(payload: bytes, *, key: str, view: View | None = None) -> View:
+    """Show the viewer; return all its pinned queries, and its settings.
+
+    Args:
+        payload: See payload.py.
+        key: Names the viewer among others on the page.
+        view: What it opens with. The viewer goes its own way from there: only a view that differs
+            from the one given before is taken over. Giving one sends the payload again.
+    """
+    data = payload if view is None else with_view(payload, view)
+    state = _mount(data=data, key=key, default={"view": None}, on_view_change=lambda: None)
+    return read_view(state.view)

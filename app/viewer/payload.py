@@ -2,19 +2,26 @@
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
 from math import floor, log10
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from jaxtyping import Float, UInt8
 from safetensors.numpy import save
 from torch import Tensor
 from torch.nn import functional as F
 
 from analysis import terms
 from analysis.capture import Observation
-from analysis.record import ROW_SUM, AttentionRecord
+from analysis.record import AttentionRecord
 from analysis.render import DIVERGING_PALETTES, PALETTES, indexed_png, jpeg, palette_table
+from analysis.streaming import query_chunks
+from app import PRODUCT
+from app.export.provenance import split_safetensors
+from app.viewer.view import View
 from models.streets import STREET_CLASSES
 
 SAMPLED_QUERIES = 256
@@ -22,23 +29,56 @@ SHOWN_QUANTILE = 0.995
 LEAST_SCALE_TOP = 3.0  # so that a nearly uniform map, all 1.0, looks flat and sits low on the scale
 
 
+class Shown(NamedTuple):
+    """One record to show, and where it comes from."""
+
+    title: str  # what the network is called on the page
+    record: AttentionRecord
+    output: Tensor | None = None  # the network's own, for its predicted segmentation
+    sha256: str = ""  # of the weights; what is taken away says so
+
+
 def pack(observation: Observation, record: AttentionRecord, *, title: str, alt: str) -> bytes:
-    """Return the payload of one record on one image.
+    """Return the payload of one record on one image, see `pack_all`."""
+    return pack_all(observation.image, [Shown(title, record, observation.output)], alt=alt)
+
+
+def pack_all(
+    image: UInt8[np.ndarray, "height width 3"],
+    shown: Sequence[Shown],
+    *,
+    alt: str,
+    name: str | None = None,
+    linkable: bool = False,
+) -> bytes:
+    """Return the payload of records of one image: networks, blocks or heads to compare.
 
     Queries and keys travel whitened and in half precision, the rest in single precision: a weight
     that the viewer shows differs from the one `analysis.terms` computes by less than 1 %, a logit
     by less than 1 % of the largest.
 
     Args:
-        observation: The image, and the network's output on it.
-        record: The block to show.
-        title: What the network is called on the page.
+        image: The image, as given.
+        shown: At least one record; the viewer shows the first four until told otherwise.
         alt: What the picture shows, in words.
+        name: What the picture is called, for example its file's name; `alt` if not given.
+        linkable: Whether the host keeps the view in its address, so that a link can be copied.
+
+    Raises:
+        ValueError: There is no record, or one lies on an image of another size.
     """
-    image = observation.image
-    palettes = DIVERGING_PALETTES if signed(record) else PALETTES
-    config = {
-        "title": title,
+    if not shown:
+        raise ValueError("at least one record must be given to show")
+    for _, record, *_ in shown:
+        if record.query_grid.image_hw != image.shape[:2]:
+            raise ValueError(
+                f"block {record.block!r} must lie on the image shown, (height, width) = "
+                f"{image.shape[:2]}, got one of {record.query_grid.image_hw}"
+            )
+    config: dict[str, Any] = {
+        "product": PRODUCT,
+        "name": name,
+        "linkable": linkable,
         "image": {
             "id": hashlib.sha256(image.tobytes()).hexdigest(),
             "width": image.shape[1],
@@ -46,55 +86,131 @@ def pack(observation: Observation, record: AttentionRecord, *, title: str, alt: 
             "type": "image/jpeg",
             "alt": alt,
         },
-        "palettes": palettes,
-        "classes": [],
-        "records": [
-            {
-                "block": record.block,
-                "form": record.form,
-                "coupling": record.coupling,
-                "learned": record.unary is not None,
-                "scale": record.scale,
-                "signed": signed(record),
-                "row_sum": None if signed(record) else ROW_SUM[record.coupling],
-                "query_grid": asdict(record.query_grid),
-                "key_grid": asdict(record.key_grid),
-                **color_scale(record),
-            }
-        ],
+        "palettes": PALETTES,
+        "diverging_palettes": DIVERGING_PALETTES,
+        "records": [record_config(one) for one in shown],
     }
     tensors = {
         "image": np.frombuffer(jpeg(image), np.uint8),
-        "palettes": palette_table(palettes),
-        "0.unary": terms.unary_logits(record).float().numpy(),
+        "palettes": palette_table(PALETTES),
+        "diverging_palettes": palette_table(DIVERGING_PALETTES),
     }
-    if record.form == "concatenation":  # a number per position: whitening would not commute
-        tensors |= {"0.query": record.query.float().numpy(), "0.key": record.key.float().numpy()}
+    for index, one in enumerate(shown):
+        for field, tensor in record_tensors(one).items():
+            tensors[f"{index}.{field}"] = tensor
+    digest = hashlib.sha256(json.dumps(config).encode())
+    for key in sorted(tensors):
+        digest.update(np.ascontiguousarray(tensors[key]).data)
+    config["id"] = digest.hexdigest()
+    return save(
+        {key: np.ascontiguousarray(tensor) for key, tensor in tensors.items()},
+        metadata={"config": json.dumps(config)},
+    )
+
+
+def config_of(payload: bytes) -> dict[str, Any]:
+    """Return the configuration in a payload's header."""
+    header, _ = split_safetensors(payload)
+    return json.loads(header["__metadata__"]["config"])
+
+
+def with_view(payload: bytes, view: View) -> bytes:
+    """Return a payload that opens with pinned queries and settings; its records stay the same."""
+    header, tensors = split_safetensors(payload)
+    config = config_of(payload) | {"view": view.as_json()}
+    header["__metadata__"] = {"config": json.dumps(config)}
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text + tensors
+
+
+def record_config(one: Shown) -> dict[str, Any]:
+    """Return what the viewer must know of a record beside its numbers."""
+    record = one.record
+    head = "" if record.head is None else f", head {record.head}"
+    about = f"{one.title} · {record.block}{head} · {record.form}, {record.coupling}"
+    return {
+        "title": one.title,
+        "about": about + (f" · sha256 {one.sha256}" if one.sha256 else ""),
+        **record_spec(record),
+        "classes": class_legend(one.output),
+        **color_scale(record),
+    }
+
+
+def record_spec(record: AttentionRecord) -> dict[str, Any]:
+    """Return what a browser needs beside `term_tensors` to compute rows."""
+    return {
+        "block": record.block,
+        "head": record.head,
+        "form": record.form,
+        "coupling": record.coupling,
+        "learned": record.unary is not None,
+        "scale": record.scale,
+        "signed": signed(record),
+        "row_sum": None if signed(record) else record.row_sum,
+        "pairwise_gain": record.pairwise_gain,
+        "query_grid": asdict(record.query_grid),
+        "key_grid": asdict(record.key_grid),
+    }
+
+
+def term_tensors(record: AttentionRecord) -> dict[str, Tensor]:
+    """Return what a browser computes rows from, as it travels: query, key, unary and maybe row."""
+    if record.coupling == "unary":  # no query takes part, whatever the block computes of it
+        query, key = record.query[:, :0].half(), record.key[:, :0].half()
+    elif record.form == "concatenation":  # a number per position: whitening would not commute
+        query, key = record.query.float(), record.key.float()
     else:
-        tensors["0.query"] = terms.whiten(record.query).half().numpy()
-        tensors["0.key"] = terms.whiten(record.key).half().numpy()
+        query = terms.whiten(record.query) if record.whitened else record.query
+        query, key = query.half(), terms.whiten(record.key).half()
+    tensors = {"query": query, "key": key, "unary": terms.unary_logits(record).float()}
     if signed(record):
         every = range(record.query_grid.positions)
         rows = terms.grand_logit(record) + terms.row_logits(record, every)
-        tensors["0.row"] = rows.float().numpy()
-    prediction = predicted_classes(observation.output)
-    if prediction is not None:
-        names, colors = list(STREET_CLASSES), np.array(list(STREET_CLASSES.values()), np.uint8)
-        share = np.bincount(prediction.ravel(), minlength=len(names)) / prediction.size
-        config["classes"] = [
-            {"name": name, "color": colors[index].tolist(), "share": share[index]}
-            for index, name in enumerate(names)
-        ]
-        tensors["prediction"] = np.frombuffer(indexed_png(prediction, colors), np.uint8)
-        tensors["cell_classes"] = cell_classes(observation.output, record)
-    digest = hashlib.sha256(json.dumps(config).encode())
-    for name in sorted(tensors):
-        digest.update(np.ascontiguousarray(tensors[name]).data)
-    config["id"] = digest.hexdigest()
-    return save(
-        {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()},
-        metadata={"config": json.dumps(config)},
-    )
+        tensors["row"] = rows.float()
+    return tensors
+
+
+def record_tensors(one: Shown) -> dict[str, np.ndarray]:
+    """Return the numbers of a record as they travel."""
+    record = one.record
+    tensors = term_tensors(record)
+    query, key = tensors["query"], tensors["key"]
+    if query.dtype == torch.float16:  # added again where a record is saved
+        mean = record.query.float().mean(dim=0)
+        tensors["query_mean"] = (mean if record.whitened else 0 * mean)[: query.shape[1]]
+        tensors["key_mean"] = record.key.float().mean(dim=0)[: key.shape[1]]
+    if not signed(record):
+        tensors |= row_norms(record, query.float(), key.float(), tensors["unary"])
+    arrays = {name: tensor.numpy() for name, tensor in tensors.items()}
+    prediction = predicted_classes(one.output)
+    if prediction is not None and one.output is not None:
+        colors = np.array(list(STREET_CLASSES.values()), np.uint8)
+        arrays["prediction"] = np.frombuffer(indexed_png(prediction, colors), np.uint8)
+        arrays["cell_classes"] = cell_classes(one.output, record)
+    return arrays
+
+
+def row_norms(
+    record: AttentionRecord,
+    query: Float[Tensor, "query_pos channels"],
+    key: Float[Tensor, "key_pos channels"],
+    unary: Float[Tensor, " key_pos"],
+) -> dict[str, Tensor]:
+    """Return the logarithm of every row's softmax denominator, of the numbers that travel.
+
+    Who looks at a key is a column of the attention: it takes one weight of every row, and with
+    these the viewer need not compute the rows. Memory O(chunk x keys).
+    """
+    pairwise, whole = [], []
+    for chunk in query_chunks(record):
+        logits = record.scale * query[chunk] @ key.T
+        pairwise.append(logits.logsumexp(dim=1))
+        if record.coupling != "disentangled":
+            whole.append((logits + unary).logsumexp(dim=1))
+    norms = {"pairwise_norm": torch.cat(pairwise)}
+    return norms | ({"whole_norm": torch.cat(whole)} if whole else {})
 
 
 def signed(record: AttentionRecord) -> bool:
@@ -134,9 +250,21 @@ def _quantile(rows: Tensor, share: float) -> float:
     return values.kthvalue(max(1, round(share * values.numel()))).values.item()
 
 
-def predicted_classes(output: Tensor) -> np.ndarray | None:
+def class_legend(output: Tensor | None) -> list[dict[str, Any]]:
+    """Return every street class with its color and its share of the prediction; none without."""
+    prediction = predicted_classes(output)
+    if prediction is None:
+        return []
+    share = np.bincount(prediction.ravel(), minlength=len(STREET_CLASSES)) / prediction.size
+    return [
+        {"name": name, "color": list(color), "share": share[index]}
+        for index, (name, color) in enumerate(STREET_CLASSES.items())
+    ]
+
+
+def predicted_classes(output: Tensor | None) -> np.ndarray | None:
     """Return the most likely class of every pixel; None if the network does not segment streets."""
-    if output.ndim != 4 or output.shape[1] != len(STREET_CLASSES):
+    if output is None or output.ndim != 4 or output.shape[1] != len(STREET_CLASSES):
         return None
     return output[0].argmax(dim=0).to(torch.uint8).numpy()
 

@@ -1,262 +1,36 @@
 /**
- * The attention viewer: point at a picture, see where a non-local block looks from there.
+ * The attention viewer: point at a picture, see where non-local blocks look from there.
  *
- * One module for every host. It is given one safetensors buffer (see payload.py) and answers every
- * movement of the mouse from the queries and keys in it; nobody is asked. The host hears of pinned
- * queries only. The file reads from the pure parts (buffer, geometry, attention, color) to the page.
+ * The same modules serve every host (bundle.py puts them into one). They are given one safetensors
+ * buffer (see payload.py) and answer every movement of the mouse from the queries and keys in it;
+ * nobody is asked. The host hears of pinned queries and of chosen settings only.
  */
 
-// ---------------------------------------------------------------- buffer
-
-const HALF = (() => {
-  let table;
-  return () => {
-    if (table) return table;
-    table = new Float32Array(65536);
-    for (let bits = 0; bits < 65536; bits++) {
-      const exponent = (bits >> 10) & 31;
-      const fraction = bits & 1023;
-      const magnitude =
-        exponent === 0 ? fraction * 2 ** -24
-        : exponent === 31 ? (fraction ? NaN : Infinity)
-        : (1 + fraction / 1024) * 2 ** (exponent - 15);
-      table[bits] = bits & 0x8000 ? -magnitude : magnitude;
-    }
-    return table;
-  };
-})();
-
-const DECODERS = {
-  U8: (buffer) => new Uint8Array(buffer),
-  F32: (buffer) => new Float32Array(buffer),
-  F16: (buffer) => {
-    const table = HALF();
-    return Float32Array.from(new Uint16Array(buffer), (bits) => table[bits]);
-  },
-};
-
-/** Return only the configuration of a payload: cheap, to see whether it is a new one. */
-export function parseConfig(bytes) {
-  const { header } = readHeader(bytes);
-  return JSON.parse(header.__metadata__.config);
-}
-
-/** Return { config, tensors }: every tensor as a typed array of its own, halves widened. */
-export function parse(bytes) {
-  const { header, start } = readHeader(bytes);
-  const { __metadata__: metadata, ...entries } = header;
-  const tensors = {};
-  for (const [name, { dtype, data_offsets: [from, to] }] of Object.entries(entries)) {
-    // sliced, because a typed array must begin at a multiple of its element size
-    const begin = bytes.byteOffset + start;
-    tensors[name] = DECODERS[dtype](bytes.buffer.slice(begin + from, begin + to));
-  }
-  return { config: JSON.parse(metadata.config), tensors };
-}
-
-function readHeader(bytes) {
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  const length = Number(view.getBigUint64(0, true));
-  const text = new TextDecoder().decode(new Uint8Array(bytes.buffer, bytes.byteOffset + 8, length));
-  return { header: JSON.parse(text), start: 8 + length };
-}
-
-// ---------------------------------------------------------------- geometry
-
-/** Return the flat position of the cell under an image point, or null beyond the last whole cell. */
-export function positionAt({ x, y }, grid) {
-  const col = Math.floor(x / grid.cell_width);
-  const row = Math.floor(y / grid.cell_height);
-  const inside = row >= 0 && col >= 0 && row < grid.height && col < grid.width;
-  return inside ? row * grid.width + col : null;
-}
-
-export function cellOf(position, grid) {
-  return { row: Math.floor(position / grid.width), col: position % grid.width };
-}
-
-export function centerOf(position, grid) {
-  const { row, col } = cellOf(position, grid);
-  return { x: (col + 0.5) * grid.cell_width, y: (row + 0.5) * grid.cell_height };
-}
-
-// ---------------------------------------------------------------- attention
-
-/** Write the pairwise logits of one query into `out`; query and key are whitened. */
-export function pairwiseLogits({ query, key, channels, scale }, position, out) {
-  const from = position * channels;
-  const row = query.subarray(from, from + channels);
-  for (let j = 0, at = 0; j < out.length; j++) {
-    let sum = 0;
-    for (let c = 0; c < channels; c++, at++) sum += row[c] * key[at];
-    out[j] = sum * scale;
-  }
-}
-
-/** Write what is left of the concatenation form's logits, ReLU(query + key), without their means. */
-export function rectifiedPairwiseLogits({ query, key, row, unary }, position, out) {
-  for (let j = 0; j < out.length; j++) {
-    out[j] = Math.max(0, query[position] + key[j]) - row[position] - unary[j];
-  }
-}
-
-/** Write softmax(logits) times the number of keys: multiples of uniform attention. */
-export function softmaxInMultiplesOfUniform(logits, out) {
-  let top = -Infinity;
-  for (let j = 0; j < logits.length; j++) if (logits[j] > top) top = logits[j];
-  let sum = 0;
-  for (let j = 0; j < logits.length; j++) sum += out[j] = Math.exp(logits[j] - top);
-  const factor = logits.length / sum;
-  for (let j = 0; j < out.length; j++) out[j] *= factor;
-}
-
-/**
- * A record ready to answer: `mapsOf(position)` gives whole, pairwise and unary of one query.
- *
- * Maps are multiples of uniform. Without a softmax (unnormalized) they are logits of any sign, and
- * `row` holds what a query's own mean adds to them.
- */
-export class Attention {
-  constructor(spec, { query, key, unary, row }) {
-    const keys = unary.length;
-    this.spec = spec;
-    this.projections = { query, key, unary, row, channels: key.length / keys, scale: spec.scale };
-    this.logits = new Float32Array(keys);
-    this.coupledLogits = new Float32Array(keys);
-    this.maps = {
-      whole: new Float32Array(keys),
-      pairwise: new Float32Array(keys),
-      unary: new Float32Array(keys),
-    };
-    if (spec.signed) this.maps.unary.set(unary);
-    else softmaxInMultiplesOfUniform(unary, this.maps.unary);
-    const mean = unary.reduce((sum, value) => sum + value, 0) / keys;
-    this.unarySquares = unary.reduce((sum, value) => sum + (value - mean) ** 2, 0);
-  }
-
-  mapsOf(position) {
-    const { logits, coupledLogits, maps, projections } = this;
-    const { unary, row } = projections;
-    const write = this.spec.form === "concatenation" ? rectifiedPairwiseLogits : pairwiseLogits;
-    write(projections, position, logits);
-    if (this.spec.signed) {
-      maps.pairwise.set(logits);
-      for (let j = 0; j < logits.length; j++) maps.whole[j] = row[position] + unary[j] + logits[j];
-      return maps;
-    }
-    softmaxInMultiplesOfUniform(logits, maps.pairwise);
-    if (this.spec.coupling === "disentangled") {
-      for (let j = 0; j < logits.length; j++) maps.whole[j] = maps.pairwise[j] + maps.unary[j];
-    } else {
-      for (let j = 0; j < logits.length; j++) coupledLogits[j] = logits[j] + unary[j];
-      softmaxInMultiplesOfUniform(coupledLogits, maps.whole);
-    }
-    return maps;
-  }
-
-  /** Return entropy (bits; NaN where rows are no distributions) of the current row and the pairwise term's share of its logits. */
-  rowStatistics() {
-    const { logits, maps: { whole }, spec } = this;
-    const total = (spec.row_sum ?? NaN) * whole.length;
-    let entropy = 0;
-    let squares = 0;
-    for (let j = 0; j < whole.length; j++) {
-      const p = whole[j] / total;
-      if (p !== 0) entropy -= p * Math.log2(p);
-      squares += logits[j] ** 2;
-    }
-    return { entropy, pairwiseShare: squares / (squares + this.unarySquares) };
-  }
-}
-
-/** Return how many values are greater than the one at `index`, plus one. */
-export function rankOf(values, index) {
-  let rank = 1;
-  for (let j = 0; j < values.length; j++) if (values[j] > values[index]) rank++;
-  return rank;
-}
-
-// ---------------------------------------------------------------- color
-
-const LOG_FLOOR = 0.01; // multiples of uniform; lower values share the lowest color of the log scale
-
-/** Return { low, high, log }: what the two ends of the color bar stand for; 0 is the middle of signed. */
-export function rangeOf(values, mode, { scale_top: top, peak, signed }) {
-  if (signed) {
-    const high = mode === "per-map" ? values.reduce((most, value) => Math.max(most, Math.abs(value)), 0) : top;
-    return { low: -(high || 1e-6), high: high || 1e-6, log: false };
-  }
-  if (mode === "log") return { low: LOG_FLOOR, high: Math.max(peak, 10), log: true };
-  if (mode === "shared") return { low: 0, high: top, log: false };
-  let low = Infinity;
-  let high = -Infinity;
-  for (const value of values) {
-    if (value < low) low = value;
-    if (value > high) high = value;
-  }
-  return { low, high: high > low ? high : low + 1e-6, log: false };
-}
-
-/** Return the place of a value on a color bar, 0 to 1 and beyond. */
-export function levelOf(value, { low, high, log }) {
-  return log ? Math.log(value / low) / Math.log(high / low) : (value - low) / (high - low);
-}
-
-const NOT_A_NUMBER = 0xffff00ff; // magenta (little-endian ABGR): in no palette, so NaN is visible
-
-/** Paint values into RGBA pixels; return how many lie above the range, or below that of signed ones. */
-export function colorize(values, range, palette, pixels) {
-  const { low, high, log } = range;
-  const factor = 255 / (log ? Math.log(high / low) : high - low);
-  let clipped = 0;
-  for (let j = 0; j < values.length; j++) {
-    const value = values[j];
-    if (value !== value) {
-      pixels[j] = NOT_A_NUMBER;
-      continue;
-    }
-    if (value > high || (low < 0 && value < low)) clipped++;
-    const level = (log ? Math.log(value / low) : value - low) * factor;
-    pixels[j] = palette[level <= 0 ? 0 : level >= 255 ? 255 : (level + 0.5) | 0];
-  }
-  return clipped;
-}
-
-/** Return the 256 colors of a palette as opaque little-endian ABGR words. */
-export function paletteWords(rgb, index) {
-  const words = new Uint32Array(256);
-  for (let level = 0; level < 256; level++) {
-    const at = (index * 256 + level) * 3;
-    words[level] = (255 << 24) | (rgb[at + 2] << 16) | (rgb[at + 1] << 8) | rgb[at];
-  }
-  return words;
-}
-
-/** Return a number of about three digits: 0.0123, 1.23, 12.3, 1230. */
-export function formatValue(value) {
-  if (!Number.isFinite(value)) return String(value);
-  if (value !== 0 && Math.abs(value) < 1e-4) return value.toExponential(2);
-  return Math.abs(value) >= 1000 ? String(Math.round(value)) : String(+value.toPrecision(3));
-}
-
-// ---------------------------------------------------------------- page
-
-const TERMS = ["whole", "pairwise", "unary"];
-
-const TITLES = { whole: "Whole attention", pairwise: "Pairwise term", unary: "Unary term" };
+import { Attention, TERMS, rankOf, writeDifference } from "./attention.js";
+import { parse, parseConfig } from "./buffer.js";
+import { formatValue, paletteWords, pinColor, rangeOf, sharedScale } from "./color.js";
+import { MOST_SHOWN, TITLES, buildHelp, buildQueryList, buildToolbar, remembered, rename } from "./controls.js";
+import { download, element, fileName, setText } from "./elements.js";
+import { figureOf, paintFigure, svgOf } from "./figure.js";
+import {
+  WHOLE_VIEW, cellOf, centerOf, clampedView, middleOf, positionAt, positionsOf, sameGrid, sumWithin, thinned,
+  viewShowing, zoomedView,
+} from "./geometry.js";
+import { RING, cursorShapes, mapShapes, queryShapes } from "./marks.js";
+import { Panel, UNITS } from "./panel.js";
+import { fillPage, recordBytes } from "./takeaway.js";
 
 const WHOLE_SUBTITLES = {
   coupled: "softmax(pairwise + unary)",
-  disentangled: "pairwise + unary: rows sum to 2",
   pairwise: "softmax(pairwise): there is no unary term",
   unary: "softmax(unary): the same for every query",
   unnormalized: "no softmax: the logits themselves",
 };
 
 /** Return what stands under the title of each map: what it is, and what it does not depend on. */
-export function subtitlesOf({ coupling, learned }) {
+export function subtitlesOf({ coupling, learned, row_sum: rowSum }) {
   return {
-    whole: WHOLE_SUBTITLES[coupling],
+    whole: coupling === "disentangled" ? `pairwise + unary: rows sum to ${formatValue(rowSum)}` : WHOLE_SUBTITLES[coupling],
     pairwise: coupling === "unary" ? "none, so uniform: no query takes part" : "what depends on the query",
     unary:
       coupling === "pairwise" ? "none, so uniform: whitening takes it out"
@@ -265,128 +39,202 @@ export function subtitlesOf({ coupling, learned }) {
   };
 }
 
-const SCALES = {
-  shared: "Shared scale",
-  "per-map": "Per map (rescaled)",
-  log: "Shared, logarithmic",
-};
-
-const BADGES = { shared: "", "per-map": "rescaled to this map alone", log: "log scale" };
-
-/** How numbers are written: multiples of uniform, or logits. */
-const UNITS = {
-  uniform: { name: "multiples of uniform", suffix: "×", spoken: "times uniform" },
-  logit: { name: "logits, of any sign", suffix: "", spoken: "as a logit" },
-};
-
 const STEPS = {
   ArrowLeft: [0, -1],
   ArrowRight: [0, 1],
   ArrowUp: [-1, 0],
   ArrowDown: [1, 0],
+  PageUp: [-10, 0],
+  PageDown: [10, 0],
+  Home: [0, -Infinity],
+  End: [0, Infinity],
 };
 
-/** Choices outlive the picture they were made on. */
-const settings = {
-  palette: "viridis",
-  signedPalette: "RdBu_r",
-  scale: "shared",
-  opacity: 0.75,
-  smooth: false,
-  prediction: false,
-};
+export const MOST_QUERIES = 16;
+const LASSO_POINTS = 24;
+const DRAG_PIXELS = 6; // a press that moves less is a click
+const LONG_PRESS_MS = 550;
+const GRID_OF_QUERIES = [2, 3]; // rows, columns
+const DISC_SHARE = 0.05; // radius of the readout's disc, of the image's shorter side
 
-function element(tag, attributes = {}, ...children) {
-  const node = document.createElement(tag);
-  for (const [name, value] of Object.entries(attributes)) {
-    if (name === "class") node.className = value;
-    else if (name === "style") node.style.cssText = value; // as an attribute, strict policies bar it
-    else if (name.startsWith("on")) node.addEventListener(name.slice(2), value);
-    else node.setAttribute(name, value);
-  }
-  node.append(...children);
-  return node;
-}
+const rounded = ({ x, y }) => [Math.round(x * 10) / 10, Math.round(y * 10) / 10];
 
-function setText(node, text) {
-  if (node.firstChild?.data !== text) node.textContent = text;
-}
-
-class Viewer {
+export class Viewer {
   constructor(host, onPick) {
     this.onPick = onPick;
-    this.root = element("div", { class: "lens" });
+    this.settings = { ...remembered };
+    this.queries = []; // pinned: { points, name }
+    this.active = 0;
+    this.view = WHOLE_VIEW;
+    this.root = element("div", { class: "lens", onkeydown: (event) => this.keepKey(event) });
+    this.resized = new ResizeObserver(() => this.measure() && this.drawMarks());
     host.append(this.root);
   }
 
-  /** Show a payload; the pinned query and the settings stay where they still make sense. */
+  /** Show a payload; pinned queries and settings stay where they still make sense. */
   show(bytes) {
     const config = parseConfig(bytes);
-    if (config.id === this.config?.id) return;
-    const before = this.config;
-    const { tensors } = parse(bytes);
-    this.config = config;
-    const spec = config.records[0];
-    this.attention = new Attention(spec, {
-      query: tensors["0.query"],
-      key: tensors["0.key"],
-      unary: tensors["0.unary"],
-      row: tensors["0.row"],
-    });
-    this.unit = UNITS[spec.signed ? "logit" : "uniform"];
-    this.paletteSetting = spec.signed ? "signedPalette" : "palette";
-    this.tensors = tensors;
-    this.queryGrid = spec.query_grid;
-    this.keyGrid = spec.key_grid;
-    this.palettes = config.palettes.map((_, index) => paletteWords(tensors.palettes, index));
-
-    const sameGrid =
-      before?.image.id === config.image.id &&
-      before.records[0].query_grid.width === this.queryGrid.width &&
-      before.records[0].query_grid.height === this.queryGrid.height;
-    if (!sameGrid) {
-      this.pinned = null;
-      this.query =
-        Math.floor(this.queryGrid.height / 2) * this.queryGrid.width + Math.floor(this.queryGrid.width / 2);
-      this.cursor = centerOf(this.query, this.queryGrid);
+    const given = JSON.stringify(config.view ?? null);
+    if (config.id === this.config?.id) {
+      if (given !== this.given) this.applyView(config.view, given);
+      return;
     }
+    const before = this.config;
+    this.bytes = bytes;
+    this.config = config;
+    this.tensors = parse(bytes).tensors;
+    this.records = config.records.map((spec, index) => {
+      const arrays = {};
+      for (const [name, values] of Object.entries(this.tensors)) {
+        const [number, field] = name.split(".");
+        if (number === String(index)) arrays[field] = values;
+      }
+      return { spec, arrays, title: spec.title, attention: new Attention(spec, arrays), subtitles: subtitlesOf(spec) };
+    });
+    this.predictions = this.records.map(({ arrays }) => arrays.prediction);
+    for (const url of this.urls ?? []) URL.revokeObjectURL(url);
+    this.urls = [];
+    this.photoUrl = this.blobUrl(this.tensors.image, config.image.type);
+    this.predictionUrls = this.predictions.map((bytes) => bytes && this.blobUrl(bytes, "image/png"));
+    const words = (names, table) =>
+      Object.fromEntries(names.map((name, index) => [name, paletteWords(table, index)]));
+    this.palettes = {
+      ...words(config.palettes, this.tensors.palettes),
+      ...words(config.diverging_palettes, this.tensors.diverging_palettes),
+    };
+    const sameImage = before?.image.id === config.image.id;
+    const sameRecords = before && JSON.stringify(before.records.map(titleOf)) === JSON.stringify(config.records.map(titleOf));
+    if (!sameImage) {
+      this.queries = [];
+      this.view = WHOLE_VIEW;
+      this.live = null;
+    }
+    if (!sameRecords && (before?.records.length ?? 0) !== config.records.length) {
+      this.terms = this.records.length > 1 ? ["whole"] : [...TERMS];
+      this.shown = this.records.map((_, index) => index).slice(0, MOST_SHOWN);
+      this.difference = [];
+    }
+    const grid = this.queryGrid;
+    this.live ??= { points: [centerOf(Math.floor(grid.height / 2) * grid.width + Math.floor(grid.width / 2), grid)] };
+    this.cursor ??= this.live.points[0];
+    if (!sameImage) this.cursor = this.live.points[0];
+    if (config.view && (!sameImage || given !== this.given)) this.readView(config.view);
+    this.given = given;
     this.build();
-    this.look(this.query);
+  }
+
+  // -------------------------------------------------------------- the view, from and to the host
+
+  /** Take over queries and settings that the host gives; what makes no sense is left out. */
+  readView(view) {
+    const { width, height } = this.config.image;
+    const inside = ([x, y]) => x >= 0 && y >= 0 && x < width && y < height;
+    if (Array.isArray(view.queries)) {
+      this.queries = view.queries
+        .filter(({ points }) => points?.length && points.every(inside))
+        .slice(0, MOST_QUERIES)
+        .map(({ points, name }) => ({ points: points.map(([x, y]) => ({ x, y })), name: name ?? "" }));
+      this.active = Math.max(0, this.queries.length - 1);
+      if (this.queries.length) this.cursor = middleOf(this.queries[this.active].points);
+    }
+    const { settings } = this;
+    for (const name of ["scale", "palette", "signedPalette", "opacity", "direction", "smooth", "fixed"]) {
+      if (view[name] !== undefined && typeof view[name] === typeof settings[name]) settings[name] = view[name];
+    }
+    if (!(settings.palette in this.palettes)) settings.palette = remembered.palette;
+    if (!(settings.signedPalette in this.palettes)) settings.signedPalette = remembered.signedPalette;
+    if (Array.isArray(view.terms) && view.terms.length) this.terms = TERMS.filter((term) => view.terms.includes(term));
+    const known = (index) => Number.isInteger(index) && index >= 0 && index < this.records.length;
+    if (Array.isArray(view.shown) && view.shown.some(known)) this.shown = view.shown.filter(known).slice(0, MOST_SHOWN);
+    if (Array.isArray(view.difference)) this.difference = view.difference.filter(known);
+    this.checkDifference();
+  }
+
+  applyView(view, given) {
+    this.given = given;
+    if (view) this.readView(view);
+    this.build();
+  }
+
+  /** Return what the host is told: pinned queries in image pixels, and the settings. */
+  describeView() {
+    const { settings } = this;
+    return {
+      query: this.pinned,
+      queries: this.queries.map(({ points, name }) => ({ points: points.map(rounded), name: name ?? "" })),
+      active: this.active,
+      scale: settings.scale,
+      fixed: settings.fixed,
+      palette: settings.palette,
+      signedPalette: settings.signedPalette,
+      opacity: settings.opacity,
+      direction: settings.direction,
+      smooth: settings.smooth,
+      terms: this.terms,
+      shown: this.shown,
+      difference: this.difference,
+    };
+  }
+
+  /** Tell the host, after `delay` ms in which nothing else happens. */
+  tell(delay = 0) {
+    clearTimeout(this.telling);
+    this.telling = setTimeout(() => this.onPick(this.pinned, this.describeView()), delay);
+  }
+
+  /** The record whose grid the keyboard moves on. */
+  get leading() {
+    return this.records[this.shown[0]];
+  }
+
+  get queryGrid() {
+    const { spec } = this.leading;
+    return this.settings.direction === "column" ? spec.key_grid : spec.query_grid;
+  }
+
+  get current() {
+    return this.queries[this.active] ?? this.live;
+  }
+
+  /** The chosen pinned query's place among the leading record's queries; null where none is pinned. */
+  get pinned() {
+    const query = this.queries[this.active];
+    return query ? positionAt(middleOf(query.points), this.leading.spec.query_grid) : null;
+  }
+
+  positionOf(query) {
+    return positionAt(middleOf(query.points), this.queryGrid);
   }
 
   // -------------------------------------------------------------- building
 
+  /** Build everything: toolbar, panels, readout. */
   build() {
-    for (const url of this.urls ?? []) URL.revokeObjectURL(url);
-    this.urls = [];
-    const { width, height, alt } = this.config.image;
-    const photo = this.blobUrl(this.tensors.image, this.config.image.type);
-    this.panels = {};
-    const photoPanel = this.buildPanel("photo", "Photo", "", photo, alt);
-    photoPanel.legend = this.buildPrediction(photoPanel);
-    const subtitles = subtitlesOf(this.attention.spec);
-    for (const term of TERMS) this.buildMap(this.buildPanel(term, TITLES[term], subtitles[term], photo, ""));
-
+    const { width, height } = this.config.image;
+    const hadFocus = this.stagesNode && this.stagesNode === this.root.getRootNode().activeElement;
     this.status = element("div", { class: "announcement", role: "status", "aria-live": "polite" });
     this.fields = {};
-    this.stagesNode = element(
-      "div",
-      {
-        class: "panels",
-        tabindex: "0",
-        role: "application",
-        "aria-roledescription": "attention viewer",
-        "aria-label":
-          `Attention of ${this.config.title}. Arrow keys move the query, Enter pins it, Escape clears it.`,
-        style: `--aspect: ${width / height}`,
-        onkeydown: (event) => this.onKey(event),
-      },
-      ...Object.values(this.panels).map((panel) => panel.node),
+    this.listNode = element("div", {});
+    this.help = buildHelp();
+    this.stagesNode = element("div", {
+      class: "panels",
+      tabindex: "0",
+      role: "application",
+      "aria-roledescription": "attention viewer",
+      "aria-label":
+        `Attention of ${this.shown.map((index) => this.records[index].title).join(", ")}. ` +
+        "Arrow keys move the query, Enter pins it, Escape clears it, question mark lists all keys.",
+      style: `--aspect: ${width / height}`,
+      onkeydown: (event) => this.onKey(event),
+    });
+    this.stagesNode.addEventListener("wheel", (event) => this.onWheel(event), { passive: false });
+    this.resized.disconnect();
+    this.resized.observe(this.stagesNode);
+    this.root.replaceChildren(
+      buildToolbar(this), this.listNode, this.stagesNode, this.buildReadout(), this.status, this.help,
     );
-    const hadFocus = this.root.contains(this.root.getRootNode().activeElement);
-    this.root.replaceChildren(this.buildToolbar(), this.stagesNode, this.buildReadout(), this.status);
+    this.layOut();
     if (hadFocus) this.stagesNode.focus({ preventScroll: true });
-    this.applySettings();
   }
 
   blobUrl(bytes, type) {
@@ -395,84 +243,88 @@ class Viewer {
     return url;
   }
 
-  buildPanel(name, title, subtitle, photo, alt) {
-    const image = element("img", { src: photo, alt, draggable: "false" });
-    const stage = element(
-      "div",
-      {
-        class: "stage",
-        onpointermove: (event) => this.onHover(event, stage),
-        onpointerdown: (event) => this.onPress(event),
-        onclick: (event) => this.onClick(event, stage),
-      },
-      image,
-    );
-    const value = element("output", { class: "value", "data-value": name });
-    const node = element(
-      "figure",
-      { class: `panel ${name}`, "data-panel": name },
-      element(
-        "figcaption",
-        {},
-        element("span", { class: "title" }, title),
-        element("span", { class: "subtitle" }, subtitle),
-        value,
-      ),
-      stage,
-    );
-    const panel = { name, node, stage, value };
-    this.panels[name] = panel;
-    stage.append(
-      element("div", { class: "query-cell" }),
-      element("div", { class: "query-mark" }),
-      element("div", { class: "cursor-mark" }),
-    );
+  /** Make the panels that queries, records and terms ask for, and draw everything. */
+  layOut() {
+    const rows = this.queries.length > 1 ? this.queries : [this.current];
+    const { shown, terms, difference } = this;
+    const lines = shown.length === 1 ? [terms] : terms.map((term) => [term]);
+    this.panels = [];
+    const children = [];
+    const oneLine = rows.length === 1 && lines.length === 1;
+    this.rows = rows.map((query, row) => {
+      for (const [index, line] of lines.entries()) {
+        children.push(index === 0 ? this.photoPanel(query, row).node : element("div", { class: "gap", "aria-hidden": "true" }));
+        for (const record of shown) for (const term of line) children.push(this.mapPanel(term, record, row).node);
+        if (difference.length) children.push(this.differencePanel(line[0], row).node);
+      }
+      return { query, maps: shown.map((record) => this.records[record].attention.emptyMaps(this.settings.direction)) };
+    });
+    const columns = children.length / (rows.length * lines.length);
+    this.stagesNode.style.setProperty("--columns", columns);
+    this.stagesNode.classList.toggle("one-line", oneLine);
+    this.stagesNode.classList.toggle("dense", columns > 4);
+    this.stagesNode.replaceChildren(...children);
+    this.listQueries();
+    this.structure = this.structureKey();
+    this.applySettings();
+    this.measure();
+    for (const row of this.rows) this.compute(row);
+    this.paint();
+  }
+
+  /** List the pinned queries where there are several: the first must not push the maps from under the mouse. */
+  listQueries() {
+    this.listNode.replaceChildren(...(this.queries.length > 1 ? [buildQueryList(this)] : []));
+  }
+
+  /** What decides which panels there are. */
+  structureKey() {
+    const { queries, shown, terms, difference, settings } = this;
+    return JSON.stringify([Math.max(1, queries.length), shown, terms, difference, settings.direction]);
+  }
+
+  handlers() {
+    return {
+      pointermove: (event, stage) => this.onMove(event, stage),
+      pointerdown: (event, stage) => this.onPress(event, stage),
+      pointerup: (event, stage) => this.onRelease(event, stage),
+      pointercancel: () => this.endDrag(),
+      click: (event, stage) => this.onClick(event, stage),
+      contextmenu: (event) => event.pointerType === "touch" && event.preventDefault(),
+    };
+  }
+
+  addPanel(options) {
+    const panel = new Panel({ photo: this.photoUrl, alt: "", handlers: this.handlers(), ...options });
+    this.panels.push(panel);
     return panel;
   }
 
-  buildMap(panel) {
-    const { width, height, cell_width: cellWidth, cell_height: cellHeight } = this.keyGrid;
-    const { width: imageWidth, height: imageHeight } = this.config.image;
-    panel.canvas = element("canvas", {
-      class: "map",
-      width,
-      height,
-      role: "img",
-      "aria-label": TITLES[panel.name],
-      style:
-        `width: ${(100 * width * cellWidth) / imageWidth}%;` +
-        `height: ${(100 * height * cellHeight) / imageHeight}%`,
+  photoPanel(query, row) {
+    const many = this.queries.length > 1;
+    const panel = this.addPanel({
+      name: "photo",
+      title: many ? this.nameOf(query) : "Photo",
+      subtitle: many ? this.placeOf(query) : "",
+      number: many ? row + 1 : 0,
+      color: pinColor(row),
+      alt: this.config.image.alt,
+      row,
     });
-    panel.stage.firstChild.after(panel.canvas);
-    panel.context = panel.canvas.getContext("2d");
-    panel.pixels = panel.context.createImageData(width, height);
-    panel.words = new Uint32Array(panel.pixels.data.buffer);
-
-    panel.bar = element("canvas", { class: "bar", width: 256, height: 1, "aria-hidden": "true" });
-    panel.ticks = element("div", { class: "ticks" });
-    panel.ends = [element("span", { class: "above" })];
-    if (this.attention.spec.signed) panel.ends.push(element("span", { class: "below" }));
-    panel.badge = element("span", { class: "badge" });
-    panel.node.append(
-      element(
-        "div",
-        { class: "scale" },
-        element("div", { class: "bar-box" }, panel.bar, ...panel.ends),
-        panel.ticks,
-        element("div", { class: "unit" }, element("span", {}, this.unit.name), panel.badge),
-      ),
-    );
+    const url = this.predictionUrls[this.shown[0]];
+    if (url) {
+      panel.prediction = element("img", { class: "prediction", src: url, alt: "Predicted segmentation" });
+      panel.layers.append(panel.prediction);
+      if (row === 0) panel.node.append(this.buildLegend());
+    }
+    return panel;
   }
 
-  buildPrediction(panel) {
-    const url = this.tensors.prediction && this.blobUrl(this.tensors.prediction, "image/png");
-    if (!url) return null;
-    panel.prediction = element("img", { class: "prediction", src: url, alt: "Predicted segmentation" });
-    panel.stage.firstChild.after(panel.prediction);
-    const legend = element(
+  buildLegend() {
+    return element(
       "ul",
       { class: "legend", "aria-label": "Predicted classes" },
-      ...this.config.classes.map(({ name, color, share }) =>
+      ...this.leading.spec.classes.map(({ name, color, share }) =>
         element(
           "li",
           { class: share > 0 ? "" : "absent", title: `${(100 * share).toFixed(1)} % of the pixels` },
@@ -481,273 +333,746 @@ class Viewer {
         ),
       ),
     );
-    panel.node.append(legend);
-    return legend;
   }
 
-  buildToolbar() {
-    const select = (label, setting, options) => {
-      const node = element(
-        "select",
-        { onchange: () => this.set(setting, node.value) },
-        ...Object.entries(options).map(([value, text]) => element("option", { value }, text)),
-      );
-      node.value = settings[setting];
-      if (node.selectedIndex < 0) node.selectedIndex = 0; // chosen for a record that offers more
-      return element("label", {}, element("span", {}, label), node);
-    };
-    const palettes = Object.fromEntries(this.config.palettes.map((name) => [name, name]));
-    const { log, ...scales } = SCALES;
-    if (!this.attention.spec.signed) scales.log = log;
-    const opacity = element("input", {
-      type: "range",
-      min: "0",
-      max: "1",
-      step: "0.05",
-      value: settings.opacity,
-      oninput: () => this.set("opacity", Number(opacity.value)),
+  mapPanel(term, index, row) {
+    const { spec, title, subtitles } = this.records[index];
+    const comparing = this.shown.length > 1;
+    const panel = this.addPanel({
+      name: term,
+      title: comparing ? title : TITLES[term],
+      subtitle: comparing ? `${TITLES[term]}: ${subtitles[term]}` : subtitles[term],
+      unit: UNITS[spec.signed ? "logit" : "uniform"],
+      signed: spec.signed,
+      row,
+      record: index,
     });
-    const check = (label, setting, title) => {
-      const node = element("input", { type: "checkbox", onchange: () => this.set(setting, node.checked) });
-      node.checked = settings[setting];
-      return element("label", { title }, node, element("span", {}, label));
-    };
-    const toolbar = element(
-      "div",
-      { class: "toolbar", role: "toolbar", "aria-label": "How maps are drawn" },
-      select("Colors", this.paletteSetting, palettes),
-      select("Scale", "scale", scales),
-      element("label", { title: "Opacity of the maps over the photo" }, element("span", {}, "Opacity"), opacity),
-      check("Smooth", "smooth", "Bilinear instead of nearest: pretty, but a cell is the truth"),
-    );
-    if (this.tensors.prediction) {
-      toolbar.append(check("Prediction", "prediction", "Lay the predicted segmentation over the photo"));
-    }
-    return toolbar;
+    const grid = this.settings.direction === "column" ? spec.query_grid : spec.key_grid;
+    return panel.addMap(grid, this.config.image, comparing ? `${TITLES[term]} of ${title}` : TITLES[term]);
+  }
+
+  differencePanel(term, row) {
+    const [one, other] = this.difference.map((index) => this.records[index]);
+    const column = this.settings.direction === "column";
+    const grid = column ? one.spec.query_grid : one.spec.key_grid;
+    const otherGrid = column ? other.spec.query_grid : other.spec.key_grid;
+    const sums = column || one.spec.row_sum === other.spec.row_sum ? "" : `; rows sum to ${one.spec.row_sum} and ${other.spec.row_sum}`;
+    const panel = this.addPanel({
+      name: "difference",
+      title: `${one.title} − ${other.title}`,
+      subtitle: `${TITLES[term]}${term === "whole" ? sums : ""}`,
+      unit: UNITS[one.spec.signed ? "logit-difference" : "difference"],
+      signed: true,
+      row,
+      record: "difference",
+    });
+    panel.term = term;
+    panel.difference = new Float32Array(grid.width * grid.height);
+    panel.places = sameGrid(grid, otherGrid)
+      ? null
+      : Array.from(panel.difference, (_, at) => positionAt(centerOf(at, grid), otherGrid));
+    return panel.addMap(grid, this.config.image, `Difference between ${one.title} and ${other.title}`);
   }
 
   buildReadout() {
     const field = (name, label) => {
       this.fields[name] = element("dd", { "data-field": name });
-      return element("div", {}, element("dt", {}, label), this.fields[name]);
+      this.fields[`${name}Label`] = element("dt", {}, label);
+      return element("div", {}, this.fields[`${name}Label`], this.fields[name]);
     };
+    const { width, height } = this.config.image;
+    this.discRadius = Math.max(2, Math.round(DISC_SHARE * Math.min(width, height)));
     return element(
       "dl",
       { class: "readout" },
       field("query", "Query"),
       field("cursor", "Under the cursor"),
       field("rank", "Rank there"),
+      field("disc", `Within ${this.discRadius} pixels of it`),
       field("entropy", "Entropy of this row"),
       field("share", "Pairwise share of this row"),
     );
   }
 
-  // -------------------------------------------------------------- painting
+  // -------------------------------------------------------------- settings
 
   set(setting, value) {
-    settings[setting] = value;
-    this.applySettings();
-    this.paint();
+    this.settings[setting] = value;
+    remembered[setting] = value;
+    if (this.structureKey() === this.structure) {
+      this.applySettings();
+      this.paint();
+    } else this.layOut();
+    this.tell(600);
   }
 
   applySettings() {
-    this.root.style.setProperty("--opacity", settings.opacity);
-    this.root.classList.toggle("smooth", settings.smooth);
-    this.root.classList.toggle("predicting", settings.prediction && Boolean(this.tensors.prediction));
-    this.words = this.palettes[this.config.palettes.indexOf(settings[this.paletteSetting])];
-    for (const term of TERMS) {
-      const context = this.panels[term].bar.getContext("2d");
-      const pixels = context.createImageData(256, 1);
-      new Uint32Array(pixels.data.buffer).set(this.words);
-      context.putImageData(pixels, 0, 0);
+    const { settings, root } = this;
+    root.style.setProperty("--opacity", settings.opacity);
+    root.classList.toggle("smooth", settings.smooth);
+    root.classList.toggle("grey", settings.grey);
+    root.classList.toggle("fixing", settings.scale === "fixed");
+    root.classList.toggle("predicting", settings.prediction && Boolean(this.predictions[this.shown[0]]));
+    this.stagesNode.dataset.tool = settings.tool;
+    this.stagesNode.dataset.direction = settings.direction;
+    for (const panel of this.panels) {
+      if (panel.bar) panel.setPalette(this.palettes[panel.signed ? settings.signedPalette : settings.palette]);
     }
   }
+
+  toggleTerm(term, on, node) {
+    const terms = TERMS.filter((other) => (other === term ? on : this.terms.includes(other)));
+    if (!terms.length) {
+      node.checked = true; // one map must be there
+      return;
+    }
+    this.terms = terms;
+    this.layOut();
+    this.tell(600);
+  }
+
+  toggleRecord(index, on, node) {
+    const shown = this.records.map((_, at) => at).filter((at) => (at === index ? on : this.shown.includes(at)));
+    if (!shown.length || shown.length > MOST_SHOWN) {
+      node.checked = !on;
+      return;
+    }
+    this.shown = shown;
+    this.layOut();
+    this.tell(600);
+  }
+
+  /** The pairs of records whose maps can be subtracted: those of one unit. */
+  differenceOptions() {
+    const options = { "": "none" };
+    for (const [a, one] of this.records.entries()) {
+      for (const [b, other] of this.records.entries()) {
+        if (a < b && one.spec.signed === other.spec.signed) options[`${a}-${b}`] = `${one.title} − ${other.title}`;
+      }
+    }
+    return options;
+  }
+
+  setDifference(pair) {
+    this.difference = pair;
+    this.checkDifference();
+    this.layOut();
+    this.tell(600);
+  }
+
+  checkDifference() {
+    if (!(this.difference.join("-") in this.differenceOptions())) this.difference = [];
+  }
+
+  // -------------------------------------------------------------- painting
 
   /** Make a position the query and show its maps. */
   look(position) {
-    this.query = position;
-    this.maps = this.attention.mapsOf(position);
-    this.paint();
+    this.live = { points: [centerOf(position, this.queryGrid)] };
+    if (!this.queries.length) this.refresh();
   }
 
-  paint() {
-    for (const term of TERMS) {
-      const panel = this.panels[term];
-      const range = rangeOf(this.maps[term], settings.scale, this.attention.spec);
-      const clipped = colorize(this.maps[term], range, this.words, panel.words);
-      panel.context.putImageData(panel.pixels, 0, 0);
-      this.label(panel, range, clipped);
+  /** Compute and paint anew what the current query shows. */
+  refresh() {
+    const row = this.rows[Math.min(this.active, this.rows.length - 1)];
+    row.query = this.current;
+    this.compute(row);
+    this.paint(row);
+  }
+
+  compute(row) {
+    for (const [at, maps] of row.maps.entries()) {
+      const { attention, spec } = this.records[this.shown[at]];
+      const grid = this.settings.direction === "column" ? spec.key_grid : spec.query_grid;
+      attention.fill(maps, positionsOf(row.query.points, grid));
     }
-    this.mark();
+  }
+
+  mapsOf(row, record) {
+    const at = this.shown.indexOf(record);
+    if (at >= 0) return this.rows[row].maps[at];
+    // one side of the difference that is not shown itself
+    const { attention, spec } = this.records[record];
+    const { direction } = this.settings;
+    const grid = direction === "column" ? spec.key_grid : spec.query_grid;
+    return attention.fill(attention.emptyMaps(direction), positionsOf(this.rows[row].query.points, grid));
+  }
+
+  paint(only = null) {
+    const { scale, fixed } = this.settings;
+    const units = [true, false].map((signed) => {
+      const specs = this.records.filter(({ spec }) => spec.signed === signed).map(({ spec }) => spec);
+      return specs.length ? sharedScale(specs) : null;
+    });
+    for (const panel of this.panels) {
+      if (!panel.grid || (only && this.rows[panel.row] !== only)) continue;
+      let values;
+      let ends;
+      if (panel.difference) {
+        const [one, other] = this.difference.map((record) => this.mapsOf(panel.row, record)[panel.term]);
+        writeDifference(panel.difference, one, other, panel.places);
+        values = panel.difference;
+        ends = units[this.records[this.difference[0]].spec.signed ? 0 : 1];
+      } else {
+        values = this.mapsOf(panel.row, panel.record)[panel.name];
+        ends = units[panel.signed ? 0 : 1];
+      }
+      panel.paint(values, rangeOf(values, scale, { ...ends, signed: panel.signed, fixed }), scale);
+    }
+    this.drawMarks();
     this.read();
   }
 
-  label(panel, range, clipped) {
-    const { suffix } = this.unit;
-    const middle = suffix ? 1 : 0;
-    const ticks = range.log ? [0.01, 0.1, 1, 10, 100, 1000] : [range.low, middle, range.high];
-    const places = ticks
-      .map((value) => [value, levelOf(value, range)])
-      .filter(([, level]) => level >= 0 && level <= 1)
-      .filter(([value, level]) => value !== middle || range.log || (level > 0.08 && level < 0.9));
-    const key = places.map(([value, level]) => `${formatValue(value)}@${level.toFixed(3)}`).join();
-    if (panel.ticks.dataset.key !== key) {
-      panel.ticks.dataset.key = key;
-      panel.ticks.replaceChildren(
-        ...places.map(([value, level]) =>
-          element(
-            "span",
-            { style: `left: ${100 * level}%; transform: translateX(${-100 * level}%)` },
-            formatValue(value) + (suffix && value === 1 ? " uniform" : suffix),
-          ),
-        ),
-      );
-    }
-    panel.node.classList.toggle("clipping", clipped > 0);
-    const beyond = suffix ? `above ${formatValue(range.high)}${suffix}` : `beyond ±${formatValue(range.high)}`;
-    const scale = suffix || settings.scale !== "log" ? settings.scale : "shared";
-    setText(panel.badge, clipped ? `${clipped} cells ${beyond}` : BADGES[scale]);
+  /** Note how large stages are on the screen; return whether they are on it at all. */
+  measure() {
+    const stage = this.panels?.[0]?.stage;
+    if (!stage) return false;
+    const box = stage.getBoundingClientRect();
+    this.stageSize = { width: box.width, height: box.height };
+    this.placeView();
+    return box.width > 0;
   }
 
-  mark() {
+  /** Return what takes an image point to a point of a stage, in pixels of the screen. */
+  projection() {
     const { width, height } = this.config.image;
-    const grid = this.queryGrid;
-    const { row, col } = cellOf(this.query, grid);
-    const percent = (value, whole) => `${(100 * value) / whole}%`;
-    const style = this.stagesNode.style;
-    style.setProperty("--left", percent(col * grid.cell_width, width));
-    style.setProperty("--top", percent(row * grid.cell_height, height));
-    style.setProperty("--width", percent(grid.cell_width, width));
-    style.setProperty("--height", percent(grid.cell_height, height));
-    style.setProperty("--x", percent((col + 0.5) * grid.cell_width, width));
-    style.setProperty("--y", percent((row + 0.5) * grid.cell_height, height));
-    style.setProperty("--cursor-x", percent(this.cursor.x, width));
-    style.setProperty("--cursor-y", percent(this.cursor.y, height));
-    this.stagesNode.classList.toggle("pinned", this.pinned !== null);
+    const { zoom, left, top } = this.view;
+    const across = (zoom * this.stageSize.width) / width;
+    const down = (zoom * this.stageSize.height) / height;
+    const project = ({ x, y }) => ({ x: (x - left * width) * across, y: (y - top * height) * down });
+    project.scale = across;
+    return project;
+  }
+
+  drawMarks() {
+    const project = this.projection();
+    const { settings } = this;
+    const many = this.queries.length > 1;
+    for (const panel of this.panels) {
+      const { query } = this.rows[panel.row];
+      const spec = this.records[panel.record]?.spec ?? this.leading.spec;
+      const grid = settings.direction === "column" ? spec.key_grid : spec.query_grid;
+      const shapes = [];
+      if (panel.grid) {
+        shapes.push(
+          ...mapShapes(panel.values, {
+            points: query.points,
+            grid: panel.grid,
+            project,
+            marks: settings,
+            towards: settings.direction === "column",
+            signed: panel.signed,
+          }),
+        );
+      } else if (many) {
+        for (const [index, other] of this.queries.entries()) {
+          if (other === query) continue;
+          const options = { color: pinColor(index), label: String(index + 1), faint: true };
+          shapes.push(...queryShapes(other.points, grid, positionAt(other.points[0], grid), project, options));
+        }
+      }
+      const index = this.queries.indexOf(query);
+      const options = { color: index < 0 ? "#fff" : pinColor(index), label: many ? String(index + 1) : "" };
+      shapes.push(...queryShapes(query.points, grid, positionAt(query.points[0], grid), project, options));
+      const at = positionAt(this.cursor, grid);
+      const onItself = query.points.length === 1 && at === positionAt(query.points[0], grid);
+      if (index >= 0 && !onItself) shapes.push(...cursorShapes(this.cursor, project));
+      if (this.drag?.path) shapes.push(...queryShapes(this.drag.path, grid, null, project));
+      panel.draw(shapes);
+    }
   }
 
   read() {
-    const key = positionAt(this.cursor, this.keyGrid);
-    for (const term of TERMS) {
-      const value = key === null ? NaN : this.maps[term][key];
-      setText(this.panels[term].value, key === null ? "–" : formatValue(value) + this.unit.suffix);
-      this.panels[term].value.dataset.exact = value;
+    const { spec, attention } = this.leading;
+    const row = Math.min(this.active, this.rows.length - 1);
+    for (const panel of this.panels) if (panel.grid) panel.readValue(positionAt(this.cursor, panel.grid));
+    const column = this.settings.direction === "column";
+    const maps = this.mapsOf(row, this.shown[0]);
+    const onto = column ? spec.query_grid : spec.key_grid;
+    const key = positionAt(this.cursor, onto);
+    const { entropy, mean, pairwiseShare } = attention.statistics(maps);
+    const cells = maps.whole.length;
+    for (const panel of this.panels) {
+      if (panel.name !== "photo") continue;
+      setText(panel.value, this.queries.length > 1 ? "" : this.pinned === null ? "hovering: click to pin" : "pinned: Esc clears");
     }
-    const { entropy, pairwiseShare } = this.attention.rowStatistics();
-    const keys = this.maps.whole.length;
-    setText(this.panels.photo.value, this.pinned === null ? "hovering: click to pin" : "pinned: Esc clears");
-    setText(this.fields.query, this.describe(this.query));
+    setText(this.fields.query, this.placeOf(this.current));
     setText(
       this.fields.cursor,
-      this.pinned === null ? "the query itself" : this.describe(positionAt(this.cursor, this.queryGrid)),
+      this.queries.length ? this.describe(positionAt(this.cursor, onto), onto) : "the query itself",
     );
-    setText(this.fields.rank, key === null ? "–" : `${rankOf(this.maps.whole, key)} of ${keys}`);
-    const bits = `${entropy.toFixed(2)} of ${Math.log2(keys).toFixed(2)} bits`;
-    setText(this.fields.entropy, Number.isFinite(entropy) ? bits : "none: no softmax");
+    setText(this.fields.rank, key === null ? "–" : `${rankOf(maps.whole, key)} of ${cells}`);
+    setText(this.fields.discLabel, `Within ${this.discRadius} pixels of it`);
+    const within = sumWithin(maps.whole, onto, this.cursor, this.discRadius) / (mean * cells);
+    setText(this.fields.disc, spec.signed ? "none: no softmax" : `${(100 * within).toPrecision(3)} % of ${column ? "all looks here" : "the row"}`);
+    if (column) {
+      setText(this.fields.entropyLabel, "Looked at, on average");
+      setText(this.fields.entropy, formatValue(mean) + UNITS[spec.signed ? "logit" : "uniform"].suffix);
+    } else {
+      setText(this.fields.entropyLabel, "Entropy of this row");
+      const bits = `${entropy.toFixed(2)} of ${Math.log2(cells).toFixed(2)} bits`;
+      setText(this.fields.entropy, Number.isFinite(entropy) ? bits : "none: no softmax");
+    }
     setText(this.fields.share, Number.isFinite(pairwiseShare) ? `${(100 * pairwiseShare).toFixed(0)} %` : "–");
-    this.announce();
+    this.announce(maps, onto);
   }
 
-  describe(position) {
+  /** What a query is called: its own name, or where it is. */
+  nameOf({ points, name }) {
+    if (name) return name;
+    const { x, y } = middleOf(points);
+    return `${points.length > 1 ? "region at " : ""}x ${Math.floor(x)}, y ${Math.floor(y)}`;
+  }
+
+  placeOf(query) {
+    const { points } = query;
+    if (points.length === 1) return this.describe(positionAt(points[0], this.queryGrid), this.queryGrid);
+    const maps = this.rows?.find((row) => row.query === query)?.maps[0];
+    const cells = maps ?? { cells: 0, of: positionsOf(points, this.queryGrid).length };
+    const mean = cells.of > cells.cells && cells.cells ? `mean of ${cells.cells} of its ${cells.of} cells` : `mean of ${cells.of} cells`;
+    return `${this.nameOf({ points, name: "" })} · ${mean}`;
+  }
+
+  describe(position, grid) {
     if (position === null) return "–";
-    const { row, col } = cellOf(position, this.queryGrid);
-    const { x, y } = centerOf(position, this.queryGrid);
-    const name = this.config.classes[this.tensors.cell_classes?.[position]]?.name;
+    const { row, col } = cellOf(position, grid);
+    const { x, y } = centerOf(position, grid);
+    const { spec, arrays } = this.leading;
+    const name = grid === spec.query_grid ? spec.classes[arrays.cell_classes?.[position]]?.name : null;
     const place = `x ${Math.floor(x)}, y ${Math.floor(y)} · row ${row}, column ${col}`;
     return name ? `${place} · ${name}` : place;
   }
 
   /** Tell screen readers, once the query has rested for a moment. */
-  announce() {
+  announce(maps, onto) {
     clearTimeout(this.announcing);
     this.announcing = setTimeout(() => {
-      const { whole } = this.maps;
-      const strongest = whole.indexOf(Math.max(...whole));
-      const at = centerOf(strongest, this.keyGrid);
+      const { whole } = maps;
+      const strongest = whole.indexOf(whole.reduce((most, value) => (value > most ? value : most), -Infinity));
+      if (strongest < 0) return;
+      const at = centerOf(strongest, onto);
+      const column = this.settings.direction === "column";
+      const unit = UNITS[this.leading.spec.signed ? "logit" : "uniform"];
+      const number = this.queries.length > 1 ? ` ${this.active + 1}` : "";
+      const under = this.queries.length
+        ? ` Under the cursor, ${this.fields.cursor.textContent}: rank ${this.fields.rank.textContent}.`
+        : "";
       setText(
         this.status,
-        `Query ${this.describe(this.query)}. Strongest key at x ${Math.floor(at.x)}, y ${Math.floor(at.y)}: ` +
-          `${formatValue(whole[strongest])} ${this.unit.spoken}. Entropy ${this.fields.entropy.textContent}.`,
+        `Query${number} ${this.placeOf(this.current)}. ${column ? "Strongest look comes from" : "Strongest key at"} ` +
+          `x ${Math.floor(at.x)}, y ${Math.floor(at.y)}: ${formatValue(whole[strongest])} ${unit.spoken}. ` +
+          `${this.fields.entropyLabel.textContent} ${this.fields.entropy.textContent}.${under}`,
       );
     }, 500);
   }
 
-  // -------------------------------------------------------------- input
+  // -------------------------------------------------------------- queries
+
+  /** Change the pinned queries, show them and tell the host. */
+  change(queries, active, delay = 0) {
+    this.queries = queries.slice(0, MOST_QUERIES);
+    this.active = Math.max(0, Math.min(active, this.queries.length - 1));
+    this.layOut();
+    this.tell(delay);
+  }
+
+  /** Pin a query in place of the chosen one, or beside all others. */
+  place(points, { add = false, delay = 0 } = {}) {
+    if (points.length === 1) {
+      // the middle of its cell, so that no rounding on the way to a host and back moves it to another
+      const position = positionAt(points[0], this.queryGrid);
+      if (position === null) return;
+      points = [centerOf(position, this.queryGrid)];
+    }
+    const query = { points, name: "" };
+    if (add || !this.queries.length) {
+      if (this.queries.length >= MOST_QUERIES) {
+        setText(this.status, `At most ${MOST_QUERIES} queries can be pinned.`);
+        return;
+      }
+      this.change([...this.queries, query], this.queries.length, delay);
+      return;
+    }
+    query.name = this.queries[this.active].name;
+    const queries = this.queries.with?.(this.active, query) ?? this.queries.map((other, at) => (at === this.active ? query : other));
+    this.change(queries, this.active, delay);
+  }
+
+  /** Pin a flat position of the leading record alone; null lets everything go. */
+  pin(position, delay = 0) {
+    if (position === null) this.change([], 0, delay);
+    else this.change([{ points: [centerOf(position, this.queryGrid)], name: "" }], 0, delay);
+  }
+
+  clear() {
+    const query = this.queries[this.active];
+    if (query) this.live = { points: [middleOf(query.points)] };
+    this.change([], 0);
+  }
+
+  remove(index) {
+    if (this.queries.length === 1) {
+      this.clear();
+      return;
+    }
+    this.change(this.queries.filter((_, at) => at !== index), index < this.active ? this.active - 1 : this.active);
+  }
+
+  move(index, step) {
+    const to = index + step;
+    if (to < 0 || to >= this.queries.length) return;
+    const queries = [...this.queries];
+    [queries[index], queries[to]] = [queries[to], queries[index]];
+    this.change(queries, to);
+  }
+
+  rename(query, name) {
+    const index = this.queries.indexOf(query);
+    if (index < 0) return;
+    query.name = name.trim().slice(0, 40);
+    this.change(this.queries, this.active);
+  }
+
+  activate(index) {
+    if (index >= this.queries.length) return;
+    this.active = index;
+    this.cursor = middleOf(this.queries[index].points);
+    this.layOut();
+    this.tell(300);
+  }
+
+  pinMostDifferent() {
+    const pair = this.leading.attention.mostDifferent();
+    if (!pair) {
+      setText(this.status, "There are not two queries that attend to anything.");
+      return;
+    }
+    this.change(pair.map((position) => ({ points: [centerOf(position, this.leading.spec.query_grid)], name: "" })), 0);
+  }
+
+  pinGrid([rows, columns] = GRID_OF_QUERIES) {
+    const { width, height } = this.config.image;
+    const queries = Array.from({ length: rows * columns }, (_, index) => ({
+      points: [
+        { x: ((index % columns) + 0.5) * (width / columns), y: (Math.floor(index / columns) + 0.5) * (height / rows) },
+      ],
+      name: "",
+    }));
+    this.change(queries, 0);
+  }
+
+  // -------------------------------------------------------------- zoom
+
+  placeView() {
+    const { zoom, left, top } = this.view;
+    const style = this.stagesNode.style;
+    style.setProperty("--zoom", zoom);
+    style.setProperty("--left", `${-100 * left * zoom}%`);
+    style.setProperty("--top", `${-100 * top * zoom}%`);
+    this.stagesNode.classList.toggle("zoomed", zoom > 1);
+  }
+
+  setView(view) {
+    this.view = view;
+    this.placeView();
+    this.drawMarks();
+  }
+
+  /** Zoom by a factor around the cursor; 0 shows the whole picture. */
+  zoom(factor) {
+    if (!factor) {
+      this.setView(WHOLE_VIEW);
+      return;
+    }
+    const { width, height } = this.config.image;
+    const { zoom, left, top } = this.view;
+    const share = (at, start) => Math.min(Math.max((at - start) * zoom, 0), 1);
+    this.setView(zoomedView(this.view, factor, share(this.cursor.x / width, left), share(this.cursor.y / height, top)));
+  }
+
+  onWheel(event) {
+    if (!event.ctrlKey) return; // the page scrolls as it always does
+    const stage = event.target.closest?.(".stage");
+    if (!stage) return;
+    event.preventDefault();
+    const box = stage.getBoundingClientRect();
+    const factor = Math.exp(-event.deltaY * (event.deltaMode ? 0.05 : 0.002));
+    this.setView(zoomedView(this.view, factor, (event.clientX - box.left) / box.width, (event.clientY - box.top) / box.height));
+  }
+
+  // -------------------------------------------------------------- pointer
 
   pointOf(event, stage) {
     const box = stage.getBoundingClientRect();
     const { width, height } = this.config.image;
+    const { zoom, left, top } = this.view;
     const inside = (value, limit) => Math.min(Math.max(value, 0), limit - 1e-6);
     return {
-      x: inside(((event.clientX - box.left) / box.width) * width, width),
-      y: inside(((event.clientY - box.top) / box.height) * height, height),
+      x: inside(((event.clientX - box.left) / box.width / zoom + left) * width, width),
+      y: inside(((event.clientY - box.top) / box.height / zoom + top) * height, height),
     };
   }
 
-  onHover(event, stage) {
+  onMove(event, stage) {
+    if (this.drag && this.dragTo(event, stage)) return;
     this.cursor = this.pointOf(event, stage);
-    if (this.pinned !== null) {
-      this.mark();
+    if (this.queries.length) {
+      this.drawMarks();
       this.read();
       return;
     }
     const position = positionAt(this.cursor, this.queryGrid);
-    if (position !== null && position !== this.query) this.look(position);
+    if (position !== null && position !== this.positionOf(this.live)) this.look(position);
     else this.read();
   }
 
-  onPress(event) {
-    if (event.button !== 0) return;
+  onPress(event, stage) {
+    this.dragged = false;
+    const middle = event.button === 1;
+    if (event.button !== 0 && !middle) return;
     this.stagesNode.classList.add("by-pointer"); // no focus ring until the keyboard is used
     this.stagesNode.focus({ preventScroll: true });
+    const touch = event.pointerType === "touch";
+    if (touch) {
+      this.pressing = setTimeout(() => {
+        this.dragged = true; // the click that follows is not another pin
+        this.place([this.pointOf(event, stage)], { add: true });
+      }, LONG_PRESS_MS);
+    }
+    if (touch && this.settings.tool === "rectangle") return; // a finger that drags scrolls the page
+    if (middle) event.preventDefault();
+    const kind = middle ? "pan" : event.altKey ? "lasso" : this.settings.tool;
+    this.drag = { kind, from: this.pointOf(event, stage), at: [event.clientX, event.clientY], view: this.view, id: event.pointerId };
+  }
+
+  /** Go on dragging; return whether this is a drag by now. */
+  dragTo(event, stage) {
+    const { drag } = this;
+    const [right, down] = [event.clientX - drag.at[0], event.clientY - drag.at[1]];
+    if (!this.dragged) {
+      if (Math.hypot(right, down) < DRAG_PIXELS) return false;
+      clearTimeout(this.pressing);
+      this.dragged = true;
+      if (event.isTrusted) stage.setPointerCapture(drag.id);
+    }
+    if (drag.kind === "pan") {
+      const { zoom, left, top } = drag.view;
+      const { width, height } = this.stageSize;
+      this.setView(clampedView({ zoom, left: left - right / width / zoom, top: top - down / height / zoom }));
+      return true;
+    }
+    const point = this.pointOf(event, stage);
+    if (drag.kind === "lasso") (drag.path ??= [drag.from]).push(point);
+    else drag.path = [drag.from, point];
+    this.drawMarks();
+    return true;
+  }
+
+  onRelease(event) {
+    clearTimeout(this.pressing);
+    const { drag } = this;
+    this.endDrag();
+    if (!drag?.path) return;
+    const points = drag.kind === "lasso" ? thinned(drag.path, LASSO_POINTS) : drag.path;
+    if (drag.kind === "lasso" && points.length < 3) return;
+    this.cursor = middleOf(points);
+    this.place(points, { add: event.shiftKey });
+  }
+
+  endDrag() {
+    clearTimeout(this.pressing);
+    this.drag = null;
   }
 
   onClick(event, stage) {
+    if (this.dragged) {
+      this.dragged = false;
+      return;
+    }
     this.cursor = this.pointOf(event, stage);
-    const position = positionAt(this.cursor, this.queryGrid);
-    if (position === null) return;
-    this.pin(position === this.pinned ? null : position);
-    this.look(position);
+    if (positionAt(this.cursor, this.queryGrid) === null) return;
+    const hit = this.queryAt(this.cursor);
+    if (hit === this.active && this.queries.length) this.remove(hit);
+    else if (hit !== null) this.activate(hit);
+    else this.place([this.cursor], { add: event.shiftKey });
+  }
+
+  /** Return the index of the pinned query under a point: in its cell, or within its ring. */
+  queryAt(point) {
+    const project = this.projection();
+    const here = project(point);
+    const grid = this.queryGrid;
+    for (const [index, { points }] of this.queries.entries()) {
+      if (points.length > 1) continue;
+      if (positionAt(points[0], grid) === positionAt(point, grid)) return index;
+    }
+    if (this.queries.length < 2) return null;
+    const distances = this.queries.map(({ points }) => {
+      const at = project(points[0]);
+      return points.length > 1 ? Infinity : Math.hypot(at.x - here.x, at.y - here.y);
+    });
+    const nearest = distances.indexOf(Math.min(...distances));
+    return distances[nearest] <= RING ? nearest : null;
+  }
+
+  // -------------------------------------------------------------- keyboard
+
+  /** Keys pressed in the viewer are the viewer's: hosts bind single letters on the whole page. */
+  keepKey(event) {
+    if (!event.ctrlKey && !event.metaKey && event.key !== "Tab") event.stopPropagation();
   }
 
   onKey(event) {
     if (event.ctrlKey || event.metaKey || event.altKey || event.key === "Tab") return;
     this.stagesNode.classList.remove("by-pointer");
-    event.stopPropagation(); // the host binds single letters on the whole page
-    const { width, height } = this.queryGrid;
-    if (event.key in STEPS) {
-      const [down, right] = STEPS[event.key];
-      const step = event.shiftKey ? 5 : 1;
-      const { row, col } = cellOf(this.query, this.queryGrid);
-      const clamp = (value, limit) => Math.min(Math.max(value, 0), limit - 1);
-      const position = clamp(row + down * step, height) * width + clamp(col + right * step, width);
-      this.cursor = centerOf(position, this.queryGrid);
-      this.pin(position, 300);
-      this.look(position);
-    } else if (event.key === "Enter" || event.key === " ") {
-      this.pin(this.pinned === null ? this.query : null);
-      this.paint();
-    } else if (event.key === "Escape") {
-      this.pin(null);
-      this.paint();
-    } else return;
-    event.preventDefault();
+    if (this.pressed(event)) event.preventDefault();
   }
 
-  /** Pin a query (or none) and tell the host, after `delay` ms in which nothing else is pinned. */
-  pin(position, delay = 0) {
-    if (position === this.pinned) return;
-    this.pinned = position;
-    clearTimeout(this.telling);
-    this.telling = setTimeout(() => this.onPick(position), delay);
+  /** Do what a key stands for; return whether it stands for anything. */
+  pressed({ key, shiftKey }) {
+    const { settings } = this;
+    const letter = key.length === 1 ? key.toLowerCase() : key;
+    if (key in STEPS) this.step(STEPS[key], shiftKey ? 5 : 1);
+    else if (key === "Enter" && shiftKey) this.place([this.cursor], { add: true });
+    else if (key === "Enter" || key === " ") {
+      if (this.queries.length) this.remove(this.active);
+      else this.place(this.live.points);
+    } else if (key === "Escape") this.clear();
+    else if (key === "Delete") this.queries.length && this.remove(this.active);
+    else if (/^[1-9]$/.test(key)) this.activate(Number(key) - 1);
+    else if (key === "[") this.move(this.active, -1);
+    else if (key === "]") this.move(this.active, 1);
+    else if (key === "?") this.showHelp();
+    else if (key === "+" || key === "=") this.zoom(1.5);
+    else if (key === "-") this.zoom(1 / 1.5);
+    else if (key === "Backspace") this.zoom(0);
+    else if (letter === "o") this.toggleMaps();
+    else if (letter === "d") this.toggleDirection();
+    else if (letter === "a") this.set("arrows", !settings.arrows);
+    else if (letter === "b") this.set("boxes", !settings.boxes);
+    else if (letter === "c") this.set("contours", !settings.contours);
+    else if (letter === "n" && this.queries.length > 1) {
+      rename(this, this.listNode.querySelector("li.active"), this.queries[this.active]);
+    } else return false;
+    return true;
+  }
+
+  /** Move the query by some cells and pin it. */
+  step([down, right], times) {
+    const { width, height } = this.queryGrid;
+    const { row, col } = cellOf(this.positionOf(this.current) ?? 0, this.queryGrid);
+    const clamp = (value, limit) => Math.min(Math.max(value, 0), limit - 1);
+    const position = clamp(row + down * times, height) * width + clamp(col + right * times, width);
+    this.cursor = centerOf(position, this.queryGrid);
+    const { image } = this.config;
+    if (this.view.zoom > 1) {
+      this.view = viewShowing(this.view, this.cursor.x / image.width, this.cursor.y / image.height);
+    }
+    this.live = { points: [this.cursor] };
+    if (this.queries.length) {
+      // painted without a new layout: keys repeat quickly
+      this.queries[this.active] = { points: [this.cursor], name: this.queries[this.active].name };
+      this.placeView();
+      this.refresh();
+      this.listQueries();
+      this.tell(300);
+    } else this.place([this.cursor], { delay: 300 });
+  }
+
+  toggleMaps() {
+    const { opacity } = this.settings;
+    if (opacity > 0) this.lastOpacity = opacity;
+    this.set("opacity", opacity > 0 ? 0 : this.lastOpacity ?? 0.75);
+    this.opacityControl.value = this.settings.opacity;
+  }
+
+  toggleDirection() {
+    this.set("direction", this.settings.direction === "row" ? "column" : "row");
+    this.directionControl.value = this.settings.direction;
+  }
+
+  showHelp() {
+    this.help.showModal();
+  }
+
+  // -------------------------------------------------------------- taking away
+
+  /** Return what the view shows, in words: networks, blocks, hashes, scale, version. */
+  provenance() {
+    const { settings, config } = this;
+    const scale = { shared: "shared scale", "per-map": "each map rescaled to itself", log: "logarithmic scale", fixed: `fixed scale up to ${settings.fixed}` };
+    const records = this.shown.map((index) => this.records[index].spec.about);
+    const directions = { row: "where this pixel looks", column: "who looks here" };
+    return [
+      config.name ?? config.image.alt,
+      ...records,
+      `${directions[settings.direction]} · ${scale[settings.scale]} · ${settings.palette} · ${config.product}`,
+    ];
+  }
+
+  stem() {
+    return fileName([this.config.name ?? this.config.image.alt, ...this.shown.map((index) => this.records[index].title)].join(" "));
+  }
+
+  predictionOf() {
+    return this.predictions[this.shown[0]];
+  }
+
+  async savePng() {
+    const canvas = paintFigure(figureOf(this), this, Math.max(2, devicePixelRatio));
+    const blob = await new Promise((done) => canvas.toBlob(done, "image/png"));
+    download(`${this.stem()}.png`, blob, "image/png");
+  }
+
+  saveSvg() {
+    download(`${this.stem()}.svg`, svgOf(figureOf(this), this), "image/svg+xml");
+  }
+
+  saveRecord(index) {
+    const { title } = this.records[index];
+    const bytes = recordBytes(this.records[index], this.config.product);
+    download(`${fileName(`${title} ${this.records[index].spec.block}`)}.safetensors`, bytes, "application/octet-stream");
+  }
+
+  /** Whether the host brought the template of a page: an exported page has none, being one. */
+  get canSavePage() {
+    return typeof STANDALONE_PAGE === "string";
+  }
+
+  savePage() {
+    const { query, ...view } = this.describeView();
+    const page = fillPage(STANDALONE_PAGE, {
+      title: this.config.name ?? this.config.image.alt,
+      about: this.provenance(),
+      view,
+      payload: this.bytes,
+    });
+    download(`${this.stem()}.html`, page, "text/html");
+  }
+
+  async copyLink(button) {
+    this.onPick(this.pinned, this.describeView()); // the host writes the address
+    await new Promise((done) => setTimeout(done, 700));
+    const said = await copyText(location.href).then(() => "Link copied", () => "Copy the address above");
+    setText(button, said);
+    setTimeout(() => setText(button, "Copy link"), 2500);
   }
 
   destroy() {
     clearTimeout(this.telling);
     clearTimeout(this.announcing);
+    clearTimeout(this.pressing);
+    this.resized.disconnect();
     for (const url of this.urls ?? []) URL.revokeObjectURL(url);
     this.root.remove();
   }
+}
+
+const titleOf = ({ title, block, head }) => [title, block, head];
+
+async function copyText(text) {
+  if (navigator.clipboard) return navigator.clipboard.writeText(text);
+  throw new Error("no clipboard without https");
 }
 
 // ---------------------------------------------------------------- hosts
@@ -761,10 +1086,4 @@ export function mount(host, bytes, onPick = () => {}) {
     viewer.destroy();
     delete host.nonlocalLens;
   };
-}
-
-/** Streamlit's components v2 call this again on every change of data or theme. */
-export default function (component) {
-  const { parentElement, data, setStateValue } = component;
-  return mount(parentElement, data, (position) => setStateValue("query", position));
 }

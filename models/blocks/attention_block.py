@@ -75,11 +75,19 @@ class AttentionBlock(nn.Module):
             of a sum), or "query_independent" (no query takes part).
         coupling: How logits become attention: see `analysis.terms`.
         learns_unary: Whether a 1-channel embedding of its own makes the unary logits.
+        pairwise_gain: Weight of the pairwise softmax in a disentangled block.
+        whitened: Whether queries and keys of a disentangled block lose the mean of every channel.
     """
 
     form: str
     coupling: str
     learns_unary = False
+    whitened = True
+
+    @property
+    def pairwise_gain(self) -> float:
+        """Return 1: only the code of the disentangled block's authors learns another."""
+        return 1.0
 
     def __init__(
         self,

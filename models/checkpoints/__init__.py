@@ -9,17 +9,28 @@ import torch
 from models.blocks import AttentionBlock
 from models.checkpoints import (
     disentangled,
+    mmaction2,
     mmcv_blocks,
     mmsegmentation,
+    mnist,
     non_local_pytorch,
+    slowfast,
     slowfast_blocks,
+    temporal_shift,
+    video_nonlocal,
 )
 from models.checkpoints.block_layout import BlockLayout, block_of, find_blocks
-from models.checkpoints.layout import Layout, fill, without_prefix
+from models.checkpoints.layout import Layout, Network, fill, without_prefix
 from models.checkpoints.reading import Contents, read_contents
-from models.networks.segmentation import SegmentationNetwork
 
-LAYOUTS: tuple[Layout, ...] = (mmsegmentation.LAYOUT,)
+LAYOUTS: tuple[Layout, ...] = (
+    mmsegmentation.LAYOUT,
+    mmaction2.LAYOUT,
+    slowfast.LAYOUT,
+    video_nonlocal.LAYOUT,
+    temporal_shift.LAYOUT,
+    mnist.LAYOUT,
+)
 """Whole networks."""
 
 BLOCK_LAYOUTS: tuple[BlockLayout, ...] = (
@@ -59,7 +70,7 @@ def load_block(path: str | Path, prefix: str | None = None, **options: Any) -> A
     return block_of(path, tensors, prefix, found[prefix], **options)
 
 
-def network_of(path: Path, contents: Contents, **options: Any) -> SegmentationNetwork:
+def network_of(path: Path, contents: Contents, **options: Any) -> Network:
     """Return the network that a file's tensors are for, in evaluation mode.
 
     Args:

@@ -1,5 +1,7 @@
 """The data sets that published networks were trained on: their classes, in label order."""
 
+from torchvision.models.video import R3D_18_Weights
+
 _CITYSCAPES = """
 road, sidewalk, building, wall, fence, pole, traffic light, traffic sign, vegetation, terrain,
 sky, person, rider, car, truck, bus, train, motorcycle, bicycle
@@ -37,8 +39,13 @@ CLASSES = {
     "BDD100K": _names(_CITYSCAPES),
     "ADE20K": _names(_ADE20K),
     "Pascal VOC 2012": _names(_VOC),
+    "Kinetics-400": tuple(R3D_18_Weights.KINETICS400_V1.meta["categories"]),
 }
-"""Data set -> class names; ADE20K's begin at the wall, without its background."""
+"""Data set -> class names.
+
+ADE20K's begin at the wall, without its background; those of Kinetics-400 are in alphabetical order,
+which all its networks here share.
+"""
 
 
 def classes_by_count(count: int) -> tuple[tuple[str, ...], str]:

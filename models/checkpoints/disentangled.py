@@ -1,16 +1,14 @@
 """Blocks as the authors of the disentangled block name them: yinmh17/DNL-Semantic-Segmentation.
 
-Their gain `gamma` multiplies the pairwise term alone, and their values are as wide as the input,
-with no convolution after them. What whitening there is, and at which temperature, no tensor tells.
+Both `_NonLocalNd_bn` and `_NonLocalNd_nowd`, and the detection code's, which has the same names.
+What whitening there is, and at which temperature, no tensor tells.
 """
 
 from collections.abc import Collection
-from typing import Any, Literal
 
-from torch import Tensor, nn
+from torch import Tensor
 
-from models.blocks import NonLocalBlock, PairwiseNonLocalBlock
-from models.blocks.self_attention_gan import Gain
+from models.blocks.released_disentangled import ReleasedDisentangledBlock, Whitening
 from models.checkpoints.block_layout import BlockLayout, BlockPlan
 from models.checkpoints.layout import Rules, sides
 
@@ -18,50 +16,83 @@ RULES: Rules = (
     (r"conv_query\.", "query."),
     (r"conv_key\.", "key."),
     (r"conv_value\.", "value."),
-    (r"gamma$", "out.0.gain"),
+    (r"conv_mask\.", "mask."),
+    (r"conv_out\.", "out.0."),
+    (r"out_bn\.", "out.1."),
+    (r"gamma$", "gain"),
+    (r"query_bn(?:_affine)?\.", "normalize_query."),
+    (r"key_bn(?:_affine)?\.", "normalize_key."),
 )
+
+WHITENINGS: dict[str, Whitening] = {
+    "none": "none",
+    "channel": "channel",
+    "in_nostd": "channel",
+    "in": "channel_std",
+    "spatial": "spatial",
+    "ln_nostd": "layer",
+    "fln_nostd": "layer",
+    "ln": "layer_std",
+    "fln": "layer_std",
+}
+"""Their `whiten_type` -> what it does to a single image."""
 
 
 def plan(
     tensors: dict[str, Tensor],
     *,
-    whiten: Literal["none", "channel"] = "none",
+    whiten: str | None = None,
     temperature: float = 1.0,
+    use_scale: bool = True,
+    subsample: bool = False,
+    with_unary: bool = False,
 ) -> BlockPlan:
-    """Return the block that the tensors are for, of those without a unary term of its own.
+    """Return the block that the tensors are for.
 
     Args:
         tensors: By their names in the block.
-        whiten: "channel" is the paper's whitening (`in_nostd` in the block without weight decay).
+        whiten: Their `whiten_type`, such as "channel" (the paper's) or "ln_nostd"; if not given,
+            "channel" with a mask (`with_gc`) and "none" without. Batch normalization ("bn") is told
+            by its tensors.
         temperature: Divides logits, beside the root of the number of channels; their
             configurations have 1.0, 0.1, 0.06 and 0.05.
+        use_scale: Whether logits are divided at all; False for the block without weight decay
+            (`nowd`), which has no temperature either.
+        subsample: Whether the input of keys and values is pooled (`downsample`).
+        with_unary: Whether there is a unary term of the mean query and the same keys.
 
     Raises:
-        ValueError: Tensors that tell a size are missing or malformed, an option is unknown, or the
-            block has parts that are not built.
+        ValueError: Tensors that tell a size are missing or malformed, or an option is impossible.
     """
-    inner, channels = sides(tensors, "conv_query.weight", 4)[:2]
-    if "conv_mask.weight" in tensors:
-        raise ValueError(
-            "its gain gamma weighs the pairwise term against the unary one (conv_mask); a record "
-            "has no place for such a weight, so that only blocks without a mask can be loaded"
-        )
-    if "conv_out.weight" in tensors:
-        raise ValueError("blocks with conv_out (use_out) are not built")
-    if whiten not in ("none", "channel"):
-        raise ValueError(f"whiten must be 'none' or 'channel', got {whiten!r}")
+    weight = tensors.get("conv_query.weight")
+    dimension = weight.ndim - 2 if weight is not None else 2
+    inner, channels = sides(tensors, "conv_query.weight", 2 + dimension)[:2]
+    masked, normalized = "conv_mask.weight" in tensors, "query_bn.running_mean" in tensors
+    affine = "query_bn_affine.weight" in tensors
+    if masked and with_unary:
+        raise ValueError("with_unary belongs to blocks without a mask; the file has a conv_mask")
+    if (normalized or affine) and whiten is not None:
+        raise ValueError(f"the tensors say that whitening is by batches, so not {whiten!r}")
+    chosen = whiten or ("channel" if masked or with_unary else "none")
+    if chosen not in WHITENINGS:
+        raise ValueError(f"whiten must be one of {', '.join(WHITENINGS)}, got {whiten!r}")
     if not temperature > 0:
         raise ValueError(f"temperature must be above 0, got {temperature}")
-    sizes: dict[str, Any] = {"inner_channels": inner, "batch_norm": False}
-    if whiten == "channel":
-        block: NonLocalBlock | PairwiseNonLocalBlock = PairwiseNonLocalBlock(
-            channels, temperature=temperature, **sizes
-        )
-    else:
-        block = NonLocalBlock(channels, scale=inner**-0.5 / temperature, **sizes)
-    block.value = nn.Conv2d(channels, channels, 1, bias="conv_value.bias" in tensors)
-    block.out = nn.Sequential(Gain())
-    return BlockPlan(block, RULES, (f"whitening {whiten}, temperature {temperature}",))
+    block = ReleasedDisentangledBlock(
+        channels,
+        inner_channels=inner,
+        dimension=dimension,
+        subsample=subsample,
+        whitening="batch" if normalized or affine else WHITENINGS[chosen],
+        unary="mask" if masked else "shared" if with_unary else "none",
+        projects_out="conv_out.weight" in tensors,
+        batch_norm="out_bn.weight" in tensors,
+        scale=inner**-0.5 / temperature if use_scale else 1.0,
+        affine=affine,
+    )
+    said = "by batches" if normalized or affine else chosen
+    scaled = f"temperature {temperature}" if use_scale else "no scale and no temperature"
+    return BlockPlan(block, RULES, (f"whitening {said}, {scaled}",))
 
 
 def recognizes(names: Collection[str]) -> bool:

@@ -3,6 +3,7 @@
 import hashlib
 import os
 import sys
+from collections.abc import Callable
 from http import HTTPStatus
 from http.client import HTTPException, HTTPResponse
 from pathlib import Path
@@ -15,6 +16,9 @@ from tqdm import tqdm
 CACHE_VARIABLE = "NONLOCAL_LENS_CACHE"
 CHUNK = 1 << 20
 TIMEOUT = 30  # seconds without a byte
+
+Progress = Callable[[int, int | None], None]
+"""Told how many bytes have arrived, of how many; None where the server does not say."""
 
 
 def cache_directory() -> Path:
@@ -35,11 +39,12 @@ def cached(url: str) -> Path:
     return cache_directory() / url.rpartition("/")[2]
 
 
-def fetch(url: str, sha256_prefix: str | None) -> Path:
+def fetch(url: str, sha256_prefix: str | None, progress: Progress | None = None) -> Path:
     """Return the local copy of the file at a URL, after downloading it if there is none.
 
     What an interrupted download left is resumed. A file gets its name only when it is whole and its
     SHA-256 begins with `sha256_prefix`, if that is known. Several processes may ask at once.
+    `progress` is told of every megabyte; what it raises interrupts the download.
 
     Raises:
         ConnectionError: The URL cannot be reached, or the connection broke.
@@ -54,7 +59,7 @@ def fetch(url: str, sha256_prefix: str | None) -> Path:
         if path.is_file():  # another process was faster
             return path
         try:
-            _download(url, partial)
+            _download(url, partial, progress)
         except (OSError, HTTPException) as error:
             if isinstance(error, HTTPError):
                 error.close()
@@ -80,7 +85,7 @@ def _open(url: str, start: int) -> HTTPResponse:
     return urlopen(Request(url, headers=headers), timeout=TIMEOUT)
 
 
-def _download(url: str, partial: Path) -> None:
+def _download(url: str, partial: Path, progress: Progress | None) -> None:
     """Write the file at a URL, from where an earlier attempt stopped if the server can do that."""
     start = partial.stat().st_size if partial.exists() else 0
     try:
@@ -104,11 +109,14 @@ def _download(url: str, partial: Path) -> None:
                 unit="B",
                 unit_scale=True,
                 disable=None,  # where nobody is watching
-            ) as progress,
+            ) as bar,
         ):
+            arrived = start
             while chunk := response.read(CHUNK):
-                file.write(chunk)
-                progress.update(len(chunk))
+                arrived += file.write(chunk)
+                bar.update(len(chunk))
+                if progress is not None:
+                    progress(arrived, total)
     arrived = partial.stat().st_size
     if total is not None and arrived != total:
         raise ConnectionError(

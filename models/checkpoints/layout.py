@@ -9,7 +9,13 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from models.networks.clip_network import ClipNetwork
+from models.networks.mnist import MNISTNetwork
 from models.networks.segmentation import SegmentationNetwork
+from models.networks.video_resnet import VideoResNet
+
+Network = SegmentationNetwork | ClipNetwork | VideoResNet | MNISTNetwork
+"""What can be loaded: it has `classes`, a `preprocess` and `decisions`."""
 
 Rules = Sequence[tuple[str, str]]
 """Regular expression at the start of a published name -> what it is here."""
@@ -20,7 +26,7 @@ SHOWN = 6  # names in an error before the rest is counted
 class Plan(NamedTuple):
     """A network for some tensors, not yet filled, and where each tensor goes."""
 
-    network: SegmentationNetwork
+    network: Network
     rules: Rules
     unused: str | None = None  # start of the names that the network rightly does without
     decisions: tuple[str, ...] = ()
@@ -76,7 +82,7 @@ def fill(path: Path, network: nn.Module, tensors: dict[str, Tensor], rules: Rule
     Raises:
         ValueError: A tensor is missing, is not used, has the wrong shape or holds NaN or infinity.
     """
-    published = {_renamed(name, rules): name for name in tensors}
+    published = {renamed(name, rules): name for name in tensors}
     if len(published) < len(tensors):
         raise ValueError(f"{path}: two of its tensors have the same place in the network")
     counters = {name for name, _ in network.named_buffers() if name.endswith("batches_tracked")}
@@ -105,7 +111,8 @@ def fill(path: Path, network: nn.Module, tensors: dict[str, Tensor], rules: Rule
     network.load_state_dict(filling, assign=True)
 
 
-def _renamed(name: str, rules: Rules) -> str:
+def renamed(name: str, rules: Rules) -> str:
+    """Return what a published name is here: as the first rule that matches says, else the same."""
     for published, here in rules:
         if match := re.match(published, name):
             return match.expand(here) + name[match.end() :]

@@ -5,6 +5,7 @@ by pooling alone; I3D (Carreira and Zisserman, CVPR 2017) widens kernels along t
 alternative that the non-local block is compared with.
 """
 
+from collections.abc import Mapping
 from copy import deepcopy
 from typing import Literal, get_args
 
@@ -50,25 +51,35 @@ def inflate(network: ResNet, kernel: Kernel = "1x1x1") -> ResNet:
         frames = {f"{name}.{widened}": 3 for name in every_other} | {"conv1": FIRST_FRAMES}
 
     inflated = deepcopy(network)
-    for name, module in network.named_modules():
-        if isinstance(module, nn.Conv2d):
-            stride = 2 if name == "conv1" else 1
-            inflated.set_submodule(name, _conv3d(module, frames.get(name, 1), stride))
-        elif isinstance(module, nn.BatchNorm2d):
-            inflated.set_submodule(name, _batch_norm3d(module))
+    inflate_layers(inflated, frames)
+    inflated.conv1.stride = (2, *inflated.conv1.stride[1:])
     inflated.maxpool = nn.MaxPool3d(3, stride=2, padding=1)
     inflated.layer1.add_module("pool", nn.MaxPool3d((3, 1, 1), (2, 1, 1), (1, 0, 0)))
     inflated.avgpool = nn.AdaptiveAvgPool3d(1)
     return inflated
 
 
-def _conv3d(conv: nn.Conv2d, frames: int, stride: int) -> nn.Conv3d:
+def inflate_layers(network: nn.Module, frames: Mapping[str, int]) -> None:
+    """Turn every 2D convolution and batch normalization into its 3D kind, in place.
+
+    Args:
+        network: Any module whose `forward` does not mind one side more.
+        frames: How many frames the kernel of a convolution spans, by name; 1 where not given.
+    """
+    for name, module in list(network.named_modules()):
+        if isinstance(module, nn.Conv2d):
+            network.set_submodule(name, _conv3d(module, frames.get(name, 1)))
+        elif isinstance(module, nn.BatchNorm2d):
+            network.set_submodule(name, _batch_norm3d(module))
+
+
+def _conv3d(conv: nn.Conv2d, frames: int) -> nn.Conv3d:
     height, width = conv.kernel_size
     inflated = nn.Conv3d(
         conv.in_channels,
         conv.out_channels,
         (frames, height, width),
-        stride=(stride, conv.stride[0], conv.stride[1]),
+        stride=(1, conv.stride[0], conv.stride[1]),
         padding=(frames // 2, int(conv.padding[0]), int(conv.padding[1])),
         dilation=(1, conv.dilation[0], conv.dilation[1]),
         groups=conv.groups,

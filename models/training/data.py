@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from models.rendered import render_scene, split_seeds
+from models.streets import VOID
 
 Image = UInt8[
     np.ndarray, "_ _ 3"
@@ -39,7 +40,7 @@ def read_samples(dataset: Dataset, root: Path | None, split: str) -> Iterator[Sa
     | folder   | `images/*.jpg|png` and `labels/*.png`; all of it is the split |
     | rendered | nothing: the scenes are drawn, the splits by different seeds |
 
-    Label values are those of `models.streets`, 0 to 10; anything above is void.
+    Label values are those of `models.streets`, 0 to 10; anything above is void and read as 11.
 
     Raises:
         ValueError: The split is unknown, a folder is missing or empty, an image has no label, a
@@ -79,4 +80,4 @@ def folder_samples(folder: Path) -> Iterator[Sample]:
             raise ValueError(f"{label_path} is missing or not a readable image")
         if image.shape[:2] != labels.shape:
             raise ValueError(f"{label_path} must have size {image.shape[:2]}, got {labels.shape}")
-        yield image, labels
+        yield image, np.minimum(labels, VOID).astype(np.uint8)

@@ -1,4 +1,4 @@
-"""How well a network segments: confusion matrix, intersection over union."""
+"""How well a network does: confusion matrix, intersection over union, accuracy."""
 
 from collections.abc import Iterable
 
@@ -8,7 +8,9 @@ from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 from torchmetrics.functional.classification import multiclass_confusion_matrix
 
+from models.networks.clip_network import ClipNetwork
 from models.networks.segmentation import SegmentationNetwork, upsample
+from models.training.clip_data import Clips
 
 
 @torch.inference_mode()
@@ -25,6 +27,15 @@ def confusion_matrix(
     for image, labels in samples:
         counts += count_pixels(network(network.preprocess(image)), labels)
     return counts
+
+
+@torch.inference_mode()
+def clip_confusion_matrix(network: ClipNetwork, clips: Clips) -> Int[Tensor, "classes classes"]:
+    """Count clips by (true class, predicted class)."""
+    network.eval()
+    predicted = [network(network.preprocess(images)).argmax(dim=1) for images in clips.images]
+    truth = torch.from_numpy(clips.labels)
+    return multiclass_confusion_matrix(torch.cat(predicted), truth, len(network.classes))
 
 
 def count_pixels(
@@ -53,6 +64,11 @@ def mean_iou(confusion: Int[Tensor, "classes classes"]) -> float:
     return class_iou(confusion).nanmean().item()
 
 
-def pixel_accuracy(confusion: Int[Tensor, "classes classes"]) -> float:
-    """Return the share of labeled pixels that are predicted right, 0 to 1."""
+def class_accuracy(confusion: Int[Tensor, "classes classes"]) -> Float[Tensor, " classes"]:
+    """Return the share of each true class that is predicted right; NaN where it never occurs."""
+    return confusion.diagonal().double() / confusion.sum(dim=1)
+
+
+def accuracy(confusion: Int[Tensor, "classes classes"]) -> float:
+    """Return the share of all that was counted that is predicted right, 0 to 1."""
     return (confusion.diagonal().sum() / confusion.sum()).item()

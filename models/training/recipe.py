@@ -1,39 +1,60 @@
-"""What is trained how: the recipes are data, in `recipes.toml` beside this file."""
+"""What is trained how: the recipes are data, in the `.toml` files beside this one."""
 
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """Everything that decides a training's outcome, besides the labeled images.
-
-    The learning rate falls as (1 - progress) ** 0.9 from `learning_rate` to 0. Scales and the crop
-    refer to the training images' own pixels.
-    """
+    """What decides a training's outcome, whatever the task, besides the labeled images."""
 
     network: str  # a key of models.zoo.NETWORKS: the architecture
     epochs: int
     start_from: str = ""  # the recipe whose result is the starting point; none if empty
     learning_rate: float = 0.02
     looking_rate: float = 1.0  # factor on it for queries, keys and masks: where a block looks
-    momentum: float = 0.9
     weight_decay: float = 5e-4  # on convolution weights outside queries, keys and masks
     warmup_steps: int = 100
     batch_size: int = 8
-    crop_hw: tuple[int, int] = (240, 320)
-    scales: tuple[float, float] = (0.6, 1.4)
     averaging: float = 0.995  # decay per step of the averaged weights, the result; 0 is off
-    class_balance: float = 0.33  # a class weighs its pixel share to minus this power in the loss
     identity_dropout: float = 0.0  # share of views whose block output lacks the block's input
-    rendered_share: float = 0.0  # rendered scenes seen in an epoch, as a share of the real images
-    dilations: tuple[int, int, int, int] | None = None  # instead of the network's own
     seed: int = 0
 
 
-def read_recipes(path: Path) -> dict[str, Recipe]:
+@dataclass(frozen=True)
+class StreetRecipe(Recipe):
+    """How a segmentation network is trained, by stochastic gradient descent.
+
+    The learning rate falls as (1 - progress) ** 0.9 from `learning_rate` to 0. Scales and the crop
+    refer to the training images' own pixels.
+    """
+
+    momentum: float = 0.9
+    crop_hw: tuple[int, int] = (240, 320)
+    scales: tuple[float, float] = (0.6, 1.4)
+    class_balance: float = 0.33  # a class weighs its pixel share to minus this power in the loss
+    rendered_share: float = 0.0  # rendered scenes seen in an epoch, as a share of the real images
+    dilations: tuple[int, int, int, int] | None = None  # instead of the network's own
+
+
+@dataclass(frozen=True)
+class ClipRecipe(Recipe):
+    """How a network for clips is trained, by AdamW, on rendered clips.
+
+    Either its backbone, by the labels of single frames' cells; or all but the backbone, by the
+    labels of clips: see `models.training.clips`. The learning rate falls as (1 - progress) ** 0.9
+    from `learning_rate` to 0.
+    """
+
+    crop_hw: tuple[int, int] | None = None  # of the frames that a backbone is trained on
+
+
+AnyRecipe = TypeVar("AnyRecipe", bound=Recipe)
+
+
+def read_recipes(path: Path, kind: type[AnyRecipe]) -> dict[str, AnyRecipe]:
     """Return the recipes of a TOML file: a table each, over the table `shared`.
 
     Raises:
@@ -48,10 +69,12 @@ def read_recipes(path: Path) -> dict[str, Recipe]:
             for key, value in ({"network": name} | shared | table).items()
         }
         try:
-            recipes[name] = Recipe(**fields)
+            recipes[name] = kind(**fields)
         except TypeError as error:
             raise ValueError(f"{path.name}, recipe {name!r}: {error}") from error
     return recipes
 
 
-RECIPES = read_recipes(Path(__file__).with_name("recipes.toml"))
+STREET_RECIPES = read_recipes(Path(__file__).with_name("recipes.toml"), StreetRecipe)
+CLIP_RECIPES = read_recipes(Path(__file__).with_name("clips.toml"), ClipRecipe)
+RECIPES: dict[str, StreetRecipe | ClipRecipe] = {**STREET_RECIPES, **CLIP_RECIPES}

@@ -1,0 +1,194 @@
+"""The papers' tables for the bundled networks: `python -m analysis.paper_tables --root ROOT`.
+
+Numbers are written into a page of the docs, between the marks of each table, so that the words
+around them stay as they are.
+"""
+
+import json
+import multiprocessing
+from concurrent.futures import ProcessPoolExecutor
+from itertools import islice
+from math import nan
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+import typer
+
+from analysis.datasets import Source, read_labeled
+from analysis.evaluate import evaluate, null_for_nan
+from analysis.interventions import INTERVENTIONS
+from models import list_networks
+from models.checkpoint import load_segmentation
+from models.zoo import NETWORKS
+
+cli = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+Found = dict[str, dict[str, Any]]  # network name -> what `analysis.evaluate` found
+
+PAGE = Path(__file__).parents[1] / "docs" / "attention.md"
+
+FOUR_FORMS = ("gaussian", "non_local", "dot_product", "concatenation")
+"""Blocks of GCNet's Table 1, in its order."""
+
+ABLATION = ("non_local", "pairwise", "unary", "product", "sum", "disentangled")
+"""Blocks of the consistency table of Yin et al. 2020."""
+
+
+@cli.command()
+def main(
+    names: Annotated[
+        list[str] | None, typer.Argument(help="Networks; all bundled ones if not given.")
+    ] = None,
+    data: Annotated[Source, typer.Option(help="How ROOT is laid out.")] = Source.camvid,
+    root: Annotated[
+        Path | None, typer.Option(help="Folder of the data; 'rendered' needs none.")
+    ] = None,
+    split: Annotated[str, typer.Option(help="Which part of the data.")] = "val",
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="Stop after this many images; all if not given.")
+    ] = None,
+    page: Annotated[Path, typer.Option(help="Markdown page with the marks.")] = PAGE,
+    numbers: Annotated[
+        Path | None, typer.Option(help="JSON file that takes every number, too.")
+    ] = None,
+    jobs: Annotated[int, typer.Option(min=1, help="Networks measured at once.")] = 1,
+) -> None:
+    """Measure what attention is worth to every network, and write the tables into PAGE."""
+    try:
+        chosen = names or list_networks("segmentation")
+        for name in chosen:
+            load_segmentation(name)  # a wrong name ends here, not after minutes
+        text = page.read_text(encoding="utf-8")
+        with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn")) as pool:
+            tasks = [pool.submit(measure, name, data, root, split, limit, jobs) for name in chosen]
+            found = {name: task.result() for name, task in zip(chosen, tasks, strict=True)}
+        for title, table in TABLES.items():
+            text = fill(text, title, table(found))
+    except (ValueError, OSError) as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(2) from error
+    if numbers is not None:
+        write(numbers, json.dumps(null_for_nan(found), indent=1, allow_nan=False) + "\n")
+    write(page, text)
+    typer.echo(f"{page}: {len(TABLES)} tables of {len(found)} networks")
+
+
+def measure(
+    name: str, data: Source, root: Path | None, split: str, limit: int | None, jobs: int
+) -> dict[str, Any]:
+    """Return what `analysis.evaluate` finds out about one network."""
+    if jobs > 1:
+        torch.set_num_threads(max(1, torch.get_num_threads() // jobs))
+    network = load_segmentation(name)
+    return evaluate(network, islice(read_labeled(data, root, split, network.classes), limit))
+
+
+def interventions_table(found: Found) -> str:
+    """Return mIoU with attention on, and the change in points under every intervention."""
+    others = [how for how in INTERVENTIONS if how != "on"]
+    rows = [["network", "on", *(how.replace("_", " ") for how in others)]]
+    for name, figures in found.items():
+        miou = figures["miou"]
+        changes = [100 * (miou[how] - miou["on"]) if figures["blocks"] else nan for how in others]
+        rows.append([name, f"{100 * miou['on']:.1f}", *(signed(change) for change in changes)])
+    return markdown(rows)
+
+
+def distances_table(found: Found) -> str:
+    """Return GCNet's Table 1: cosine distances of input, output, attention, and the divergence."""
+    columns = ("input_cosine_distance", "output_cosine_distance", "cosine_distance", "jsd_nats")
+    rows = [["form", "network", "mIoU", "input", "output", "att", "JSD-att"]]
+    for block, name, figures in of_blocks(FOUR_FORMS, found):
+        statistics = first_block(figures)["degeneracy"]
+        numbers = [decimals(statistics[column]) for column in columns]
+        rows.append([block.replace("_", "-"), name, f"{100 * figures['miou']['on']:.1f}", *numbers])
+    return markdown(rows)
+
+
+def consistency_table(found: Found) -> str:
+    """Return the masses of attention on the query's own category and on category boundaries."""
+    rows = [
+        [
+            "block",
+            "network",
+            "whole in own category",
+            "pairwise in own category",
+            "pairwise on boundaries",
+            "unary on boundaries",
+        ]
+    ]
+    measured = (
+        ("own_category", "whole"),
+        ("own_category", "pairwise"),
+        ("boundary", "pairwise"),
+        ("boundary", "unary"),
+    )
+    chances: list[str] = []
+    for block, name, figures in of_blocks(ABLATION, found):
+        agreements = [first_block(figures)[region][term] for region, term in measured]
+        cells = [f"{decimals(on['mass'])} ({on['lift']:.2f} ×)" for on in agreements]
+        rows.append([block.replace("_", "-"), name, *cells])
+        chances = [decimals(on["chance"]) for on in agreements]
+    return markdown([*rows, ["chance", "", *chances]] if chances else rows)
+
+
+TABLES = {
+    "interventions": interventions_table,
+    "distances": distances_table,
+    "consistency": consistency_table,
+}
+"""What stands between the marks `<!-- NAME -->` and `<!-- end of NAME -->` of the page."""
+
+
+def of_blocks(blocks: tuple[str, ...], found: Found) -> list[tuple[str, str, dict[str, Any]]]:
+    """Return (block, network, figures) of the networks with these blocks, in their order."""
+    return [
+        (block, name, figures)
+        for block in blocks
+        for name, figures in found.items()
+        if name in NETWORKS and NETWORKS[name].architecture.block == block
+    ]
+
+
+def first_block(figures: dict[str, Any]) -> dict[str, Any]:
+    """Return the figures of the one block that a bundled network has."""
+    return next(iter(figures["blocks"].values()))
+
+
+def markdown(rows: list[list[str]]) -> str:
+    """Return rows, the first of them the head, as a table; numbers stand to the right."""
+    head, *body = rows
+    line = ["---", *["---:"] * (len(head) - 1)]
+    return "\n".join(f"| {' | '.join(row)} |" for row in [head, line, *body])
+
+
+def signed(points: float) -> str:
+    """Return a change with its sign and one decimal, a dash if there is none."""
+    return "-" if points != points else f"{points:+.1f}"
+
+
+def decimals(value: float) -> str:
+    """Return three decimals, a dash for NaN."""
+    return "-" if value != value else f"{value:.3f}"
+
+
+def fill(page: str, name: str, table: str) -> str:
+    """Return a page with the table between its marks replaced; ValueError if it has no marks."""
+    begin, end = f"<!-- {name} -->", f"<!-- end of {name} -->"
+    before, found, rest = page.partition(begin)
+    _, closed, after = rest.partition(end)
+    if not (found and closed):
+        raise ValueError(f"the page must have the marks {begin} and {end}, one after the other")
+    return f"{before}{begin}\n{table}\n{end}{after}"
+
+
+def write(path: Path, text: str) -> None:
+    """Write a text file; nothing half-written is left behind."""
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(text, encoding="utf-8")
+    partial.replace(path)
+
+
+if __name__ == "__main__":
+    cli()

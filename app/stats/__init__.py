@@ -1,0 +1,1 @@
+"""Numbers in batch: inputs and networks in, a row for every block out."""

@@ -1,0 +1,102 @@
+"""The columns of a table of statistics: their names, what they hold, and in which order."""
+
+from collections.abc import Iterator
+from dataclasses import fields
+from typing import NamedTuple
+
+from analysis.degeneracy import QUANTILES, STATISTICS, DegeneracyReport
+from analysis.interventions import INTERVENTIONS
+from analysis.terms import TERMS
+from app.stats.options import Options
+
+Cell = str | int | float | None
+"""None is what is undefined or unknown: an empty cell, a null."""
+
+
+class Column(NamedTuple):
+    """A column of a table."""
+
+    name: str
+    kind: type  # str, int or float
+    told: bool = False  # whether the summary has its mean over images
+
+
+WHERE_FROM = (
+    Column("input", str),
+    Column("input_sha256", str),
+    Column("width", int),
+    Column("height", int),
+    Column("network", str),
+    Column("network_sha256", str),
+    Column("block", str),
+    Column("head", int),
+    Column("form", str),
+    Column("coupling", str),
+)
+MADE_BY = (Column("seed", int), Column("version", str), Column("torch_version", str))
+
+NUMBERS = tuple(
+    Column(field.name, field.type, told=field.name in STATISTICS)
+    for field in fields(DegeneracyReport)
+    if isinstance(field.type, type) and field.type in (int, float)
+)
+"""The numbers of a report, under the names of its fields."""
+
+QUANTILED = ("entropy_bits", "perplexity")
+"""Statistics whose quantiles over queries a report has."""
+
+BASELINES = ("uniform", "mean_row", "shuffled")
+WITH_BASELINES = (
+    *("unary_share", "query_information_bits", "cosine_distance", "entropy_bits", "perplexity"),
+    *("jsd_nats", "effective_rank", "attention_distance"),
+)
+"""Statistics of attention, as opposed to vectors: those that have baselines."""
+
+REGIONS = ("own_category", "boundary")
+AGREEMENTS = ("mass", "chance", "lift", "precision", "precision_chance", "queries")
+CHANGES = tuple(how for how in INTERVENTIONS if how != "on")
+
+
+def columns(options: Options) -> list[Column]:
+    """Return the columns of a table, the same for all its rows."""
+    return [*WHERE_FROM, *_of_reports(), *_asked_for(options), *MADE_BY]
+
+
+def prefix(term: str) -> str:
+    """Return what the names of a term's columns begin with: nothing for the whole attention."""
+    return "" if term == "whole" else f"{term}_"
+
+
+def quantile_name(statistic: str, at: float) -> str:
+    """Return the name of the column of a quantile, like `entropy_bits_q05`."""
+    return f"{statistic}_q{round(100 * at):02d}"
+
+
+def _of_reports() -> Iterator[Column]:
+    yield from NUMBERS
+    for statistic in QUANTILED:
+        for at in QUANTILES:
+            yield Column(quantile_name(statistic, at), float)
+    yield Column("verdict", str)
+
+
+def _asked_for(options: Options) -> Iterator[Column]:
+    if options.baselines:
+        for statistic in WITH_BASELINES:
+            for baseline in BASELINES:
+                yield Column(f"{statistic}_{baseline}", float)
+    if options.labels is not None:
+        for term in TERMS:
+            for region in REGIONS:
+                for name in AGREEMENTS:
+                    kind = int if name == "queries" else float
+                    told = name in ("mass", "lift", "precision")
+                    yield Column(f"{prefix(term)}{region}_{name}", kind, told)
+        yield Column("boundary_pixels", float)
+    if options.interventions:
+        for how in CHANGES:
+            yield Column(f"{how}_kl_nats", float, told=True)
+            yield Column(f"{how}_flipped_share", float, told=True)
+        if options.labels is not None:
+            for state in INTERVENTIONS:
+                yield Column(f"{state}_miou", float, told=True)

@@ -1,0 +1,47 @@
+/** What is taken away beside pictures: records as files, and the whole viewer as one page. */
+
+import { base64Of, safetensorsOf } from "./buffer.js";
+
+/**
+ * Return a record in the layout of analysis.record.AttentionRecord.save.
+ *
+ * Queries and keys came whitened and in half precision; their means are added again, so that
+ * whatever is derived from them is that of the block, to about three digits.
+ */
+export function recordBytes({ spec, arrays }, product) {
+  const queries = spec.query_grid.height * spec.query_grid.width * (spec.query_grid.frames ?? 1);
+  const keys = arrays.unary.length;
+  const channels = arrays.key.length / keys;
+  const restored = (values, means) =>
+    means ? values.map((value, at) => value + means[at % channels]) : values;
+  const tensors = {
+    query: { shape: [queries, channels], values: restored(arrays.query, arrays.query_mean) },
+    key: { shape: [keys, channels], values: restored(arrays.key, arrays.key_mean) },
+  };
+  if (spec.learned) tensors.unary = { shape: [keys], values: arrays.unary };
+  const { block, form, coupling, scale, head, query_grid: queryGrid, key_grid: keyGrid } = spec;
+  const header = { schema_version: 1, block, form, coupling, scale, head, query_grid: queryGrid, key_grid: keyGrid };
+  return safetensorsOf(tensors, {
+    "nonlocal_lens.record": JSON.stringify(header),
+    "nonlocal_lens.source": `${product}: saved by the viewer, in half precision`,
+  });
+}
+
+const LETTERS = { "&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&#x27;" }; // as Python's html.escape
+
+export function escapeHtml(text) {
+  return String(text).replace(/[&<>"']/g, (letter) => LETTERS[letter]);
+}
+
+/** Fill the template that standalone.py makes: names in it are replaced once, text is escaped. */
+export function fillPage(template, { title, about, view, payload }) {
+  const values = {
+    title: escapeHtml(title),
+    meta: "",
+    about: about.map((line) => `<li>${escapeHtml(line)}</li>`).join(""),
+    details: "",
+    view: escapeHtml(JSON.stringify(view)),
+    payload: base64Of(payload),
+  };
+  return template.replace(/%%(\w+)%%/g, (name, key) => values[key] ?? name);
+}

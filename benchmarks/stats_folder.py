@@ -1,0 +1,156 @@
+"""Statistics of a folder, against its forward passes alone: `python -m benchmarks.stats_folder`.
+
+Rendered streets are written into a folder as PNG files. Then, picture by picture in turn and in one
+thread of one process:
+
+- forward: the file is read and the network runs on it, as one would to predict.
+- stats: what `python -m app stats` does with the file: read and hash it, run the network as far as
+  its last attention block, measure. Without and with `--baselines`.
+
+Time is that of the processor, which other programs on the machine do not change much; what is told
+is the median over pictures. Then what the parts of the statistics take, how many bytes a row has,
+and what so many pictures cost: the arithmetic of docs/cost.md.
+"""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+from time import process_time
+from typing import Annotated
+
+import torch
+import typer
+from PIL import Image
+from torch.utils.flop_counter import FlopCounterMode
+
+from analysis import degeneracy
+from analysis.divergence import jensen_shannon_nats
+from analysis.record import AttentionRecord
+from analysis.spectrum import sample_effective_rank
+from analysis.streaming import sum_rows
+from analysis.watching import watch
+from app.batch.inputs import Source, find_sources, read_source
+from app.batch.networks import load, one_thread
+from app.stats.columns import columns
+from app.stats.options import Options
+from app.stats.result import FORMATS
+from app.stats.work import measure_input
+from models import list_networks
+from models.rendered import render_scene
+
+MILLION = 1_000_000
+
+
+def main(
+    network: Annotated[str, typer.Option(help="A name or a weight file.")] = list_networks(
+        "segmentation"
+    )[0],
+    pictures: Annotated[int, typer.Option(min=1, help="How many.")] = 12,
+    core_hour: Annotated[float, typer.Option(help="Price of a core for an hour.")] = 0.04,
+    gpu_hour: Annotated[float, typer.Option(help="Price of a GPU for an hour.")] = 3.0,
+    gpu_teraflops: Annotated[
+        float, typer.Option(help="What a GPU really does of such work in a second.")
+    ] = 10.0,
+) -> None:
+    """Print seconds per picture, their ratio, bytes per row, and the cost of a million pictures."""
+    with TemporaryDirectory() as folder, one_thread():
+        for seed in range(pictures):
+            Image.fromarray(render_scene(seed).image).save(Path(folder) / f"{seed}.png")
+        sources = find_sources([folder])
+        forward, lean = compare(network, sources)
+        operations = count_operations(network, sources[0])
+        sizes = bytes_per_row(network, sources, Path(folder))
+    print(f"\n{'bytes per row':<34}" + ", ".join(f"{kind} {n:.0f}" for kind, n in sizes.items()))
+    hours = lean * MILLION / 3600
+    print(f"\na million pictures, {network}")
+    print(f"{'core hours, forward alone':<34}{forward * MILLION / 3600:>10.0f}")
+    print(f"{'core hours, stats':<34}{hours:>10.0f}  at {core_hour} each: {hours * core_hour:.2f}")
+    print(f"{'gigabytes of result (parquet)':<34}{sizes['parquet'] * MILLION / 1e9:>10.2f}")
+    gpu_hours = operations * MILLION / (gpu_teraflops * 1e12) / 3600
+    print(f"{'floating-point operations each':<34}{operations / 1e9:>10.1f} billion")
+    print(
+        f"{'GPU hours, at ' + format(gpu_teraflops, 'g') + ' TFLOP/s':<34}{gpu_hours:>10.2f}"
+        f"  at {gpu_hour} each: {gpu_hours * gpu_hour:.2f}"
+    )
+
+
+def compare(network: str, sources: list[Source]) -> tuple[float, float]:
+    """Time every picture every way; return the seconds of forward passes and of statistics."""
+    options = Options(inputs=("-",), networks=(network,))
+    full = Options(inputs=("-",), networks=(network,), baselines=True)
+    module = load(network).module
+    ways = {
+        "forward": lambda source: predict(network, source),
+        "stats": lambda source: measure_input(source, options),
+        "stats --baselines": lambda source: measure_input(source, full),
+    }
+    (record, *_) = watch(module, read_source(sources[0].location).image).records
+    parts = {
+        "  reading and hashing the file": lambda source: read_source(source.location),
+        "  forward pass to the last block": lambda source: watch(
+            module, read_source(source.location).image, to_the_end=False
+        ),
+        "  one pass over all rows": lambda _: sum_rows(record, generator=seeded(), shuffles=False),
+        "  divergence of pairs": lambda _: divergence(record),
+        "  effective rank of a sample": lambda _: sample_effective_rank(
+            record, generator=seeded(), shuffles=False
+        ),
+        "  all statistics of a block": lambda _: degeneracy.measure(record, shuffles=False),
+    }
+    taken: dict[str, list[float]] = {name: [] for name in (*ways, *parts)}
+    for source in [sources[0], *sources]:  # the first warms up and is forgotten
+        for name, way in {**ways, **parts}.items():
+            start = process_time()
+            way(source)
+            taken[name].append(process_time() - start)
+    seconds = {name: median(times[1:]) for name, times in taken.items()}
+    print(f"{len(sources)} pictures, {network}, {len(record.query)} queries, one thread\n")
+    print(f"{'CPU seconds per picture':<34}{'':>10}{'of forward':>12}")
+    for name, value in seconds.items():
+        print(f"{name:<34}{value:>10.3f}{value / seconds['forward']:>12.2f}")
+    return seconds["forward"], seconds["stats"]
+
+
+def predict(network: str, source: Source) -> torch.Tensor:
+    """Read a picture and run a network on it."""
+    module = load(network).module
+    with torch.no_grad():
+        return module(module.preprocess(read_source(source.location).image))
+
+
+def divergence(record: AttentionRecord) -> float:
+    """Return the divergence of pairs, with entropies that cost nothing."""
+    entropy = torch.zeros(len(record.query), dtype=torch.float64)
+    return jensen_shannon_nats(record, entropy, generator=seeded(), shuffles=False)[0].mean
+
+
+def count_operations(network: str, source: Source) -> int:
+    """Return the floating-point operations of matrix products and convolutions for one picture."""
+    options = Options(inputs=("-",), networks=(network,))
+    with FlopCounterMode(display=False) as counter:
+        measure_input(source, options)
+    return counter.get_total_flops()
+
+
+def bytes_per_row(network: str, sources: list[Source], folder: Path) -> dict[str, float]:
+    """Return how large a row is, on average, in every format and in the journal."""
+    options = Options(inputs=("-",), networks=(network,))
+    done = [measure_input(source, options) for source in sources]
+    rows = [row for one in done for row in one.rows] * (1000 // len(done) + 1)
+    sizes = {}
+    for suffix, write in FORMATS.items():
+        path = folder / f"rows{suffix}"
+        write(path, columns(options), rows)
+        sizes[suffix[1:]] = path.stat().st_size / len(rows)
+    return {**sizes, "journal": sum(len(json.dumps(asdict(one))) for one in done) / len(done)}
+
+
+def seeded() -> torch.Generator:
+    """Return a fresh source of random numbers."""
+    return torch.Generator().manual_seed(0)
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,83 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from networks import tiny_clip_network, tiny_network
+from safetensors.numpy import load
+
+from analysis import capture, terms
+from analysis.capture import capture_frames
+from analysis.clips import read_clip
+from analysis.tracking import cell_flow
+from app.filmstrip import FILM_STRIP
+from app.filmstrip.payload import frames_of, pack_clip
+from app.viewer.bundle import joined
+
+FRAMES = np.random.default_rng(0).integers(0, 256, (5, 40, 56, 3), dtype=np.uint8)
+FILMSTRIP = Path(__file__).parents[1] / "app" / "filmstrip"
+
+
+def unpack(payload):
+    length = int.from_bytes(payload[:8], "little")
+    config = json.loads(json.loads(payload[8 : 8 + length])["__metadata__"]["config"])
+    return config, load(payload)
+
+
+@pytest.mark.parametrize("block", ["non_local", "disentangled", "dot_product", "concatenation"])
+def test_a_record_with_frames_travels_whole(block):
+    clip = read_clip(FRAMES)
+    records = capture(tiny_clip_network(block), clip)
+    config, tensors = unpack(pack_clip(clip, records, title="t", alt="a", query=(1, 2.5, 3)))
+    assert config["spacetime"]
+    assert len(config["records"]) == 1
+    assert [frame["time"] for frame in config["frames"]] == pytest.approx(clip.times)
+    assert config["query"] == {"frame": 1, "x": 2.5, "y": 3}
+    assert tensors["0.query"].shape[0] == records[0].query_grid.positions == 175
+    assert ("0.row" in tensors) == config["scale"]["signed"]
+    assert all(tensors[f"frame.{frame}"][:2].tolist() == [0xFF, 0xD8] for frame in range(5))
+    if block == "non_local":
+        query, key, unary = (
+            tensors[f"0.{name}"].astype(float) for name in ("query", "key", "unary")
+        )
+        logits = config["records"][0]["scale"] * query @ key.T + unary
+        expected = terms.attention(records[0], range(175)).double()
+        found = torch.from_numpy(logits).softmax(dim=1)
+        assert ((found - expected).abs() / expected).max() < 1e-2
+
+
+def test_a_record_per_frame_travels_with_the_flow():
+    clip = read_clip(FRAMES)
+    records = [one for (one,) in capture_frames(tiny_network("non_local"), clip)]
+    flow = cell_flow(clip.frames, records[0].query_grid)
+    config, tensors = unpack(pack_clip(clip, records, title="t", alt="a", flow=flow))
+    assert not config["spacetime"]
+    assert len(config["records"]) == 5
+    assert tensors["flow.forward"].shape == (4, *records[0].query_grid.shape[1:], 2)
+    assert config["scale"]["scale_top"] == max(
+        unpack(pack_clip(read_clip(FRAMES[:1]), [one], title="t", alt=""))[0]["scale"]["scale_top"]
+        for one in records
+    )
+    with pytest.raises(ValueError, match="a clip of 5 frames needs one record with frames or 5"):
+        pack_clip(clip, records[:2], title="t", alt="a")
+
+
+def test_equal_contents_have_equal_names_and_others_others():
+    clip = read_clip(FRAMES)
+    records = capture(tiny_clip_network("non_local"), clip)
+    one, same = (unpack(pack_clip(clip, records, title="t", alt="a"))[0]["id"] for _ in range(2))
+    other = unpack(pack_clip(clip, records, title="u", alt="a"))[0]["id"]
+    assert one == same != other
+
+
+def test_pooled_frames_are_shown_by_the_one_in_their_middle():
+    clip = read_clip(FRAMES)
+    assert frames_of(clip, 5) == [0, 1, 2, 3, 4]
+    assert frames_of(clip, 2) == [1, 3]
+
+
+def test_the_film_strip_is_one_text():
+    text = joined((*FILM_STRIP, FILMSTRIP / "page.js"))
+    assert "\nimport " not in text
+    assert "http" not in text.replace("http://www.w3.org/2000/svg", "")

@@ -1,0 +1,35 @@
+from math import isnan
+
+import numpy as np
+import pytest
+
+from analysis import intervals
+from analysis.intervals import mean_interval
+
+
+def test_an_interval_holds_the_mean_shrinks_with_more_numbers_and_is_seeded():
+    draws = np.random.default_rng(0).normal(5, 2, 400)
+    few, many = mean_interval(draws[:25]), mean_interval(draws)
+    assert few.low < few.mean < few.high
+    assert (many.high - many.low) * 3 < few.high - few.low
+    assert mean_interval(draws) == many
+    assert mean_interval(draws, seed=1) != many
+
+
+def test_the_bootstrap_tends_to_the_normal_interval_of_many(monkeypatch):
+    draws = np.random.default_rng(0).exponential(3, 2000)
+    resampled = mean_interval(draws)
+    monkeypatch.setattr(intervals, "MANY", 2000)
+    normal = mean_interval(draws)
+    assert normal.mean == resampled.mean
+    assert normal.low == pytest.approx(resampled.low, abs=0.01)
+    assert normal.high == pytest.approx(resampled.high, abs=0.01)
+
+
+def test_what_is_not_finite_is_left_out_and_one_number_has_no_interval():
+    nan = float("nan")
+    assert mean_interval([3.0, nan, 5.0]).count == 2
+    assert mean_interval([nan]).count == 0
+    one = mean_interval([3.0, nan])
+    assert (one.mean, one.count) == (3.0, 1)
+    assert isnan(one.low)

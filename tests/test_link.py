@@ -1,0 +1,108 @@
+"""The state of a page in its address: what is written is read again, whatever else is ignored."""
+
+from urllib.parse import urlencode
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from analysis.render import PALETTES
+from analysis.terms import TERMS
+from app.link import MOST_LETTERS, Link, read, write
+from app.viewer.view import DIRECTIONS, SCALES, Query, View
+
+NETWORKS = ("streets-nl", "streets-dnl", "dnl_r50-d8_512x1024_80k_cityscapes", "fourth")
+
+PARAMETERS = ("picture", "networks", "block", "q", "scale", "opacity", "colors", "direction")
+PARAMETERS += ("maps", "shown", "difference")
+
+tenths = st.integers(0, 99_999).map(lambda number: number / 10)
+points = st.lists(st.tuples(tenths, tenths), min_size=1, max_size=4).map(tuple)
+pairs = st.lists(st.integers(0, 3), min_size=2, max_size=2, unique=True).map(tuple)
+views = st.builds(
+    View,
+    queries=st.lists(st.builds(Query, points), max_size=16).map(tuple),
+    scale=st.none() | st.sampled_from(SCALES),
+    palette=st.none() | st.sampled_from(PALETTES),
+    opacity=st.none() | st.integers(0, 100).map(lambda number: number / 100),
+    direction=st.none() | st.sampled_from(DIRECTIONS),
+    terms=st.none() | st.sampled_from([TERMS, TERMS[:1], TERMS[1:]]),
+    shown=st.none() | pairs,
+    difference=st.none() | pairs,
+)
+links = st.builds(
+    Link,
+    picture=st.none() | st.sampled_from(["sample-coffee", "street-17", "0af3" * 16]),
+    networks=st.lists(st.sampled_from(NETWORKS), unique=True, max_size=4).map(tuple),
+    blocks=st.sampled_from([(), ("head.block",), ("layer3.1.nl", "layer3_3-nl")]),
+    view=views,
+)
+
+
+@given(links)
+def test_what_is_written_is_read_again(link):
+    params = write(link)
+    again, notices = read(params, NETWORKS)
+    assert notices == []
+    kept = len(again.view.queries)
+    assert again.view.queries == link.view.queries[:kept]
+    assert kept == len(link.view.queries) or sum(len(q.points) for q in link.view.queries) > 60
+    assert write(again) == params
+
+
+@given(links)
+def test_an_address_is_short_and_needs_no_escapes(link):
+    params = write(link)
+    text = urlencode(params)
+    assert len(text) < MOST_LETTERS
+    assert "%" not in text
+
+
+@given(
+    st.sampled_from(PARAMETERS),
+    st.text(min_size=1),
+)
+def test_whatever_a_parameter_says_it_is_taken_or_ignored_with_a_notice(name, text):
+    link, notices = read({name: text}, NETWORKS)
+    assert bool(notices) == (link == Link())
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("q", "10-20_30"),
+        ("q", "-5--5"),
+        ("q", "1e3-5"),
+        ("q", "nan-inf"),
+        ("q", "_".join(["1-1"] * 17)),
+        ("q", "99999999-1"),
+        ("opacity", "1.5"),
+        ("opacity", "nan"),
+        ("scale", "<script>alert(1)</script>"),
+        ("picture", "../../etc/passwd"),
+        ("picture", "sample-lena"),
+        ("picture", "street-1000000"),
+        ("networks", "streets-nl~/root/model.pth"),
+        ("block", "a" * 5000),
+        ("maps", "whole-other"),
+        ("difference", "1-1"),
+        ("difference", "0-1-2"),
+    ],
+)
+def test_hostile_and_broken_values_are_ignored_with_a_sentence(name, text):
+    link, (notice,) = read({name: text}, NETWORKS)
+    assert link == Link()
+    assert notice.startswith(f"{name}=")
+    assert "in the link was ignored: it must be" in notice
+    assert len(notice) < 250
+
+
+def test_a_link_is_readable():
+    view = View(queries=(Query(((120.0, 80.5),)), Query(((1.0, 2.0), (30.0, 40.0)))), opacity=0.6)
+    link = Link("sample-coffee", ("streets-nl", "streets-dnl"), view=view)
+    assert write(link) == {
+        "picture": "sample-coffee",
+        "networks": "streets-nl~streets-dnl",
+        "q": "1200-805_10-20-300-400",
+        "opacity": "0.60",
+    }

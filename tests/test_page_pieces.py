@@ -1,0 +1,83 @@
+"""What pages draw themselves: maps over photographs, ranges with marks, classes in color."""
+
+import re
+
+import numpy as np
+import pytest
+from records import random_record
+
+from analysis import degeneracy
+from analysis.grid import Grid
+from analysis.render import palette_table
+from app.components.painting import LONG_SIDE, class_colors, class_legend, painted, reduced
+from app.components.range_bar import number_text, range_bar, share
+from models.streets import STREET_CLASSES
+
+IMAGE = np.full((23, 31, 3), 100, np.uint8)
+(COLORS,) = palette_table(("viridis",))
+
+
+def test_equal_values_have_equal_colors_and_the_ends_are_the_palettes():
+    grid = Grid.tiling((23, 31), 2, 3)
+    shown = painted(IMAGE, grid, np.array([0.0, 4.0, 2.0, 9.0, 4.0, 0.0]), 4.0, opacity=1)
+    assert shown.shape == IMAGE.shape
+    np.testing.assert_array_equal(shown[3, 3], COLORS[0])
+    np.testing.assert_array_equal(shown[3, 15], COLORS[255])
+    np.testing.assert_array_equal(shown[20, 3], COLORS[255])
+    np.testing.assert_array_equal(shown[20, 28], COLORS[0])
+    np.testing.assert_array_equal(shown[3, 28], COLORS[128])
+
+
+def test_what_is_unknown_or_uncovered_stays_a_photograph():
+    pooled = Grid.tiling((23, 31), 5, 7).subsampled(2, 3)
+    values = np.ones(6)
+    values[0] = np.nan
+    shown = painted(IMAGE, pooled, values, 1.0, opacity=0.5)
+    np.testing.assert_array_equal(shown[0, 0], IMAGE[0, 0])
+    np.testing.assert_array_equal(shown[22, 30], IMAGE[22, 30])
+    np.testing.assert_array_equal(shown[0, 12], np.rint(0.5 * COLORS[255] + 50))
+
+
+def test_a_large_picture_is_reduced_and_keeps_its_cells():
+    image = np.zeros((1001, 3 * LONG_SIDE, 3), np.uint8)
+    shown = painted(image, Grid.tiling(image.shape[:2], 1, 2), np.array([0.0, 1.0]), 1.0, opacity=1)
+    assert max(shown.shape) == LONG_SIDE
+    np.testing.assert_array_equal(shown[5, LONG_SIDE // 2 - 1], COLORS[0])
+    np.testing.assert_array_equal(shown[5, LONG_SIDE // 2], COLORS[255])
+    assert set(np.unique(reduced(np.full((2000, 10), 7, np.uint8)))) == {7}
+
+
+@pytest.mark.parametrize(
+    ("value", "low", "high", "expected"),
+    [(0, 0, 2, 0), (2, 0, 2, 100), (1.5, 1, 3, 25), (2.1, 0, 2, 100), (float("nan"), 0, 1, 0)],
+)
+def test_bars_are_true_to_scale(value, low, high, expected):
+    assert share(value, low, high) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("name", degeneracy.STATISTICS)
+def test_a_statistic_stands_on_its_range_with_its_baselines(generator, name):
+    report = degeneracy.measure(random_record(generator))
+    html = range_bar(report, name)
+    low, high = report.bounds(name)
+    (width,) = re.findall(r'class="fill" style="width:([\d.]+)%', html)
+    assert float(width) == pytest.approx(share(getattr(report, name), low, high), abs=0.01)
+    baselines = report.baselines[name]._asdict() if name in report.baselines else {}
+    marks = dict(re.findall(r'class="mark (\w+)" style="left:([\d.]+)%', html))
+    for which, value in baselines.items():
+        if value == value:
+            assert float(marks[which]) == pytest.approx(share(value, low, high), abs=0.01)
+        else:
+            assert which not in marks
+
+
+def test_numbers_have_as_many_digits_as_they_need():
+    texts = [number_text(value) for value in (0, 0.12345, 12.345, 5859.2, float("nan"))]
+    assert texts == ["0", "0.123", "12.35", "5859", "undefined"]
+
+
+def test_street_classes_keep_their_colors_and_others_have_their_own():
+    np.testing.assert_array_equal(class_colors(list(STREET_CLASSES)), list(STREET_CLASSES.values()))
+    many = class_colors([f"class {index}" for index in range(150)])
+    assert len({tuple(color) for color in many.tolist()}) > 100
+    assert "&lt;b&gt;" in class_legend(["<b>"], [0])

@@ -1,0 +1,154 @@
+"""Anybody's tensors: a file's attention is the record's, or a sentence names the field."""
+
+import io
+
+import numpy as np
+import pytest
+import torch
+from records import KINDS, QUERIES, QUERY_HW, random_record
+from safetensors.torch import save as save_safetensors
+
+from analysis import record_file, terms
+
+RNG = np.random.default_rng(0)
+ROWS, COLUMNS, CHANNELS = 5, 7, 13
+
+
+def npz(**fields):
+    buffer = io.BytesIO()
+    np.savez(buffer, **fields)
+    return buffer.getvalue()
+
+
+def floats(*shape):
+    return RNG.standard_normal(shape).astype(np.float32)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_saved_record_comes_back(generator, kind, tmp_path):
+    record = random_record(generator, **KINDS[kind])
+    record.save(tmp_path / "mine.safetensors")
+    held = record_file.read(tmp_path / "mine.safetensors")
+    (again,) = held.records
+    assert held.name == "mine"
+    assert held.image.shape == (40, 56, 3)
+    torch.testing.assert_close(
+        terms.attention(again, range(QUERIES)), terms.attention(record, range(QUERIES))
+    )
+
+
+@pytest.mark.parametrize("flat", [False, True])
+def test_queries_and_keys_are_taken_as_they_are(flat):
+    query, key, unary = floats(5, 7, 13), floats(3, 11, 13), floats(3, 11)
+    image = RNG.integers(0, 256, (40, 56, 3), dtype=np.uint8)
+    fields = {"query": query, "key": key, "unary": unary}
+    if flat:
+        fields = {
+            "query": query.reshape(-1, 13),
+            "key": key.reshape(-1, 13),
+            "unary": unary.ravel(),
+            "query_grid": np.array([5, 7]),
+            "key_grid": np.array([3, 11]),
+        }
+    data = npz(**fields, image=image, scale=0.3, coupling="disentangled", block="mine")
+    held = record_file.read_bytes(data, "a.b.npz")
+    (record,) = held.records
+    assert np.array_equal(held.image, image)
+    assert (record.block, record.coupling, record.scale) == ("mine", "disentangled", 0.3)
+    assert record.query_grid.shape == (1, 5, 7)
+    assert record.key_grid.shape == (1, 3, 11)
+    assert torch.equal(record.query, torch.from_numpy(query).flatten(0, 1))
+    assert torch.equal(record.unary, torch.from_numpy(unary).flatten())
+
+
+@pytest.mark.parametrize("coupling", ["coupled", "pairwise"])
+def test_a_whole_attention_is_factored_into_few_channels(generator, coupling):
+    record = random_record(generator, coupling, dtype=torch.float32)
+    attention = terms.attention(record, range(QUERIES))
+    data = npz(attention=attention.numpy(), query_grid="5x7", key_grid="3, 11")
+    ((again,)) = record_file.read_bytes(data, "attention.npz").records
+    assert again.query.shape[1] <= 15
+    torch.testing.assert_close(
+        terms.attention(again, range(QUERIES)), attention, atol=1e-6, rtol=1e-3
+    )
+    assert again.query_grid.shape[1:] == QUERY_HW
+
+
+def test_any_attention_is_kept_though_its_rank_is_full_and_zeros_are_in_it():
+    attention = RNG.dirichlet(np.full(77, 0.05), size=35).astype(np.float32)
+    attention[attention < 1e-6] = 0
+    attention /= attention.sum(axis=1, keepdims=True)
+    data = npz(attention=attention, query_grid=[5, 7], key_grid=[7, 11])
+    (record,) = record_file.read_bytes(data, "attention.npz").records
+    np.testing.assert_allclose(terms.attention(record, range(35)), attention, atol=1e-6, rtol=1e-4)
+
+
+def test_several_blocks_are_named_before_the_dot_and_share_the_rest():
+    tensors = {
+        f"{name}.{side}": torch.randn(36, 3) for name in ("one", "two") for side in ("query", "key")
+    }
+    data = save_safetensors(tensors, metadata={"scale": "0.5", "format": "pt"})
+    held = record_file.read_bytes(data, "two.safetensors")
+    assert [record.block for record in held.records] == ["one", "two"]
+    assert [record.scale for record in held.records] == [0.5, 0.5]
+    assert held.records[0].query_grid.shape == (1, 6, 6)
+    assert (held.image == 128).all()
+
+
+def test_grids_follow_the_shape_of_the_image():
+    image = np.zeros((300, 400, 3), np.uint8)
+    data = npz(query=floats(12, 3), key=floats(12, 3), image=image)
+    (record,) = record_file.read_bytes(data, "x.npz").records
+    assert record.query_grid.shape == (1, 3, 4)
+    assert record.query_grid.image_hw == (300, 400)
+
+
+GOOD = {"query": floats(36, 3), "key": floats(36, 3)}
+
+
+@pytest.mark.parametrize(
+    ("fields", "sentence"),
+    [
+        ({"query": GOOD["query"]}, "field 'key' is missing"),
+        ({**GOOD, "key": floats(36, 5)}, "field 'key' must have as many channels as 'query', 3"),
+        ({**GOOD, "query": floats(36)}, "field 'query' must have 2 or 3 dimensions"),
+        ({**GOOD, "query": np.zeros((36, 3), int)}, "field 'query' must hold floating-point"),
+        ({**GOOD, "key": np.full((36, 3), np.nan)}, "field 'key' must be finite"),
+        ({**GOOD, "unary": floats(35)}, "field 'unary' must have one number for each of the 36"),
+        ({**GOOD, "query_grid": [5, 7]}, "field 'query_grid' must have as many cells"),
+        ({**GOOD, "query_grid": "six"}, "field 'query_grid' must be rows, columns"),
+        ({**GOOD, "scale": "big"}, "field 'scale' must be one number"),
+        ({**GOOD, "image": floats(9, 9, 3)}, "field 'image': an image array must be uint8"),
+        ({**GOOD, "qery": floats(3)}, "unknown field 'qery'; available: query, key"),
+        ({**GOOD, "coupling": "loose"}, "unknown coupling 'loose'; available"),
+        ({**GOOD, "attention": floats(3, 3)}, "field 'query' must not be given beside"),
+        ({"attention": np.full((9, 9), 0.2)}, "rows that sum to 1, row 0 sums to 1.8"),
+        ({"attention": np.full((9, 9), -1 / 9)}, "field 'attention' must not be negative"),
+        ({"query": floats(35, 3), "key": floats(35, 3)}, "field 'query_grid' is missing"),
+        ({**GOOD, "block": 3.0}, "field 'block' must be text"),
+    ],
+)
+def test_what_is_wrong_is_named_by_its_field(fields, sentence):
+    with pytest.raises(ValueError, match=r"x\.npz is no record file: ") as caught:
+        record_file.read_bytes(npz(**fields), "x.npz")
+    assert sentence in str(caught.value)
+
+
+def test_objects_are_never_unpickled():
+    data = npz(query=np.array([{"a": 1}], dtype=object))
+    with pytest.raises(ValueError, match="Python objects, which are never loaded"):
+        record_file.read_bytes(data, "x.npz")
+
+
+@pytest.mark.parametrize("name", ["x.npz", "x.safetensors"])
+@pytest.mark.parametrize("data", [b"", b"nothing of the kind", npz(**GOOD)[:500]])
+def test_damaged_files_are_a_sentence(name, data):
+    with pytest.raises(ValueError, match=r"^x\.\w+ is not a readable"):
+        record_file.read_bytes(data, name)
+
+
+def test_other_endings_and_missing_files(tmp_path):
+    with pytest.raises(ValueError, match=r"must end in .safetensors or .npz, got 'x.pth'"):
+        record_file.read_bytes(b"", "x.pth")
+    with pytest.raises(FileNotFoundError):
+        record_file.read(tmp_path / "none.npz")
