@@ -34,9 +34,9 @@ from app.export.options import Options
 from app.export.preview import preview as draw_preview
 from app.export.preview import see_one
 from app.export.seeing import Seen
-from app.networks import short_name
+from app.networks import image_networks, short_name
 from app.pictures import Picture, uploaded_picture
-from app.viewer.payload import Shown, pack, pack_all
+from app.viewer.payload import Shown, pack_all
 from models import load_network
 from models.checkpoint import WEIGHTS, file_sha256
 from models.checkpoints.layout import Network
@@ -74,7 +74,9 @@ def observation(network_name: str, picture: Picture) -> Observation:
 def payload(network_name: str, picture: Picture, index: int = 0) -> bytes:
     """Return what the viewer needs to show one of a network's records."""
     seen = observation(network_name, picture)
-    return pack(seen, seen.records[index], title=short_name(network_name), alt=picture.alt)
+    shown = Shown(short_name(network_name), seen.records[index], seen.output)
+    linkable = network_name in image_networks()
+    return pack_all(picture.image, [shown], alt=picture.alt, linkable=linkable)
 
 
 @st.cache_resource(max_entries=256, show_spinner="Measuring…", hash_funcs=BY_ID)

@@ -250,3 +250,36 @@ def test_tabs_that_are_not_open_compute_nothing(open_tab, monkeypatch):
     for name in ("query_map", "most_different", "attribution", "changes"):
         monkeypatch.setattr(f"app.cache.{name}", lambda *args: pytest.fail("computed"))
     open_tab("streets", "Statistics")
+
+
+def test_a_link_opens_what_it_names_and_the_address_keeps_it():
+    page = AppTest.from_file("../app/screens/explore.py", default_timeout=240)
+    page.query_params.update(
+        picture="sample-coffee", networks="streets-nl", q="1200-800", scale="log", opacity="7"
+    )
+    page.run()
+    assert not page.exception
+    assert page.selectbox(key="explore-picture").value == "coffee"
+    assert page.selectbox(key="explore-network").value == "streets-nl"
+    (notice,) = (warning.value for warning in page.warning)
+    assert notice.startswith("opacity='7' in the link was ignored")
+    kept = {name: page.query_params[name] for name in ("picture", "networks", "q", "scale")}
+    assert kept == {
+        "picture": "sample-coffee",
+        "networks": "streets-nl",
+        "q": "1200-800",
+        "scale": "log",
+    }
+    assert page.query_params["block"] == "head.block"
+    page.selectbox(key="explore-picture").set_value("chelsea").run()
+    assert not page.exception
+    assert page.query_params["picture"] == "sample-chelsea"
+    assert "q" not in page.query_params
+
+
+def test_a_link_to_an_upload_asks_for_the_file():
+    page = AppTest.from_file("../app/screens/explore.py", default_timeout=240)
+    page.query_params.update(picture="0" * 64, networks="streets-nl")
+    page.run()
+    assert not page.exception
+    assert "choose the same file again" in page.info[0].value

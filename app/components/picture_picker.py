@@ -44,6 +44,12 @@ def open_in_explore(picture: Picture) -> None:
         st.session_state[OPENED] = picture
 
 
+def ask_for_upload() -> None:
+    """Choose that the user brings a picture; to be called before the widgets are drawn."""
+    st.session_state[PICTURE] = UPLOAD
+    st.info("This link shows a picture that was uploaded: choose the same file again.")
+
+
 def _bring_picture() -> Picture | None:
     """Let the user bring a picture; the last one stays open while other pages are visited."""
     file = st.file_uploader(

@@ -3,8 +3,9 @@
 import streamlit as st
 
 from app import cache
+from app.address import keep_address, opened_link
 from app.explored import EXPLORED, Explored
-from app.link import MOST_NETWORKS, Link, read, write
+from app.link import MOST_NETWORKS, Link
 from app.pictures import SAMPLES, STREETS, Picture, rendered_picture, sample_picture
 from app.viewer import show_viewer
 from app.viewer.view import View
@@ -22,7 +23,7 @@ PAPER = ("streets-nl", "streets-dnl", "streets-pairwise", "streets-unary")
 
 def compare() -> None:
     """Draw the page from top to bottom."""
-    link = opened_link()
+    link, _ = opened_link("compare", available_networks())
     title_column, picture_column, network_column = st.columns([4, 3, 5], gap="medium")
     with title_column:
         st.subheader("Compare", anchor=False)
@@ -37,17 +38,6 @@ def compare() -> None:
         show_comparison(picture, networks, link)
     elif picture is not None:
         st.info("Choose at least one network.")
-
-
-def opened_link() -> Link:
-    """Return what the address said when the page was opened, with a notice of what was ignored."""
-    if "compare_link" not in st.session_state:
-        names = available_networks()
-        link, notices = read(st.query_params.to_dict(), names)
-        st.session_state.compare_link, st.session_state.compare_notices = link, notices
-    for notice in st.session_state.compare_notices:
-        st.warning(f"{notice}.")
-    return st.session_state.compare_link
 
 
 def available_networks() -> list[str]:
@@ -132,9 +122,7 @@ def show_comparison(picture: Picture, networks: tuple[str, ...], link: Link) -> 
     points = tuple(query.middle for query in seen.queries)
     st.session_state[EXPLORED] = Explored(networks[0], picture, "", None, points, networks[1:])
     shown = Link(picture.id, networks, blocks, seen)
-    params = write(shown)
-    if st.query_params.to_dict() != params:
-        st.query_params.from_dict(params)
+    keep_address(shown)
 
 
 def chosen_records(

@@ -8,17 +8,20 @@ import streamlit as st
 from analysis import degeneracy, terms
 from analysis.record import AttentionRecord
 from app import cache
+from app.address import keep_address, opened_link
 from app.components.attribution import show_attribution
 from app.components.intervention import show_intervention
-from app.components.network_picker import choose_network, choose_record
-from app.components.picture_picker import choose_picture
+from app.components.network_picker import choose_network, choose_record, open_network
+from app.components.picture_picker import ask_for_upload, choose_picture, open_in_explore
 from app.components.queries import middle_of
 from app.components.query_dependence import show_query_dependence
 from app.components.range_bar import LEGEND, STYLE, range_bar
 from app.explored import EXPLORED, Explored
-from app.networks import short_name
-from app.pictures import Picture
-from app.viewer import attention_viewer
+from app.link import Link
+from app.networks import image_networks, short_name
+from app.pictures import Picture, rendered_picture, sample_picture
+from app.viewer import show_viewer
+from app.viewer.view import View
 
 
 def explore() -> None:
@@ -27,6 +30,9 @@ def explore() -> None:
     with title_column:
         st.subheader("Nonlocal Lens", anchor=False)
         st.caption("Point at a pixel and see where the network looks from there.")
+    link, just_now = opened_link("explored", image_networks())
+    if just_now:
+        open_what_it_names(link)
     with network_column:
         network_name = choose_network()
     with picture_column:
@@ -39,11 +45,25 @@ def explore() -> None:
     if network_name is None:
         st.info("Choose a network to see what it attends to.")
         return
-    show_lens(network_name, picture)
+    show_lens(network_name, picture, link)
+
+
+def open_what_it_names(link: Link) -> None:
+    """Choose the picture and the network that a link names; what it does not name stays."""
+    kind, _, name = (link.picture or "").partition("-")
+    if kind == "sample":
+        open_in_explore(sample_picture(name))
+    elif kind == "street":
+        open_in_explore(rendered_picture(int(name)))
+    elif link.picture is not None:
+        ask_for_upload()
+    if link.networks:
+        block, _, head = (link.blocks or ("",))[0].partition(".head")
+        open_network(link.networks[0], block, int(head) if head.isdecimal() else None)
 
 
 @st.fragment  # a pin reruns this part alone
-def show_lens(network_name: str, picture: Picture) -> None:
+def show_lens(network_name: str, picture: Picture, link: Link) -> None:
     """Show the viewer, and beside it the numbers of the block and of a pinned query."""
     records = cache.observation(network_name, picture).records
     if not records:
@@ -54,9 +74,15 @@ def show_lens(network_name: str, picture: Picture) -> None:
         index = choose_record(records)
     record = records[index]
     with lens_column:
-        query = attention_viewer(
-            cache.payload(network_name, picture, index), key=f"viewer-{picture.id}"
+        meant = link.picture in (None, picture.id) and link.networks in ((), (network_name,))
+        opened = link.view if meant else View()
+        view = show_viewer(
+            cache.payload(network_name, picture, index), key=f"viewer-{picture.id}", view=opened
         )
+        seen = opened if view == View() else view  # the viewer says nothing until it is used
+        query = view.query
+        if seen is opened and opened.queries:
+            query = opened.queries[-1].position(record.query_grid)
     with numbers_column:
         report = cache.report(network_name, picture, index)
         st.markdown(f"**How degenerate is it?** {report.verdict}")
@@ -73,6 +99,9 @@ def show_lens(network_name: str, picture: Picture) -> None:
             query = None  # of another grid
         if query is not None:
             show_pinned(record, query)
+    if network_name in image_networks():  # files of one's own have no place in an address
+        head = "" if record.head is None else f".head{record.head}"
+        keep_address(Link(picture.id, (network_name,), (f"{record.block}{head}",), seen))
     remember_pins(network_name, picture, record, query)
     show_tabs(network_name, picture, index, query)
 

@@ -4,23 +4,9 @@ import streamlit as st
 
 from app.viewer.bundle import viewer_css, viewer_js
 from app.viewer.payload import with_view
-from app.viewer.view import Query, View, read_view
+from app.viewer.view import View, read_view
 
 _mount = st.components.v2.component("nonlocal_lens_viewer", js=viewer_js(), css=viewer_css())
-
-
-def attention_viewer(payload: bytes, *, key: str, pins: tuple[Query, ...] = ()) -> int | None:
-    """Show the viewer; return the flat position of the pinned query, or None.
-
-    Hovering stays in the browser. Only pinning a query or choosing a setting reruns the page (or
-    the fragment).
-
-    Args:
-        payload: See payload.py.
-        key: Names the viewer among others on the page.
-        pins: Queries to pin when they differ from those given before.
-    """
-    return show_viewer(payload, key=key, view=View(queries=pins) if pins else None).query
 
 
 def show_viewer(payload: bytes, *, key: str, view: View | None = None) -> View:
