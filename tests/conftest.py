@@ -1,5 +1,7 @@
 """Check every shape annotation in models/ and analysis/ while the tests run."""
 
+import sys
+
 from jaxtyping import config, install_import_hook
 
 install_import_hook(
@@ -14,6 +16,14 @@ import torch  # noqa: E402
 def generator():
     """Return a seeded source of random numbers."""
     return torch.Generator().manual_seed(0)
+
+
+@pytest.fixture(autouse=True)
+def _own_main():
+    """Keep `__main__`: Streamlit's AppTest puts a page there, and new processes run it."""
+    main = sys.modules["__main__"]
+    yield
+    sys.modules["__main__"] = main
 
 
 @pytest.fixture

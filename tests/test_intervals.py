@@ -28,8 +28,8 @@ def test_the_bootstrap_tends_to_the_normal_interval_of_many(monkeypatch):
 
 def test_what_is_not_finite_is_left_out_and_one_number_has_no_interval():
     nan = float("nan")
-    assert mean_interval([3.0, nan, 5.0]).count == 2
-    assert mean_interval([nan]).count == 0
+    assert mean_interval([3.0, nan, 5.0]).numbers == 2
+    assert mean_interval([nan]).numbers == 0
     one = mean_interval([3.0, nan])
-    assert (one.mean, one.count) == (3.0, 1)
+    assert (one.mean, one.numbers) == (3.0, 1)
     assert isnan(one.low)

@@ -1,5 +1,6 @@
 """Batches on a Ray cluster of this machine: a node dies, and nothing is lost or doubled."""
 
+import sys
 import time
 
 import numpy as np
@@ -130,6 +131,7 @@ def test_figures_have_the_same_bytes_wherever_they_are_drawn(
 
 def test_what_stops_a_batch_is_raised_where_it_was_started(cluster, photos, network, tmp_path):
     options = Options(inputs=(str(photos),), networks=(str(network),))
+    ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])  # nodes have no tests
     gone = tmp_path / "gone.safetensors"
     network.rename(gone)
     with pytest.raises(FileNotFoundError, match="there is no file"):
