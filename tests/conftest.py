@@ -11,6 +11,8 @@ install_import_hook(
 import pytest  # noqa: E402
 import torch  # noqa: E402
 
+MAIN = sys.modules["__main__"]
+
 
 @pytest.fixture
 def generator():
@@ -21,9 +23,9 @@ def generator():
 @pytest.fixture(autouse=True)
 def _own_main():
     """Keep `__main__`: Streamlit's AppTest puts a page there, and new processes run it."""
-    main = sys.modules["__main__"]
+    sys.modules["__main__"] = MAIN
     yield
-    sys.modules["__main__"] = main
+    sys.modules["__main__"] = MAIN
 
 
 @pytest.fixture
