@@ -13,6 +13,7 @@ from jaxtyping import Float, UInt8
 from PIL import Image, UnidentifiedImageError
 
 from analysis.images import check_size, read_image
+from models.file_hash import file_sha256
 
 FORMATS = ("GIF", "PNG", "JPEG", "WEBP", "BMP", "TIFF")  # Pillow's MPEG does not decode
 
@@ -180,7 +181,7 @@ class Animation:
 
     def sha256(self) -> str:
         """Return the hash of the file."""
-        return file_hash(self._path)
+        return file_sha256(self._path)
 
     def again(self) -> "Animation":
         """Return it from its beginning, with the frames that could be decoded."""
@@ -227,9 +228,3 @@ def _natural(path: Path) -> list[tuple[int, int, str]]:
     """Order frame2 before frame10."""
     parts = re.split(r"(\d+)", path.name)
     return [(1, int(part), "") if part.isdecimal() else (0, 0, part) for part in parts]
-
-
-def file_hash(path: Path) -> str:
-    """Return the hexadecimal SHA-256 of a file's bytes."""
-    with path.open("rb") as file:
-        return file_digest(file, "sha256").hexdigest()

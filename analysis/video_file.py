@@ -6,8 +6,9 @@ from pathlib import Path
 
 import cv2
 
-from analysis.clip_sources import Frame, file_hash
+from analysis.clip_sources import Frame
 from analysis.images import check_size
+from models.file_hash import file_sha256
 
 SEEK_BEYOND = 96
 """Gaps of more frames than this are jumped over; smaller ones are decoded and dropped."""
@@ -76,7 +77,7 @@ class VideoFile:
 
     def sha256(self) -> str:
         """Return the hash of the file."""
-        return file_hash(self._path)
+        return file_sha256(self._path)
 
     def again(self) -> "VideoFile":
         """Return it from its beginning, with the frames that could be decoded."""

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import streamlit as st
 
 from app.link import Link, read, write
+from app.viewer.view import View
 
 
 def opened_link(page: str, networks: Sequence[str]) -> tuple[Link, bool]:
@@ -25,6 +26,12 @@ def opened_link(page: str, networks: Sequence[str]) -> tuple[Link, bool]:
     for notice in st.session_state[notices_key]:
         st.warning(f"{notice}.")
     return st.session_state[key], just_now
+
+
+def meant_view(link: Link, picture_id: str, networks: tuple[str, ...]) -> View:
+    """Return what a link says of the view, if it is about this picture and these networks."""
+    meant = link.picture in (None, picture_id) and link.networks in ((), networks)
+    return link.view if meant else View()
 
 
 def keep_address(link: Link) -> None:

@@ -38,8 +38,9 @@ from app.networks import image_networks, short_name
 from app.pictures import Picture, uploaded_picture
 from app.viewer.payload import Shown, pack_all
 from models import load_network
-from models.checkpoint import WEIGHTS, file_sha256
+from models.checkpoint import WEIGHTS
 from models.checkpoints.layout import Network
+from models.file_hash import file_sha256
 
 T = TypeVar("T")
 

@@ -1,6 +1,5 @@
 """Weight files: written with their architecture, read with every doubt spelled out."""
 
-import hashlib
 import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
@@ -14,6 +13,7 @@ from models.checkpoints import network_of
 from models.checkpoints.download import fetch
 from models.checkpoints.layout import Network, fill
 from models.checkpoints.reading import read_contents
+from models.file_hash import file_sha256
 from models.networks.architecture import (
     AnyArchitecture,
     ClipArchitecture,
@@ -67,12 +67,6 @@ class ModelCard:
         if self.accuracy is not None:
             return f"clips val accuracy {self.accuracy:.3f}"
         return f"CamVid val mIoU {self.val_miou:.3f}"
-
-
-def file_sha256(path: Path) -> str:
-    """Return the hexadecimal SHA-256 of a file's bytes."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def check_sha256(path: Path, expected: str) -> None:

@@ -10,12 +10,12 @@ import typer
 from models.checkpoint import (
     WEIGHTS,
     ModelCard,
-    file_sha256,
     load_network,
     load_segmentation,
     save_network,
 )
 from models.checkpoints.layout import Network
+from models.file_hash import file_sha256
 from models.networks.clip_network import ClipNetwork
 from models.training.clip_data import FRAMES, RENDERED_CLIPS, SIZE_HW, rendered_clips
 from models.training.clips import train_clips

@@ -7,7 +7,8 @@ from networks import tiny_architecture, tiny_network
 from safetensors.torch import load_file, save_file
 
 from models import checkpoint, list_networks, load_network
-from models.checkpoint import HEADER_KEY, ModelCard, file_sha256, save_network
+from models.checkpoint import HEADER_KEY, ModelCard, save_network
+from models.file_hash import file_sha256
 from models.networks.architecture import BLOCKS, read_architecture
 from models.zoo import NETWORKS
 

@@ -12,9 +12,9 @@ import sys
 import time
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
+from batches import saved_network, saved_photos
 from networks import tiny_architecture, tiny_network
 from PIL import Image
 from typer.testing import CliRunner
@@ -26,27 +26,20 @@ from app.export import seeing
 from app.export.options import Options
 from app.export.provenance import read_note
 from app.export.run import JOURNAL, export
-from models.checkpoint import file_sha256, save_network
+from models.checkpoint import save_network
+from models.file_hash import file_sha256
 
 ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture
 def network(tmp_path):
-    path = tmp_path / "tiny.safetensors"
-    save_network(path, tiny_network("disentangled"), tiny_architecture("disentangled"))
-    return path
+    return saved_network(tmp_path)
 
 
 @pytest.fixture
 def photos(tmp_path):
-    folder = tmp_path / "photos"
-    folder.mkdir()
-    draws = np.random.default_rng(0)
-    for number in range(3):
-        pixels = draws.integers(0, 256, (40, 56, 3), dtype=np.uint8)
-        Image.fromarray(pixels).save(folder / f"photo{number}.png")
-    return folder
+    return saved_photos(tmp_path)
 
 
 def options(photos, network, **more):

@@ -15,7 +15,8 @@ from app.export.options import Options
 from app.export.provenance import read_note
 from app.export.replay import replay
 from app.export.run import export
-from models.checkpoint import file_sha256, load_network, save_network
+from models.checkpoint import load_network, save_network
+from models.file_hash import file_sha256
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import torch
 from published_files import drawn, mmsegmentation
 
 from models import checkpoint, load_network
-from models.checkpoint import file_sha256
+from models.file_hash import file_sha256
 from models.published import PUBLISHED
 
 

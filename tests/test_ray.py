@@ -3,10 +3,8 @@
 import sys
 import time
 
-import numpy as np
 import pytest
-from networks import tiny_architecture, tiny_network
-from PIL import Image
+from batches import saved_network, saved_photos
 from typer.testing import CliRunner
 
 from app.batch import command_line
@@ -15,7 +13,6 @@ from app.export.options import Options as ExportOptions
 from app.export.run import export
 from app.stats.options import Options
 from app.stats.run import measure_all
-from models.checkpoint import save_network
 
 ray = pytest.importorskip("ray")
 
@@ -66,19 +63,12 @@ def cluster():
 
 @pytest.fixture
 def network(tmp_path):
-    path = tmp_path / "tiny.safetensors"
-    save_network(path, tiny_network("disentangled"), tiny_architecture("disentangled"))
-    return path
+    return saved_network(tmp_path)
 
 
 @pytest.fixture
 def photos(tmp_path):
-    folder = tmp_path / "photos"
-    folder.mkdir()
-    draws = np.random.default_rng(0)
-    for number in range(PHOTOS):
-        pixels = draws.integers(0, 256, (40, 56, 3), dtype=np.uint8)
-        Image.fromarray(pixels).save(folder / f"photo{number}.png")
+    folder = saved_photos(tmp_path, PHOTOS)
     (folder / "photo7.png").write_bytes(b"no picture")
     return folder
 

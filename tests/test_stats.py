@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from batches import saved_network, saved_photos
 from networks import tiny_architecture, tiny_network
 from PIL import Image
 from typer.testing import CliRunner
@@ -26,7 +27,8 @@ from app.stats.options import Options
 from app.stats.run import measure_all
 from app.stats.work import measure_input
 from models import load_network
-from models.checkpoint import file_sha256, save_network
+from models.checkpoint import save_network
+from models.file_hash import file_sha256
 from models.networks.architecture import build_network
 
 ROOT = Path(__file__).parents[1]
@@ -34,20 +36,12 @@ ROOT = Path(__file__).parents[1]
 
 @pytest.fixture
 def network(tmp_path):
-    path = tmp_path / "tiny.safetensors"
-    save_network(path, tiny_network("disentangled"), tiny_architecture("disentangled"))
-    return path
+    return saved_network(tmp_path)
 
 
 @pytest.fixture
 def photos(tmp_path):
-    folder = tmp_path / "photos"
-    folder.mkdir()
-    draws = np.random.default_rng(0)
-    for number in range(3):
-        pixels = draws.integers(0, 256, (40, 56, 3), dtype=np.uint8)
-        Image.fromarray(pixels).save(folder / f"photo{number}.png")
-    return folder
+    return saved_photos(tmp_path)
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from enum import StrEnum
 from functools import partial
 from importlib.util import find_spec
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -21,6 +21,26 @@ class EngineName(StrEnum):
 
     local = "local"
     ray = "ray"
+
+
+RUN = "How it runs"
+
+Resume = Annotated[
+    bool, typer.Option("--resume", help="Go on where it stopped.", rich_help_panel=RUN)
+]
+Force = Annotated[
+    bool, typer.Option("--force", help="Replace files that are there.", rich_help_panel=RUN)
+]
+ChosenEngine = Annotated[
+    EngineName, typer.Option("--engine", help="What runs the jobs.", rich_help_panel=RUN)
+]
+Address = Annotated[
+    str | None,
+    typer.Option(
+        help="Of a Ray cluster, which must see the same files. Default: one of this machine.",
+        rich_help_panel=RUN,
+    ),
+]
 
 
 def engine_of(name: EngineName, address: str | None) -> "Engine":

@@ -10,8 +10,9 @@ import torch
 from torch import nn
 
 from models import list_networks, load_network
-from models.checkpoint import WEIGHTS, file_sha256
+from models.checkpoint import WEIGHTS
 from models.checkpoints.download import cached
+from models.file_hash import file_sha256
 from models.published import PUBLISHED
 
 

@@ -6,11 +6,20 @@ from typing import Annotated, Any
 
 import typer
 
-from app.batch.command_line import BROKEN_INPUTS, EngineName, ending_in_a_sentence, engine_of
+from app.batch.command_line import (
+    BROKEN_INPUTS,
+    RUN,
+    Address,
+    ChosenEngine,
+    EngineName,
+    Force,
+    Resume,
+    ending_in_a_sentence,
+    engine_of,
+)
 
 CLIPS = "Which frames of clips"
 LOOK = "How it looks"
-RUN = "How it runs"
 
 
 def export(
@@ -123,22 +132,10 @@ def export(
             rich_help_panel=RUN,
         ),
     ] = None,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on where it stopped.", rich_help_panel=RUN)
-    ] = False,
-    force: Annotated[
-        bool, typer.Option("--force", help="Replace files that are there.", rich_help_panel=RUN)
-    ] = False,
-    engine: Annotated[
-        EngineName, typer.Option(help="What runs the jobs.", rich_help_panel=RUN)
-    ] = EngineName.local,
-    address: Annotated[
-        str | None,
-        typer.Option(
-            help="Of a Ray cluster, which must see the same files. Default: one of this machine.",
-            rich_help_panel=RUN,
-        ),
-    ] = None,
+    resume: Resume = False,
+    force: Force = False,
+    engine: ChosenEngine = EngineName.local,
+    address: Address = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Name the files, draw none.", rich_help_panel=RUN)
     ] = False,

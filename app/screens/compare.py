@@ -3,7 +3,7 @@
 import streamlit as st
 
 from app import cache
-from app.address import keep_address, opened_link
+from app.address import keep_address, meant_view, opened_link
 from app.explored import EXPLORED, Explored
 from app.link import MOST_NETWORKS, Link
 from app.pictures import SAMPLES, STREETS, Picture, rendered_picture, sample_picture
@@ -109,8 +109,7 @@ def choose_networks(link: Link) -> tuple[str, ...]:
 def show_comparison(picture: Picture, networks: tuple[str, ...], link: Link) -> None:
     """Show the viewer, and keep the address up with what it shows."""
     chosen = chosen_records(picture, networks, link)
-    meant = link.picture in (None, picture.id) and link.networks in ((), networks)
-    opened = link.view if meant else View()
+    opened = meant_view(link, picture.id, networks)
     if link == Link() and len(chosen) == 2:
         opened = View(difference=(0, 1))
     payload = cache.comparison(chosen, picture)
@@ -118,11 +117,9 @@ def show_comparison(picture: Picture, networks: tuple[str, ...], link: Link) -> 
     blocks = tuple(
         dict.fromkeys(cache.record_name(name, number, picture) for name, number in chosen)
     )
-    seen = opened if view == View() else view
-    points = tuple(query.middle for query in seen.queries)
+    points = tuple(query.middle for query in view.queries)
     st.session_state[EXPLORED] = Explored(networks[0], picture, "", None, points, networks[1:])
-    shown = Link(picture.id, networks, blocks, seen)
-    keep_address(shown)
+    keep_address(Link(picture.id, networks, blocks, view))
 
 
 def chosen_records(

@@ -8,7 +8,7 @@ import streamlit as st
 from analysis import degeneracy, terms
 from analysis.record import AttentionRecord
 from app import cache
-from app.address import keep_address, opened_link
+from app.address import keep_address, meant_view, opened_link
 from app.components.attribution import show_attribution
 from app.components.intervention import show_intervention
 from app.components.network_picker import choose_network, choose_record, open_network
@@ -21,7 +21,6 @@ from app.link import Link
 from app.networks import image_networks, short_name
 from app.pictures import Picture, rendered_picture, sample_picture
 from app.viewer import show_viewer
-from app.viewer.view import View
 
 
 def explore() -> None:
@@ -74,15 +73,14 @@ def show_lens(network_name: str, picture: Picture, link: Link) -> None:
         index = choose_record(records)
     record = records[index]
     with lens_column:
-        meant = link.picture in (None, picture.id) and link.networks in ((), (network_name,))
-        opened = link.view if meant else View()
         view = show_viewer(
-            cache.payload(network_name, picture, index), key=f"viewer-{picture.id}", view=opened
+            cache.payload(network_name, picture, index),
+            key=f"viewer-{picture.id}",
+            view=meant_view(link, picture.id, (network_name,)),
         )
-        seen = opened if view == View() else view  # the viewer says nothing until it is used
         query = view.query
-        if seen is opened and opened.queries:
-            query = opened.queries[-1].position(record.query_grid)
+        if query is None and view.queries:  # a link's; the viewer chooses the last one, too
+            query = view.queries[-1].position(record.query_grid)
     with numbers_column:
         report = cache.report(network_name, picture, index)
         st.markdown(f"**How degenerate is it?** {report.verdict}")
@@ -101,7 +99,7 @@ def show_lens(network_name: str, picture: Picture, link: Link) -> None:
             show_pinned(record, query)
     if network_name in image_networks():  # files of one's own have no place in an address
         head = "" if record.head is None else f".head{record.head}"
-        keep_address(Link(picture.id, (network_name,), (f"{record.block}{head}",), seen))
+        keep_address(Link(picture.id, (network_name,), (f"{record.block}{head}",), view))
     remember_pins(network_name, picture, record, query)
     show_tabs(network_name, picture, index, query)
 

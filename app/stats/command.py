@@ -7,9 +7,17 @@ from typing import Annotated, Any
 
 import typer
 
-from app.batch.command_line import BROKEN_INPUTS, EngineName, ending_in_a_sentence, engine_of
-
-RUN = "How it runs"
+from app.batch.command_line import (
+    BROKEN_INPUTS,
+    RUN,
+    Address,
+    ChosenEngine,
+    EngineName,
+    Force,
+    Resume,
+    ending_in_a_sentence,
+    engine_of,
+)
 
 
 def stats(
@@ -54,22 +62,10 @@ def stats(
         int | None,
         typer.Option(min=1, max=4096, help="Processes. Default: all cores.", rich_help_panel=RUN),
     ] = None,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on where it stopped.", rich_help_panel=RUN)
-    ] = False,
-    force: Annotated[
-        bool, typer.Option("--force", help="Replace files that are there.", rich_help_panel=RUN)
-    ] = False,
-    engine: Annotated[
-        EngineName, typer.Option(help="What runs the jobs.", rich_help_panel=RUN)
-    ] = EngineName.local,
-    address: Annotated[
-        str | None,
-        typer.Option(
-            help="Of a Ray cluster, which must see the same files. Default: one of this machine.",
-            rich_help_panel=RUN,
-        ),
-    ] = None,
+    resume: Resume = False,
+    force: Force = False,
+    engine: ChosenEngine = EngineName.local,
+    address: Address = None,
 ) -> None:
     """Measure how degenerate the attention of networks is: a row per input, network and block.
 

@@ -10,7 +10,7 @@ _mount = st.components.v2.component("nonlocal_lens_viewer", js=viewer_js(), css=
 
 
 def show_viewer(payload: bytes, *, key: str, view: View | None = None) -> View:
-    """Show the viewer; return all its pinned queries, and its settings.
+    """Show the viewer; return all its pinned queries, and its settings: as given, until it is used.
 
     Args:
         payload: See payload.py.
@@ -20,4 +20,5 @@ def show_viewer(payload: bytes, *, key: str, view: View | None = None) -> View:
     """
     data = payload if view is None else with_view(payload, view)
     state = _mount(data=data, key=key, default={"view": None}, on_view_change=lambda: None)
-    return read_view(state.view)
+    said = read_view(state.view)
+    return view if view is not None and said == View() else said

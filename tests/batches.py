@@ -1,0 +1,23 @@
+"""What the tests of batches run on: a tiny network in a file, a folder of noise."""
+
+import numpy as np
+from networks import tiny_architecture, tiny_network
+from PIL import Image
+
+from models.checkpoint import save_network
+
+
+def saved_network(folder):
+    path = folder / "tiny.safetensors"
+    save_network(path, tiny_network("disentangled"), tiny_architecture("disentangled"))
+    return path
+
+
+def saved_photos(folder, count=3):
+    photos = folder / "photos"
+    photos.mkdir()
+    draws = np.random.default_rng(0)
+    for number in range(count):
+        pixels = draws.integers(0, 256, (40, 56, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(photos / f"photo{number}.png")
+    return photos
