@@ -104,7 +104,8 @@ def attributions(
             raise ValueError(f"target must be a class in [0, {scores.shape[1]}), got {target}")
 
         def score(batch: Tensor) -> Tensor:
-            return network(batch)[:, :, row, column]
+            scores: Tensor = network(batch)[:, :, row, column]
+            return scores
 
         found = []
         for method in methods:
@@ -154,13 +155,15 @@ def _grad_cam(
 def _integrated_gradients(
     score: Score, x: Tensor, target: int, _block: AttentionBlock, _grid: Grid
 ) -> Tensor:
-    return IntegratedGradients(score).attribute(
+    gradients: Tensor = IntegratedGradients(score).attribute(
         x, target=target, n_steps=INTEGRATION_STEPS, internal_batch_size=1
     )
+    return gradients
 
 
 def _saliency(score: Score, x: Tensor, target: int, _block: AttentionBlock, _grid: Grid) -> Tensor:
-    return Saliency(score).attribute(x.requires_grad_(), target=target)
+    gradient: Tensor = Saliency(score).attribute(x.requires_grad_(), target=target)
+    return gradient
 
 
 def _occlusion(score: Score, x: Tensor, target: int, _block: AttentionBlock, grid: Grid) -> Tensor:
@@ -168,12 +171,13 @@ def _occlusion(score: Score, x: Tensor, target: int, _block: AttentionBlock, gri
         min(OCCLUDED_CELLS * round(pixels / cells), pixels)
         for pixels, cells in zip(x.shape[2:], (grid.height, grid.width), strict=True)
     ]
-    return Occlusion(score).attribute(
+    changes: Tensor = Occlusion(score).attribute(
         x,
         target=target,
         sliding_window_shapes=(x.shape[1], *sides),
         strides=(x.shape[1], *sides),
     )
+    return changes
 
 
 METHODS: dict[str, Callable[[Score, Tensor, int, AttentionBlock, Grid], Tensor]] = {

@@ -48,4 +48,5 @@ def shuffled_mean_entropy_nats(sums: RowSums) -> float:
     """
     keys, share = len(sums.mean_share), sums.shuffled_mean_share
     tangent = log(keys) / keys + (log(keys) - 1) * (share - 1 / keys)
-    return log(keys) + keys * (torch.special.entr(share) - tangent).mean().item()
+    bits: float = log(keys) + keys * (torch.special.entr(share) - tangent).mean().item()
+    return bits

@@ -1,6 +1,5 @@
 """Run a network and keep what its attention blocks computed."""
 
-import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -26,6 +25,7 @@ from analysis.adapters.adapter import Reader
 from analysis.clips import Clip, ClipSource, is_clip, read_clip
 from analysis.grid import Grid
 from analysis.images import ImageSource, read_image
+from analysis.left_out import NO_ADAPTER, LeftOut, unread_blocks
 from analysis.places import LAYERS, Places
 from analysis.record import AttentionRecord
 from models.blocks import AttentionBlock, Projections
@@ -63,14 +63,28 @@ def capture(network: nn.Module, image: ImageSource | ClipSource) -> tuple[Attent
 
 def observe(network: nn.Module, image: ImageSource | ClipSource) -> Observation:
     """Do what `capture` does and keep the pixels and the network's output, too."""
+    return _observe(network, *prepared(network, image))
+
+
+def prepared(
+    network: nn.Module, image: ImageSource | ClipSource
+) -> tuple[UInt8[np.ndarray, "*frames height width 3"], Float[Tensor, "1 channels *grid"]]:
+    """Return the pixels of an image or a clip, and the input that a network makes of them.
+
+    Raises:
+        ValueError: The image or clip cannot be used, or it is a clip and the network looks at
+            images.
+    """
     if takes_clips(network):
-        return _observe(network, _frames_of(image), _clip_preprocess(network))
+        frames = _frames_of(image)
+        return frames, _clip_preprocess(network)(frames)
     if is_clip(image):
         raise ValueError(
             f"{type(network).__name__} looks at single images and this is a clip: "
             "analysis.capture.capture_frames runs it on every frame"
         )
-    return _observe(network, read_image(image), _image_preprocess(network))  # type: ignore[arg-type]
+    pixels = read_image(image)  # type: ignore[arg-type]
+    return pixels, _image_preprocess(network)(pixels)
 
 
 def capture_frames(network: nn.Module, clip: ClipSource) -> tuple[tuple[AttentionRecord, ...], ...]:
@@ -89,7 +103,7 @@ def observe_frames(network: nn.Module, clip: ClipSource) -> Iterator[Observation
             f"{type(network).__name__} looks at whole clips: analysis.capture runs it on one"
         )
     for frame in _frames_of(clip):
-        yield _observe(network, frame, _image_preprocess(network))
+        yield _observe(network, *prepared(network, frame))
 
 
 def takes_clips(network: nn.Module) -> bool:
@@ -120,11 +134,11 @@ def _clip_preprocess(network: nn.Module) -> ClipPreprocess:
 def _observe(
     network: nn.Module,
     pixels: UInt8[np.ndarray, "*frames height width 3"],
-    preprocess: Preprocess | ClipPreprocess,
+    x: Float[Tensor, "1 channels *grid"],
 ) -> Observation:
     height, width = pixels.shape[-3:-1]
     with evaluating(network), torch.no_grad(), recording(network, (height, width)) as records:
-        output = network(preprocess(pixels))
+        output = network(x)
     return Observation(pixels, output, tuple(records))
 
 
@@ -154,29 +168,41 @@ def foreign_blocks(network: nn.Module) -> dict[str, tuple[nn.Module, Reader]]:
 def recording(network: nn.Module, image_hw: tuple[int, int]) -> Iterator[list[AttentionRecord]]:
     """Collect a record each time a block runs on one input; the hooks go when the `with` ends.
 
-    A foreign block with several heads gives a record for each. One that cannot be read gives a
-    warning instead.
+    Our own blocks are recorded before they attend, foreign ones when they have run.
+
+    A foreign block with several heads gives a record for each. What cannot be read, and whatever
+    else looks like attention, gives a warning instead when the `with` ends.
     """
     records: list[AttentionRecord] = []
-    places = Places()
+    places, left_out = Places(), LeftOut()
+    images: int | None = None
 
-    def keep(name: str, block: AttentionBlock, inputs: tuple[Tensor], _output: Tensor) -> None:
+    def keep(name: str, block: AttentionBlock, inputs: tuple[Tensor]) -> None:
         records.append(record_of(name, block, block.project(inputs[0]), image_hw, places))
 
-    def note_size(_network: nn.Module, args: tuple, kwargs: dict) -> None:
+    def note_size(_network: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        nonlocal images
         sizes = [x.shape for x in (*args, *kwargs.values()) if isinstance(x, Tensor) and x.ndim > 3]
+        images = sizes[0][0] if sizes else None
         height, width = sizes[0][-2:] if sizes else image_hw
         places.begin((height, width))
 
     def keep_foreign(
-        name: str, reader: Reader, block: nn.Module, args: tuple, kwargs: dict, output: Any
+        name: str,
+        reader: Reader,
+        block: nn.Module,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        output: Any,
     ) -> None:
         try:
-            heads = reader(block, Call(args, kwargs, output))
+            heads = reader(block, Call(args, kwargs, output, images))
             records.extend(records_of(name, heads, image_hw, places))
         except UnreadableBlockError as error:
-            sentence = f"{name} ({type(block).__name__}) is left out: {error}"
-            warnings.warn(sentence, stacklevel=2)
+            left_out.add(name, block, str(error))
+
+    def note_unread(name: str, block: nn.Module, _inputs: Any, _output: Any) -> None:
+        left_out.add(name, block, NO_ADAPTER)
 
     with ExitStack() as hooks:
         sized = network.register_forward_pre_hook(note_size, with_kwargs=True)
@@ -184,12 +210,16 @@ def recording(network: nn.Module, image_hw: tuple[int, int]) -> Iterator[list[At
         for module in network.modules():
             if isinstance(module, LAYERS):
                 hooks.callback(module.register_forward_hook(places.note).remove)
-        for name, block in attention_blocks(network).items():
-            hooks.callback(block.register_forward_hook(partial(keep, name)).remove)
-        for name, (module, reader) in foreign_blocks(network).items():
+        own, foreign = attention_blocks(network), foreign_blocks(network)
+        for name, block in own.items():
+            hooks.callback(block.register_forward_pre_hook(partial(keep, name)).remove)
+        for name, (module, reader) in foreign.items():
             hook = partial(keep_foreign, name, reader)
             hooks.callback(module.register_forward_hook(hook, with_kwargs=True).remove)
+        for name, module in unread_blocks(network, {*own, *foreign}).items():
+            hooks.callback(module.register_forward_hook(partial(note_unread, name)).remove)
         yield records
+    left_out.warn()
 
 
 @contextmanager
@@ -240,13 +270,19 @@ def records_of(
     """Return a record for every head of a foreign block.
 
     Raises:
-        UnreadableBlockError: Tokens are no patches of an input of this size.
+        UnreadableBlockError: Tokens are no patches of an input of this size, or queries are no
+            places of it.
     """
     sides = []
     for tensor, shape in ((heads.query, heads.query_shape), (heads.key, heads.key_shape)):
         shape = token_grid(tensor.shape[1], places.input_hw) if shape is None else shape
         sides.append((tensor[:, tensor.shape[1] - prod(shape) :], _thw(shape)))
     (query, (frames, height, width)), (key, key_thw) = sides
+    if len(query[0]) < len(key[0]):
+        raise UnreadableBlockError(
+            f"its {len(query[0])} queries are fewer than its {len(key[0])} keys: they are no "
+            "places of the image"
+        )
     offset = places.offset((height, width), image_hw)
     query_grid = Grid.tiling(image_hw, height, width, frames=frames, offset=offset)
     key_grid = _pooled(query_grid, key_thw)

@@ -51,6 +51,14 @@ class Clip:
         return len(self.frames)
 
 
+def frames_of(clip: Clip, frames: int) -> list[int]:
+    """Return, for each frame of a grid, the frame in the middle of those of the clip it stands for.
+
+    A network that pools over time has fewer frames than its clip.
+    """
+    return [int((frame + 0.5) * len(clip) / frames) for frame in range(frames)]
+
+
 ClipSource = str | Path | bytes | Clip | Shaped[np.ndarray, "..."] | Shaped[Tensor, "..."]
 
 Progress = Callable[[int, int], Any]
@@ -71,6 +79,16 @@ def is_clip(source: Any) -> bool:
             return True
         return Path(source).suffix.lower() in VIDEO_SUFFIXES or Path(source).is_dir()
     return False
+
+
+def check_choice(start: int, stride: int | None, frames: int | None) -> None:
+    """Raise ValueError unless frames can be chosen so; see `read_clip`."""
+    if frames is not None and not 1 <= frames <= MOST_FRAMES:
+        raise ValueError(f"frames must be from 1 to {MOST_FRAMES}, got {frames}")
+    if start < 0:
+        raise ValueError(f"start must be at least 0, got {start}")
+    if stride is not None and stride < 1:
+        raise ValueError(f"stride must be at least 1, got {stride}")
 
 
 def read_clip(
@@ -106,13 +124,8 @@ def read_clip(
         FileNotFoundError: The path does not exist.
         ValueError: This is no moving picture, it is damaged, or the choice is out of range.
     """
+    check_choice(start, stride, frames)
     wanted = FRAMES if frames is None else frames
-    if not 1 <= wanted <= MOST_FRAMES:
-        raise ValueError(f"frames must be from 1 to {MOST_FRAMES}, got {frames}")
-    if start < 0:
-        raise ValueError(f"start must be at least 0, got {start}")
-    if stride is not None and stride < 1:
-        raise ValueError(f"stride must be at least 1, got {stride}")
     if fps is not None and not 0 < fps <= 1000:
         raise ValueError(f"fps must be above 0 and at most 1000, got {fps}")
     with ExitStack() as opened:

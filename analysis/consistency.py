@@ -166,13 +166,14 @@ def boundaries(
     is a label like others here: some data sets draw the outlines of objects with it, in others it
     stands for objects of no class, whose outlines are boundaries too.
     """
-    touching = find_boundaries(labels, mode="thick")
+    touching: np.ndarray = find_boundaries(labels, mode="thick")
     if not touching.any():
         return touching
     distance = cv2.distanceTransform(
         (~touching).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE
     )
-    return distance <= width
+    near: np.ndarray = distance <= width
+    return near
 
 
 def class_share(

@@ -17,11 +17,17 @@ from analysis.catalog import HEADLINES as HEADLINES
 from analysis.catalog import OF_DISTRIBUTIONS
 from analysis.catalog import STATISTICS as STATISTICS
 from analysis.divergence import Estimate, jensen_shannon_nats
+from analysis.parts import Parts, parts_of, unmarked
 from analysis.record import AttentionRecord
-from analysis.spectrum import sample_effective_rank
+from analysis.spectrum import sampled_rank
 from analysis.streaming import RowSums, entropy_nats, sum_rows
 from analysis.variance import unary_share as unary_share
-from analysis.vectors import VectorDistances, cosine_distance, distance_from_mean_cosine
+from analysis.vectors import (
+    Unattended,
+    VectorDistances,
+    cosine_distance,
+    distance_from_mean_cosine,
+)
 from analysis.verdict import verdict
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
@@ -61,6 +67,7 @@ class DegeneracyReport:
     frame_share: tuple[float, ...]  # of attention, by frames from query to key; see `frame_offsets`
     farthest: float  # greatest distance between a query and a key, in image pixels
     baselines: dict[str, Baselines] = field(repr=False)  # of every statistic of attention
+    parts: Parts | None = None  # what queries are restricted to, see `analysis.parts`
 
     @property
     def frame_offsets(self) -> range:
@@ -78,6 +85,7 @@ class DegeneracyReport:
             keys=self.keys,
             cosine_distance=self.cosine_distance,
             shuffled_cosine_distance=self.baselines["cosine_distance"].shuffled,
+            parts=self.parts,
         )
 
     def bounds(self, statistic: str) -> tuple[float, float]:
@@ -104,20 +112,21 @@ class DegeneracyReport:
 def measure(
     record: AttentionRecord,
     *,
-    vectors: VectorDistances | None = None,
+    vectors: VectorDistances | Unattended | None = None,
     seed: int = 0,
     shuffles: bool = True,
 ) -> DegeneracyReport:
     """Return the degeneracy statistics of a record, with their baselines.
 
-    One pass over chunks of queries, then pairs and a sample of rows: time O(queries x keys x
-    channels), memory O(chunk x keys). Sums are kept in float64.
+    One pass over chunks of queries, which keeps a sample of their rows for the divergence and the
+    effective rank: time O(queries x keys x channels), memory O((chunk + sample) x keys). Sums are
+    kept in float64.
 
     Args:
         record: The block.
-        vectors: What `analysis.vectors.vector_distances` measured while the block ran; inputs and
-            outputs are not part of a record.
-        seed: Of everything random: pairs, sampled rows, shuffles.
+        vectors: What `analysis.vectors.vector_distances` measured while the block ran, or what
+            `analysis.watching.watch` left of it; inputs and outputs are not part of a record.
+        seed: Of everything random: sampled rows, shuffles.
         shuffles: Whether keys are really shuffled, for the baselines that have no closed form:
             those of the query information, the divergence and the effective rank, which are NaN
             otherwise. They take half of the time, and nothing else depends on them.
@@ -126,15 +135,19 @@ def measure(
         ValueError: The record holds NaN or infinite values.
     """
     _check_finite(record)
-    sums = sum_rows(record, generator=_seeded(seed), shuffles=shuffles)
-    rank = sample_effective_rank(record, generator=_seeded(seed), shuffles=shuffles)
+    value = vectors.value if isinstance(vectors, Unattended) else None
+    sums = sum_rows(record, generator=_seeded(seed), shuffles=shuffles, value=value)
+    if isinstance(vectors, Unattended):
+        assert sums.attended is not None  # there was a value
+        vectors = vectors.distances(sums.attended)
+    rank = sampled_rank(sums.sample_rows, generator=_seeded(seed), shuffles=shuffles)
     jsd = shuffled_jsd = Estimate(nan, nan)
     if not sums.signed:
-        jsd, shuffled_jsd = jensen_shannon_nats(
-            record, sums.entropy_nats, generator=_seeded(seed), shuffles=shuffles
-        )
+        jsd, shuffled_jsd = jensen_shannon_nats(sums, generator=_seeded(seed), shuffles=shuffles)
+    parts = parts_of(record)
+    together = len(record.query) // (parts.number if parts else 1)
     found = {
-        "unary_share": (unary_share(record), unary_share_baselines(len(record.query))),
+        "unary_share": (unary_share(record), unary_share_baselines(together)),
         **_of_rows(sums),
         "jsd_nats": (jsd.mean, Baselines(0.0, 0.0, shuffled_jsd.mean)),
         "effective_rank": (rank.rank, Baselines(1.0, 1.0, rank.shuffled)),
@@ -143,22 +156,24 @@ def measure(
     if sums.signed:
         found |= dict.fromkeys(OF_DISTRIBUTIONS, (nan, Baselines(nan, nan, nan)))
         entropy = torch.full_like(entropy, nan)
+    query, key = unmarked(record)
     return DegeneracyReport(
         block=record.block,
         queries=len(record.query),
         keys=len(record.key),
         **{name: value for name, (value, _) in found.items()},
         input_cosine_distance=vectors.input if vectors else nan,
-        query_cosine_distance=cosine_distance(record.query),
-        key_cosine_distance=cosine_distance(record.key),
+        query_cosine_distance=cosine_distance(query),
+        key_cosine_distance=cosine_distance(key),
         output_cosine_distance=vectors.output if vectors else nan,
         jsd_standard_error=jsd.standard_error,
         effective_rank_rows=rank.rows,
         entropy_bits_quantiles=_quantiles(entropy / log(2)),
         perplexity_quantiles=_quantiles(entropy.exp()),
         frame_share=_share_by_offset(sums),
-        farthest=sums.farthest,
+        farthest=sums.distances.farthest,
         baselines={name: baselines for name, (_, baselines) in found.items()},
+        parts=parts,
     )
 
 
@@ -171,8 +186,8 @@ def _of_rows(sums: RowSums) -> dict[str, tuple[float, Baselines]]:
     perplexity = sums.entropy_nats.exp().nanmean().item()
     # |mean unit row|^2 is the mean cosine over all ordered pairs, so no pair is ever visited
     cosine = sums.mean_unit.square().sum().item()
-    uniform_distance = sums.key_distance.mean().item()
-    mean_row_distance = (sums.mean_share @ sums.key_distance).item()
+    uniform_distance = sums.distances.mean_to_keys.mean().item()
+    mean_row_distance = (sums.mean_share @ sums.distances.mean_to_keys).item()
     return {
         # of max(x, 0.0), unlike max(0.0, x), NaN comes out as NaN
         "query_information_bits": (

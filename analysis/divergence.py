@@ -1,5 +1,6 @@
 """How much the rows of two queries differ, averaged over pairs: Jensen-Shannon divergence."""
 
+from functools import partial
 from math import nan
 from typing import NamedTuple
 
@@ -7,11 +8,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from analysis import terms
-from analysis.record import AttentionRecord
-from analysis.streaming import CHUNK_VALUES, entropy_nats, shares
+from analysis.streaming import CHUNK_VALUES, RowSums, entropy_nats, shares
 
-PAIRS = 1024
+PAIRS = 256
 """Pairs of queries that are compared; all of them where there are no more than that."""
 
 
@@ -23,54 +22,57 @@ class Estimate(NamedTuple):
 
 
 def jensen_shannon_nats(
-    record: AttentionRecord,
-    row_entropy: Float[Tensor, " query_pos"],
-    *,
-    generator: torch.Generator,
-    shuffles: bool = True,
+    sums: RowSums, *, generator: torch.Generator, shuffles: bool = True
 ) -> tuple[Estimate, Estimate]:
     """Return the mean Jensen-Shannon divergence of all ordered pairs of rows, 0 to ln 2.
 
     That of two rows is the entropy of their mean minus the mean of their entropies. As in GCNet's
-    Table 1 (Cao et al. 2019) the pairs of a query with itself count, as zeros.
+    Table 1 (Cao et al. 2019) the pairs of a query with itself count, as zeros. Compared are `PAIRS`
+    pairs of the sampled queries, or all pairs of all queries where there are no more than that.
 
     Args:
-        record: The block; its attention must have no negative weights.
-        row_entropy: Of every row's shares, in nats: see `analysis.streaming.sum_rows`.
-        generator: Where the pairs come from, and the shuffles.
+        sums: Of a block whose attention has no negative weights.
+        generator: Where the shuffles come from.
         shuffles: Whether to shuffle.
 
     Returns:
         The estimate for the block, and the one where the keys of each pair's second row are
         shuffled, which is NaN without shuffles.
     """
-    queries = len(record.query)
-    first, second = query_pairs(queries, generator=generator)
+    queries, keys = len(sums.entropy_nats), sums.sample_rows.shape[1]
+    first, second = pairs_of(len(sums.sample), generator=generator)
+    row_entropy, row_shares = sums.entropy_nats[sums.sample], shares(sums.sample_rows)
     found, shuffled = [], []
-    size = max(1, CHUNK_VALUES // (2 * len(record.key)))
+    size = max(1, CHUNK_VALUES // keys)
     for one, other in zip(first.split(size), second.split(size), strict=True):
-        p, q = shares(terms.attention(record, torch.cat((one, other)))).chunk(2)
+        p, q = row_shares.index_select(0, one), row_shares.index_select(0, other)
         entropy = (row_entropy[one] + row_entropy[other]) / 2
-        found.append(entropy_nats((p + q).div_(2)) - entropy)
+        found.append(entropy_nats(torch.lerp(p, q, 0.5)) - entropy)
         if shuffles:
             shuffled.append(entropy_nats(_shuffled(q, generator).add_(p).div_(2)) - entropy)
-    sampled = len(first) < queries * (queries - 1) // 2
+    estimate = partial(_estimate, pairs=(first, second), queries=queries)
     return (
-        _estimate(torch.cat(found), queries, sampled),
-        _estimate(torch.cat(shuffled), queries, sampled) if shuffles else Estimate(nan, nan),
+        estimate(torch.cat(found)),
+        estimate(torch.cat(shuffled)) if shuffles else Estimate(nan, nan),
     )
 
 
-def query_pairs(
-    queries: int, *, generator: torch.Generator
+def pairs_of(
+    rows: int, *, generator: torch.Generator
 ) -> tuple[Int[Tensor, " pairs"], Int[Tensor, " pairs"]]:
-    """Return all pairs of different queries, or `PAIRS` random ones where there are more."""
-    if queries * (queries - 1) // 2 <= PAIRS:
-        first, second = torch.triu_indices(queries, queries, offset=1)
+    """Return all pairs of different rows, or `PAIRS` random ones that use all rows alike.
+
+    Rows are laid in random order on a circle and paired with the next one; then, as long as there
+    are pairs left to take, with the one after that, and so on. No pair comes twice.
+    """
+    if rows * (rows - 1) // 2 <= PAIRS:
+        first, second = torch.triu_indices(rows, rows, offset=1)
         return first, second
-    first = torch.randint(queries, (PAIRS,), generator=generator)
-    step = torch.randint(1, queries, (PAIRS,), generator=generator)
-    return first, (first + step) % queries
+    order = torch.randperm(rows, generator=generator)
+    at = torch.arange(PAIRS)
+    # of so many rows that they are not all needed, each is in one pair
+    at, step = (2 * at, 1) if rows >= 2 * PAIRS else (at % rows, at // rows + 1)
+    return order[at], order[(at + step) % rows]
 
 
 def _shuffled(
@@ -83,10 +85,29 @@ def _shuffled(
     return rows.gather(1, order[(torch.arange(keys) + start) % keys])
 
 
-def _estimate(divergence: Float[Tensor, " pairs"], queries: int, sampled: bool) -> Estimate:
+def _estimate(
+    divergence: Float[Tensor, " pairs"],
+    *,
+    pairs: tuple[Int[Tensor, " pairs"], Int[Tensor, " pairs"]],
+    queries: int,
+) -> Estimate:
+    """Return the mean of what pairs of rows gave, and its standard error.
+
+    Pairs that share a row are not independent: the error is that of Aronow, Samii and Assenova
+    (2015), "Cluster-robust variance estimation for dyadic data", for such means.
+    """
     if queries == 1:
         return Estimate(0.0, 0.0)
+    known = ~divergence.isnan()
     # what is left out are the pairs of a query with itself: zeros
-    values = divergence[~divergence.isnan()] * (queries - 1) / queries
-    error = values.std().item() / len(values) ** 0.5 if sampled else 0.0
-    return Estimate(max(values.mean().item(), 0.0), error)
+    values = divergence[known] * (queries - 1) / queries
+    mean = max(values.mean().item(), 0.0)
+    if len(divergence) == queries * (queries - 1) // 2:
+        return Estimate(mean, 0.0)
+    off = values - values.mean()
+    of_row = torch.zeros(queries, dtype=off.dtype)
+    for rows in pairs:
+        of_row.index_add_(0, rows[known], off)
+    independent = off.square().sum()
+    variance = (of_row.square().sum() - independent).clamp_min(independent) / len(values) ** 2
+    return Estimate(mean, variance.sqrt().item())

@@ -6,10 +6,10 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from analysis.capture import evaluating
-from analysis.images import ImageSource, read_image
+from analysis.capture import evaluating, prepared
+from analysis.clips import ClipSource
+from analysis.images import ImageSource
 from analysis.interventions import INTERVENTIONS, Intervention, intervene
-from models.preprocess import Preprocess
 from models.training.evaluation import best_class
 
 
@@ -41,18 +41,17 @@ def effect(
 
 
 @torch.inference_mode()
-def effects(network: nn.Module, image: ImageSource) -> dict[Intervention, Effect]:
-    """Return what every intervention does to the output of a network for one image.
+def effects(network: nn.Module, image: ImageSource | ClipSource) -> dict[Intervention, Effect]:
+    """Return what every intervention does to the output of a network for one image or clip.
 
     Args:
         network: A module whose output is class scores, (1, classes, ...).
-        image: See `analysis.images.read_image`.
+        image: An image or, for a network that looks at clips, a clip: as for `capture`.
 
     Raises:
-        ValueError: The image cannot be used.
+        ValueError: The image or clip cannot be used.
     """
-    preprocess = getattr(network, "preprocess", None) or Preprocess()
-    x = preprocess(read_image(image))
+    _, x = prepared(network, image)
     outputs = {}
     with evaluating(network):
         for how in INTERVENTIONS:

@@ -29,6 +29,9 @@ from models.training.evaluation import count_pixels, mean_iou
 
 cli = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
+Figures = dict[str, Any]
+"""Numbers in nested dictionaries, as JSON holds them."""
+
 
 @cli.command()
 def main(
@@ -63,7 +66,7 @@ def main(
 
 
 @torch.inference_mode()
-def evaluate(network: SegmentationNetwork, samples: Iterable[tuple[Image, Labels]]) -> dict:
+def evaluate(network: SegmentationNetwork, samples: Iterable[tuple[Image, Labels]]) -> Figures:
     """Return what `main` prints, from one pass over labeled images of which none is kept.
 
     Returns:
@@ -83,7 +86,7 @@ def evaluate(network: SegmentationNetwork, samples: Iterable[tuple[Image, Labels
     confusion = {
         how: torch.zeros(len(classes), len(classes), dtype=torch.int64) for how in INTERVENTIONS
     }
-    figures: list[dict] = []
+    figures: list[Figures] = []
     with evaluating(network):
         for image, labels in tqdm(samples, desc="evaluate", unit="image", leave=False):
             x = network.preprocess(image)
@@ -101,7 +104,9 @@ def evaluate(network: SegmentationNetwork, samples: Iterable[tuple[Image, Labels
                     "flipped_share": change.flipped_share,
                 }
             blocks = {
-                record.block: block_figures(record, vectors[record.block], labels, classes)
+                record.block: block_figures(
+                    record, vectors[record.block], labels, classes, seed=len(figures)
+                )
                 for record in records
             }
             figures.append({"effects": changes, "blocks": blocks})
@@ -112,11 +117,20 @@ def evaluate(network: SegmentationNetwork, samples: Iterable[tuple[Image, Labels
 
 
 def block_figures(
-    record: AttentionRecord, vectors: VectorDistances, labels: Labels, classes: tuple[str, ...]
+    record: AttentionRecord,
+    vectors: VectorDistances,
+    labels: Labels,
+    classes: tuple[str, ...],
+    *,
+    seed: int = 0,
 ) -> dict[str, Any]:
-    """Return the numbers of one block on one image."""
+    """Return the numbers of one block on one image.
+
+    Images of one size share their positions: with a `seed` for each, the error of what is sampled
+    falls with their number.
+    """
     by_term = {term: consistency.measure(record, labels, len(classes), term=term) for term in TERMS}
-    report = degeneracy.measure(record, vectors=vectors)
+    report = degeneracy.measure(record, vectors=vectors, seed=seed)
     return {
         "own_category": {term: _fields(found.own_category) for term, found in by_term.items()},
         "boundary": {term: _fields(found.boundary) for term, found in by_term.items()},
@@ -147,7 +161,7 @@ def average(rows: list[Any]) -> Any:
     return means
 
 
-def tables(found: dict) -> Iterator[str]:
+def tables(found: Figures) -> Iterator[str]:
     """Yield what `evaluate` returns as lines of aligned text."""
     yield ""
     yield row("attention", "mIoU", "change", "KL, nats", "flipped")

@@ -37,7 +37,8 @@ def intervene(network: nn.Module, how: Intervention) -> Iterator[None]:
     its terms to 1; a learned gain on the pairwise term stays. Values and output layers are the
     block's own, and no query x key matrix is kept. Per block and image `off` costs nothing,
     `mean_row` and `uniform` one run of the block's own attention, the two terms a pass over chunks
-    of rows (which carries no gradient).
+    of rows (which carries no gradient). Blocks that look at part of a clip do not stay in it:
+    `mean_row`, `uniform` and `unary_only` are of all its positions.
 
     Blocks keep their weights, hooks and modes, and are as they were afterwards, also after an
     exception.

@@ -19,6 +19,7 @@ from analysis import terms
 from analysis.grid import Cell
 from analysis.record import AttentionRecord
 from analysis.streaming import entropy_nats, query_chunks, shares
+from analysis.variance import squares_of_rows
 from analysis.vectors import distance_from_mean_cosine
 
 
@@ -34,7 +35,8 @@ def temporal_mass(
         ValueError: A query is not a position of the record's query grid, or the term is unknown.
     """
     rows = terms.attention(record, queries, term).double()
-    return rows.unflatten(1, (record.key_grid.frames, -1)).sum(dim=2)
+    mass: Tensor = rows.unflatten(1, (record.key_grid.frames, -1)).sum(dim=2)
+    return mass
 
 
 class Arrow(NamedTuple):
@@ -78,6 +80,10 @@ class Degeneracy:
 @dataclass(frozen=True, eq=False)
 class DegeneracyOverTime:
     """The degeneracy of a record whose grids have frames, within its frames and across them.
+
+    Of blocks whose queries look at part of a clip (`analysis.parts`), the unary share is that
+    within the parts. That a query looks at its own part is information of the frame where parts are
+    frames, and information within every frame where they are places.
 
     Information is additive: that of all queries is that of the frame a query lies in plus the mean
     over frames of that of the place within the frame.
@@ -125,7 +131,8 @@ def unary_maps(record: AttentionRecord) -> Float[Tensor, "key_frames cells"]:
     if record.coupling == "unnormalized":
         return torch.full((grid.frames, grid.height * grid.width), nan, dtype=torch.float64)
     weights = terms.attention(record, [0], "unary")[0].double().unflatten(0, (grid.frames, -1))
-    return weights / weights.sum(dim=1, keepdim=True)
+    shares: Tensor = weights / weights.sum(dim=1, keepdim=True)
+    return shares
 
 
 def unary_drift(maps: Float[Tensor, "frames cells"]) -> Float[Tensor, " steps"]:
@@ -138,6 +145,16 @@ def unary_drift(maps: Float[Tensor, "frames cells"]) -> Float[Tensor, " steps"]:
     before, after = maps[:-1], maps[1:]
     middle = entropy_nats((before + after) / 2)
     return (middle - (entropy_nats(before) + entropy_nats(after)) / 2).clamp_min(0)
+
+
+def drift_by_frame(maps: Float[Tensor, "key_frames cells"], frames: int) -> list[float]:
+    """Return for every frame how far the unary map moved since the one before, in nats.
+
+    NaN in the first, and in all where keys are pooled over time and the `frames` of queries are
+    not.
+    """
+    drift = unary_drift(maps).tolist()
+    return [nan, *(drift if len(drift) == frames - 1 else [nan] * (frames - 1))]
 
 
 class RowStatistics(NamedTuple):
@@ -217,10 +234,8 @@ class _Sums(NamedTuple):
 
 
 def _sum_rows(record: AttentionRecord, queries: Int[Tensor, " queries"]) -> _Sums:
-    unary = terms.unary_logits(record).double()
-    share = torch.zeros(len(unary), dtype=torch.float64)
-    unit = torch.zeros(len(unary), dtype=torch.float64)
-    entropy = pairwise_squares = 0.0
+    share, unit = torch.zeros(2, len(record.key), dtype=torch.float64)
+    entropy = unary_squares = pairwise_squares = 0.0
     attending = signed = 0
     for chunk in query_chunks(record, queries):
         rows = terms.attention(record, chunk).double()
@@ -231,6 +246,7 @@ def _sum_rows(record: AttentionRecord, queries: Int[Tensor, " queries"]) -> _Sum
         share += of_rows.sum(dim=0)
         entropy += float(entropy_nats(of_rows).sum())
         unit += functional.normalize(rows, dim=1).sum(dim=0)
-        pairwise_squares += float(terms.pairwise_logits(record, chunk).double().square().sum())
-    unary_squares = len(queries) * float((unary - unary.mean()).square().sum())
+        of_unary, of_pairwise = squares_of_rows(record, chunk)
+        unary_squares += of_unary
+        pairwise_squares += of_pairwise
     return _Sums(share, unit, entropy, unary_squares, pairwise_squares, attending, signed)

@@ -4,6 +4,7 @@ import json
 from dataclasses import asdict, dataclass
 from math import isfinite, nan
 from pathlib import Path
+from typing import Any
 
 from jaxtyping import Float
 from safetensors import SafetensorError, safe_open
@@ -191,6 +192,8 @@ class AttentionRecord:
             raise ValueError(f"{path} is not a record: {error}") from error
 
 
-def _grid(fields: dict) -> Grid:
-    pairs = {name: tuple(fields[name]) for name in ("image_hw", "offset") if name in fields}
-    return Grid(**{**fields, **pairs})
+def _grid(fields: dict[str, Any]) -> Grid:
+    pairs: dict[str, Any] = {
+        name: tuple(fields[name]) for name in ("image_hw", "offset") if name in fields
+    }
+    return Grid(**(fields | pairs))

@@ -67,6 +67,16 @@ class RecordFile(NamedTuple):
     image: UInt8[np.ndarray, "height width 3"]
     records: tuple[AttentionRecord, ...]
 
+    @property
+    def titled(self) -> dict[str, AttentionRecord]:
+        """The records by name: the only one as the file, several by block and head."""
+        if len(self.records) == 1:
+            return {self.name: self.records[0]}
+        return {
+            one.block if one.head is None else f"{one.block} head {one.head}": one
+            for one in self.records
+        }
+
 
 def read(path: str | Path) -> RecordFile:
     """Read a record file.

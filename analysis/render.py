@@ -21,7 +21,8 @@ def palette_table(names: tuple[str, ...] = PALETTES) -> UInt8[np.ndarray, "palet
     """Return the RGB colors of every palette, in the order of `names`."""
     levels = np.arange(256)
     tables = [matplotlib.colormaps[name].resampled(256)(levels)[:, :3] for name in names]
-    return np.rint(np.stack(tables) * 255).astype(np.uint8)
+    colors: np.ndarray = np.rint(np.stack(tables) * 255).astype(np.uint8)
+    return colors
 
 
 def jpeg(image: UInt8[np.ndarray, "height width 3"]) -> bytes:

@@ -8,11 +8,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from analysis import terms
-from analysis.record import AttentionRecord
-
-SAMPLE = 512
-"""Queries whose rows are taken; all of them where there are no more than that."""
+RANKED = 192
+"""Random queries whose rows are taken; all of them where there are no more than that."""
 
 STRIPE, COLUMNS = 64, 4096
 """Rows whose products are made at once, and columns that are held in float64."""
@@ -26,10 +23,13 @@ class SampledRank(NamedTuple):
     rows: int
 
 
-def sample_effective_rank(
-    record: AttentionRecord, *, generator: torch.Generator, shuffles: bool = True
+def sampled_rank(
+    sample_rows: Float[Tensor, "sample key_pos"],
+    *,
+    generator: torch.Generator,
+    shuffles: bool = True,
 ) -> SampledRank:
-    """Return the effective rank of the rows of up to `SAMPLE` random queries.
+    """Return the effective rank of up to `RANKED` rows, chosen at random.
 
     A block whose queries all look the same way has 1. It is the rank of these rows and no estimate
     of that of all rows, which has no cheap one: the many small singular values weigh as much as
@@ -38,14 +38,13 @@ def sample_effective_rank(
 
     Time O(rows^2 x keys), memory O(rows x keys).
     """
-    queries = torch.randperm(len(record.query), generator=generator)[:SAMPLE]
-    rows = terms.attention(record, queries).contiguous()
+    rows = sample_rows[torch.randperm(len(sample_rows), generator=generator)[:RANKED]]
     rank = effective_rank(rows)
     if not shuffles:
-        return SampledRank(rank, nan, len(queries))
+        return SampledRank(rank, nan, len(rows))
     seed = int(torch.randint(2**31, (), generator=generator))
-    np.random.default_rng(seed).permuted(rows.numpy(), axis=1, out=rows.numpy())
-    return SampledRank(rank, effective_rank(rows), len(queries))
+    shuffled = np.random.default_rng(seed).permuted(rows.numpy(), axis=1)
+    return SampledRank(rank, effective_rank(torch.from_numpy(shuffled)), len(rows))
 
 
 def effective_rank(matrix: Float[Tensor, "rows columns"]) -> float:
@@ -60,7 +59,8 @@ def effective_rank(matrix: Float[Tensor, "rows columns"]) -> float:
     squares = torch.linalg.eigvalsh(gram)  # which looks at the lower triangle alone
     rounding = squares[-1] * len(gram) * torch.finfo(squares.dtype).eps
     values = squares.where(squares > rounding, 0).sqrt()
-    return torch.special.entr(values / values.sum()).sum().exp().item()
+    rank: float = torch.special.entr(values / values.sum()).sum().exp().item()
+    return rank
 
 
 def _lower_gram(matrix: Float[Tensor, "rows columns"]) -> Float[Tensor, "rows rows"]:

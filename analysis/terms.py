@@ -183,7 +183,8 @@ def attention(
     if term == "pairwise":
         return _weights(record, pairwise)
     if record.coupling == "disentangled":
-        return record.pairwise_gain * _weights(record, pairwise) + _weights(record, unary)
+        weights = _weights(record, pairwise)
+        return torch.add(_weights(record, unary), weights, alpha=record.pairwise_gain)
     return _weights(record, pairwise + unary)  # in the couplings of one term, the other is 0
 
 

@@ -101,7 +101,7 @@ def _steps(
     there, found, _ = flow(one, other, start)
     back, returned, _ = flow(other, one, there)
     error = np.linalg.norm(back - start, axis=2)[:, 0]
-    step = (there - start)[:, 0]
+    step: np.ndarray = (there - start)[:, 0]
     lost = (found[:, 0] == 0) | (returned[:, 0] == 0) | (error > MOST_ERROR)
     step[lost] = np.nan
     return step

@@ -3,10 +3,11 @@
 from math import nan
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from analysis import terms
+from analysis.parts import part_of_positions, part_records, parts_of, unmarked
 from analysis.record import AttentionRecord
 from analysis.streaming import query_chunks
 
@@ -17,14 +18,50 @@ def unary_share(record: AttentionRecord) -> float:
     The two terms are orthogonal, so that this is a true share of variance. For dot products it has
     a closed form, O(positions x channels^2): with whitened Q and K, SS(pairwise) is
     scale^2 <Q'Q, K'K>.
+
+    Where queries look at part of a clip, logits that no softmax sees count for nothing: the sums
+    are those of the parts (see `analysis.parts`).
     """
+    unary = pairwise = 0.0
+    for part in part_records(record):
+        unary += _unary_squares(part)
+        pairwise += _pairwise_squares(part)
+    total = unary + pairwise
+    return unary / total if total > 0 else nan
+
+
+def squares_of_rows(
+    record: AttentionRecord, queries: Int[Tensor, " queries"]
+) -> tuple[float, float]:
+    """Return what the rows of some queries have of SS(unary) and of SS(pairwise).
+
+    Time O(queries x keys x channels), memory O(queries x keys).
+    """
+    parts = parts_of(record)
+    if parts is None:
+        unary = terms.unary_logits(record).double()
+        pairwise = terms.pairwise_logits(record, queries).double().square().sum().item()
+        return len(queries) * (unary - unary.mean()).square().sum().item(), pairwise
+    of_queries, of_keys = part_of_positions(record, parts)
+    unary = torch.empty(len(record.key), dtype=torch.float64)
+    for number, part in enumerate(part_records(record)):
+        unary[of_keys == number] = terms.unary_logits(part).double()
+    seen = of_queries[queries, None] == of_keys
+    query, key = unmarked(record)
+    logits = (record.scale * query[queries] @ key.T).double()
+    rest = (logits - unary) * seen
+    rest = (rest - rest.sum(dim=1, keepdim=True) / seen.sum(dim=1, keepdim=True)) * seen
+    return (unary.square() * seen).sum().item(), rest.square().sum().item()
+
+
+def _unary_squares(record: AttentionRecord) -> float:
+    """Return SS(unary)."""
     unary_logits = terms.unary_logits(record).double()
     unary = len(record.query) * (unary_logits - unary_logits.mean()).square().sum().item()
     if not record.whitened:  # what every query shares is in both softmaxes
         derived = record.scale * (terms.whiten(record.key) @ record.query.mean(dim=0)).double()
         unary += len(record.query) * derived.square().sum().item()
-    total = _pairwise_squares(record) + unary
-    return unary / total if total > 0 else nan
+    return unary
 
 
 def _pairwise_squares(record: AttentionRecord) -> float:

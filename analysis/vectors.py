@@ -9,7 +9,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from analysis.capture import attention_blocks
+from analysis.capture import attention_blocks, evaluating
+from models.blocks import AttentionBlock
 
 
 class VectorDistances(NamedTuple):
@@ -21,6 +22,28 @@ class VectorDistances(NamedTuple):
 
     input: float
     output: float
+
+
+class Unattended(NamedTuple):
+    """What goes into a block that has not attended yet, and shall not do so only to be measured.
+
+    `analysis.degeneracy.measure` makes all rows of its attention, and applies them to the values.
+    """
+
+    block: AttentionBlock
+    x: Float[Tensor, "1 channels *grid"]  # the block's input
+    value: Float[Tensor, "key_pos value_channels"]
+
+    @torch.no_grad()
+    def distances(self, attended: Float[Tensor, "query_pos value_channels"]) -> VectorDistances:
+        """Return the distances of the block's input and of what it adds to it.
+
+        Args:
+            attended: The values, weighted by every row.
+        """
+        with evaluating(self.block):
+            added = self.block.restore(attended[None].to(self.x), tuple(self.x.shape[2:]))
+        return VectorDistances(*(cosine_distance(x[0].flatten(1).T) for x in (self.x, added)))
 
 
 @contextmanager
@@ -51,9 +74,12 @@ def cosine_distance(vectors: Float[Tensor, "pos channels"]) -> float:
     are no others.
     """
     vectors = vectors.detach().double()
-    vectors = vectors[vectors.norm(dim=1) > 0]
-    mean_unit = torch.nn.functional.normalize(vectors, dim=1).mean(dim=0)
-    return distance_from_mean_cosine(mean_unit.square().sum().item()) if len(vectors) else torch.nan
+    length = vectors.norm(dim=1)
+    has_direction = length > 0
+    unit_sum = (1 / length).where(has_direction, 0) @ vectors
+    count = has_direction.sum().item()
+    cosine = (unit_sum / count).square().sum().item()
+    return distance_from_mean_cosine(cosine) if count else torch.nan
 
 
 def distance_from_mean_cosine(cosine: float) -> float:

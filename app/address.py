@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import streamlit as st
 
 from app.link import Link, read, write
+from app.markdown import literal
 from app.viewer.view import View
 
 
@@ -24,7 +25,7 @@ def opened_link(page: str, networks: Sequence[str]) -> tuple[Link, bool]:
             st.query_params.to_dict(), networks
         )
     for notice in st.session_state[notices_key]:
-        st.warning(f"{notice}.")
+        st.warning(f"{literal(notice)}.")
     return st.session_state[key], just_now
 
 

@@ -5,6 +5,7 @@ never written to. A network's name is what `load_network` takes: of a file that 
 path with a hash in it.
 """
 
+import hashlib
 import json
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
@@ -26,19 +27,20 @@ from analysis.query_map import divergence_from_mean_bits
 from analysis.query_map import most_different as find_most_different
 from analysis.record import AttentionRecord
 from analysis.vectors import VectorDistances, vector_distances
+from app.batch.clips import of_clips
 from app.changes import Change
 from app.changes import changes as changes_of
 from app.components.painting import reduced
 from app.export.bundle import bundle as draw_bundle
+from app.export.clip_seeing import SeenClip
 from app.export.options import Options
 from app.export.preview import preview as draw_preview
-from app.export.preview import see_one
+from app.export.preview import see_one, see_one_clip
 from app.export.seeing import Seen
-from app.networks import image_networks, short_name
+from app.networks import image_networks, short_name, weights_path
 from app.pictures import Picture, uploaded_picture
 from app.viewer.payload import Shown, pack_all
 from models import load_network
-from models.checkpoint import WEIGHTS
 from models.checkpoints.layout import Network
 from models.file_hash import file_sha256
 
@@ -75,9 +77,11 @@ def observation(network_name: str, picture: Picture) -> Observation:
 def payload(network_name: str, picture: Picture, index: int = 0) -> bytes:
     """Return what the viewer needs to show one of a network's records."""
     seen = observation(network_name, picture)
-    shown = Shown(short_name(network_name), seen.records[index], seen.output)
+    record = seen.records[index]
+    sha256 = weights_sha256(network_name)
+    shown = Shown(short_name(network_name), record, seen.output, sha256)
     linkable = network_name in image_networks()
-    return pack_all(picture.image, [shown], alt=picture.alt, linkable=linkable)
+    return pack_all(picture.image, [shown], alt=picture.alt, name=picture.name, linkable=linkable)
 
 
 @st.cache_resource(max_entries=256, show_spinner="Measuring…", hash_funcs=BY_ID)
@@ -140,6 +144,12 @@ def _seen(options: str) -> Seen:
         return see_one(Options.build(json.loads(options)))
 
 
+@st.cache_resource(max_entries=2, show_spinner="Running the networks on every frame…")
+def _seen_clip(options: str) -> SeenClip:
+    with EXPORTING:
+        return see_one_clip(Options.build(json.loads(options)))
+
+
 @st.cache_resource(max_entries=16, show_spinner="Drawing…")
 def preview(options: str) -> list[tuple[str, bytes]]:
     """Return the first figures of an export with their names, as PNG for the screen.
@@ -152,9 +162,13 @@ def preview(options: str) -> list[tuple[str, bytes]]:
         OSError: An input cannot be read.
     """
     asked = json.loads(options)
-    decisive = ("inputs", "networks", "block", "head", "queries", "layout")
-    seen = _seen(json.dumps({name: asked[name] for name in decisive if name in asked}))
-    return draw_preview(Options.build(asked), seen)
+    decisive = ["inputs", "networks", "block", "head", "queries", "layout"]
+    built = Options.build(asked)
+    moving = of_clips(built)
+    if moving:
+        decisive += ["start", "stride", "frames", "track"]
+    found = json.dumps({name: asked[name] for name in decisive if name in asked})
+    return draw_preview(built, _seen_clip(found) if moving else _seen(found))
 
 
 def bundle(options: str) -> BinaryIO:
@@ -176,9 +190,10 @@ def record_name(network_name: str, number: int, picture: Picture) -> str:
 
 
 @st.cache_resource(max_entries=64, show_spinner=False)
-def bundled_sha256(name: str) -> str:
-    """Return the hash of a bundled network's weight file."""
-    return file_sha256(WEIGHTS / f"{name}.safetensors")
+def weights_sha256(name: str) -> str:
+    """Return the hash of a network's weight file; empty where it is gone."""
+    path = weights_path(name)
+    return file_sha256(path) if path.is_file() else ""
 
 
 @st.cache_resource(max_entries=16, show_spinner="Preparing the maps…", hash_funcs=BY_ID)
@@ -189,15 +204,16 @@ def comparison(chosen: tuple[tuple[str, int], ...], picture: Picture) -> bytes:
         seen = observation(name, picture)
         record = seen.records[number]
         title = name if len({other for other, _ in chosen}) > 1 else record_title(name, record)
-        shown.append(Shown(title, record, seen.output, bundled_sha256(name)))
-    return pack_all(picture.image, shown, alt=picture.alt, linkable=True)
+        shown.append(Shown(title, record, seen.output, weights_sha256(name)))
+    return pack_all(picture.image, shown, alt=picture.alt, name=picture.name, linkable=True)
 
 
 @st.cache_resource(max_entries=4, show_spinner="Reading the record file…")
 def record_file(data: bytes, name: str) -> bytes:
     """Return what the viewer needs to show a record file; ValueError if it is none."""
     held = records.read_bytes(data, name)
-    shown = [Shown(record_title(held.name, record), record) for record in held.records]
+    digest = hashlib.sha256(data).hexdigest()
+    shown = [Shown(title, record, sha256=digest) for title, record in held.titled.items()]
     return pack_all(held.image, shown, alt=f"The image in {name}", name=name)
 
 
@@ -219,7 +235,8 @@ class Shelf:
         with self._lock:
             if key in self._kept:
                 self._kept.move_to_end(key)
-                return self._kept[key]
+                kept: T = self._kept[key]
+                return kept
         made = make()
         with self._lock:
             self._kept[key] = made

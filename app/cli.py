@@ -39,6 +39,32 @@ def web_app(
 
 
 @cli.command()
+def view(
+    file: Annotated[Path, typer.Argument(help="A record file: safetensors or .npz.")],
+    out: Annotated[Path | None, typer.Option(help="The page; FILE.html if not given.")] = None,
+) -> None:
+    """Make the live viewer of your own tensors, from any framework, as one HTML file."""
+    from hashlib import sha256
+
+    from analysis.record_file import read_bytes
+    from app.viewer.payload import Shown, pack_all
+    from app.viewer.standalone import page
+
+    try:
+        data = file.read_bytes()
+        held = read_bytes(data, file.name)
+        digest = sha256(data).hexdigest()
+        shown = [Shown(title, record, sha256=digest) for title, record in held.titled.items()]
+        payload = pack_all(held.image, shown, alt=f"The image in {file.name}", name=file.name)
+        out = out or file.with_suffix(".html")
+        out.write_bytes(page(payload, title=file.name))
+    except (ValueError, OSError) as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(1) from error
+    typer.echo(f"{out}: {len(shown)} {'record' if len(shown) == 1 else 'records'}")
+
+
+@cli.command()
 def models(as_json: AsJson = False) -> None:
     """List the networks that can be loaded by name."""
     from models import list_networks
@@ -61,6 +87,7 @@ def models(as_json: AsJson = False) -> None:
             "score": spec.score,
             "url": spec.url,
             "license": spec.license,
+            "megabytes": spec.megabytes,
             "downloaded": cached(spec.url).is_file(),
         }
         for name, spec in PUBLISHED.items()
@@ -74,10 +101,10 @@ def models(as_json: AsJson = False) -> None:
             f"{row['figure']}  {row['summary']}"
         )
     typer.echo("\nPublished by others, downloaded when first loaded:")
-    for row in published:
-        state = "downloaded" if row["downloaded"] else ""
-        figure = f"{row['metric']} {row['score']:.3f}"
-        typer.echo(f"{row['name']:<42} {figure}  {row['title']}  {state}".rstrip())
+    for name, known in PUBLISHED.items():
+        state = "downloaded" if cached(known.url).is_file() else known.size
+        figure = f"{known.metric} {known.score:.3f}"
+        typer.echo(f"{name:<42} {figure}  {known.title}  {state}  {known.license}")
 
 
 @cli.command()

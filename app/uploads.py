@@ -2,7 +2,9 @@
 
 import hashlib
 import re
+import shutil
 import tempfile
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
@@ -10,7 +12,7 @@ MOST_CHARACTERS = 60  # of a file's name, its end: file systems allow 255 bytes
 
 
 @cache
-def _folder() -> tempfile.TemporaryDirectory:
+def _folder() -> tempfile.TemporaryDirectory[str]:
     return tempfile.TemporaryDirectory(prefix="nonlocal-lens-", ignore_cleanup_errors=True)
 
 
@@ -34,6 +36,35 @@ def keep(data: bytes, name: str) -> Path:
     return path
 
 
-def in_users_words(error: Exception, path: Path) -> str:
-    """Return what an error says of a kept file, with the user's name for it instead of ours."""
-    return str(error).replace(str(path), path.name)
+def keep_folder(files: Iterable[tuple[bytes, str]], name: str) -> Path:
+    """Write files into a folder of their own where this computer's programs can read them.
+
+    Args:
+        files: The bytes of each and what the user calls it; of equal names, the later are numbered.
+        name: Of the folder, whose path is returned.
+    """
+    digest = hashlib.sha256()
+    begun = Path(tempfile.mkdtemp(dir=_folder().name))
+    for data, called in files:
+        path = begun / Path(called).name
+        number = 1
+        while path.exists():
+            number += 1
+            path = path.with_name(f"{Path(called).stem}-{number}{path.suffix}")
+        path.write_bytes(data)
+        digest.update(f"{path.name}/{hashlib.sha256(data).hexdigest()}/".encode())
+    folder = Path(_folder().name) / digest.hexdigest()[:16] / name
+    if folder.exists():
+        shutil.rmtree(begun)
+    else:
+        folder.parent.mkdir(exist_ok=True)
+        begun.rename(folder)
+    return folder
+
+
+def in_users_words(text: str) -> str:
+    """Return a text with the paths of kept files replaced by what the user calls them."""
+    if not _folder.cache_info().currsize:
+        return text
+    kept = re.escape(str(Path(_folder().name) / "x")[:-1])
+    return re.sub(rf"{kept}[0-9a-f]{{16}}[/\\\\]", "", text)

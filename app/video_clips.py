@@ -1,16 +1,17 @@
 """Clips to look at: rendered streets, and what users bring."""
 
-import tempfile
 from collections.abc import Callable, Hashable, Sequence
 from functools import partial
-from pathlib import Path
 from typing import NamedTuple, Protocol
 
-from analysis.clips import Clip, Progress, read_clip
+from analysis.clips import Clip, read_clip
+from app.uploads import in_users_words, keep, keep_folder
 from models.rendered import split_seeds
 
 STREETS = 1000
 """How many rendered clips there are to look at; no network was trained on any of them."""
+
+FRAMES = "frames"  # what the folder of uploaded pictures is called, whose name no browser tells
 
 
 class Uploaded(Protocol):
@@ -28,8 +29,13 @@ class Reel(NamedTuple):
 
     id: Hashable  # unlike that of all others: what is computed of it is kept under this name
     alt: str  # what it shows, in words
-    location: str  # what the command line would call it
+    location: str  # where a command finds it: rendered:SEED or a path
     read: Callable[..., Clip]  # takes the options of `analysis.clips.read_clip`
+
+    @property
+    def name(self) -> str:
+        """What the user calls it."""
+        return in_users_words(self.location)
 
 
 def rendered_reel(number: int) -> Reel:
@@ -42,21 +48,21 @@ def rendered_reel(number: int) -> Reel:
 
 def uploaded_reel(file: Uploaded) -> Reel:
     """Return an uploaded video."""
-
-    def read(**options: object) -> Clip:
-        return read_clip(file.getvalue(), name=file.name, **options)  # type: ignore[arg-type]
-
-    return Reel(file.file_id, "The uploaded video", file.name, read)
+    location = str(keep(file.getvalue(), file.name))
+    return Reel(
+        file.file_id,
+        "The uploaded video",
+        location,
+        partial(read_clip, location, name=file.name),
+    )
 
 
 def uploaded_frames(files: Sequence[Uploaded]) -> Reel:
     """Return uploaded pictures as a moving one, in the natural order of their names."""
-
-    def read(progress: Progress, **options: object) -> Clip:
-        with tempfile.TemporaryDirectory(prefix="nonlocal-lens-") as folder:
-            for file in files:
-                (Path(folder) / Path(file.name).name).write_bytes(file.getvalue())
-            return read_clip(folder, name="the frames", progress=progress, **options)  # type: ignore[arg-type]
-
-    key = tuple(file.file_id for file in files)
-    return Reel(key, f"{len(files)} uploaded frames", "FOLDER", read)
+    location = str(keep_folder([(file.getvalue(), file.name) for file in files], FRAMES))
+    return Reel(
+        tuple(file.file_id for file in files),
+        f"{len(files)} uploaded frames",
+        location,
+        partial(read_clip, location),
+    )

@@ -19,10 +19,12 @@ from time import process_time
 import torch
 from torch import Tensor
 
-from analysis import degeneracy, spectrum
-from analysis.divergence import query_pairs
+from analysis import degeneracy
+from analysis.divergence import pairs_of
 from analysis.grid import Grid
 from analysis.record import AttentionRecord
+from analysis.spectrum import RANKED
+from analysis.streaming import SAMPLE
 
 SIDE, CHANNELS = 97, 256
 COMPARED = (
@@ -112,11 +114,12 @@ def plain(record: AttentionRecord) -> dict[str, float]:
     attention = (record.scale * record.query @ record.key.T).softmax(dim=1)
     entropy = entropy_nats(attention)
     apart = torch.cdist(*(centers(grid) for grid in (record.query_grid, record.key_grid)))
-    first, second = query_pairs(queries, generator=torch.Generator().manual_seed(0))
-    p, q = attention[first].double(), attention[second].double()
+    sample = torch.randperm(queries, generator=seeded())[:SAMPLE].sort().values
+    first, second = pairs_of(len(sample), generator=seeded())
+    p, q = attention[sample[first]].double(), attention[sample[second]].double()
     jsd = entropy_nats((p + q) / 2) - (entropy_nats(p) + entropy_nats(q)) / 2
-    order = torch.randperm(queries, generator=torch.Generator().manual_seed(0))
-    singular = torch.linalg.svdvals(attention[order[: spectrum.SAMPLE]].double())
+    ranked = sample[torch.randperm(len(sample), generator=seeded())[:RANKED]]
+    singular = torch.linalg.svdvals(attention[ranked].double())
     mean_entropy = entropy.mean().item() / log(2)
     entropy_of_mean = entropy_nats(attention.mean(dim=0, dtype=torch.float64)[None]).item() / log(2)
     return values | {
@@ -130,6 +133,11 @@ def plain(record: AttentionRecord) -> dict[str, float]:
         "query_cosine_distance": all_pairs(record.query),
         "key_cosine_distance": all_pairs(record.key),
     }
+
+
+def seeded() -> torch.Generator:
+    """Return a fresh source of random numbers, as `degeneracy.measure` has one for every sample."""
+    return torch.Generator().manual_seed(0)
 
 
 def plain_unary_share(record: AttentionRecord) -> dict[str, float]:

@@ -4,8 +4,8 @@ Rendered streets are written into a folder as PNG files. Then, picture by pictur
 thread of one process:
 
 - forward: the file is read and the network runs on it, as one would to predict.
-- stats: what `python -m app stats` does with the file: read and hash it, run the network as far as
-  its last attention block, measure. Without and with `--baselines`.
+- stats: what `python -m app stats` does with the file: read and hash it, run the network until its
+  last attention block would attend, measure. Without and with `--baselines`.
 
 Time is that of the processor, which other programs on the machine do not change much; what is told
 is the median over pictures. Then what the parts of the statistics take, how many bytes a row has,
@@ -27,8 +27,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from analysis import degeneracy
 from analysis.divergence import jensen_shannon_nats
-from analysis.record import AttentionRecord
-from analysis.spectrum import sample_effective_rank
+from analysis.spectrum import sampled_rank
 from analysis.streaming import sum_rows
 from analysis.watching import watch
 from app.batch.inputs import Source, find_sources, read_source
@@ -86,18 +85,24 @@ def compare(network: str, sources: list[Source]) -> tuple[float, float]:
         "stats": lambda source: measure_input(source, options),
         "stats --baselines": lambda source: measure_input(source, full),
     }
-    (record, *_) = watch(module, read_source(sources[0].location).image).records
+    watched = watch(module, read_source(sources[0].location).image, to_the_end=False)
+    record, vectors = watched.records[-1], watched.vectors[watched.records[-1].block]
+    sums = sum_rows(record, generator=seeded(), shuffles=False)
     parts = {
         "  reading and hashing the file": lambda source: read_source(source.location),
-        "  forward pass to the last block": lambda source: watch(
+        "  forward pass until the last block": lambda source: watch(
             module, read_source(source.location).image, to_the_end=False
         ),
         "  one pass over all rows": lambda _: sum_rows(record, generator=seeded(), shuffles=False),
-        "  divergence of pairs": lambda _: divergence(record),
-        "  effective rank of a sample": lambda _: sample_effective_rank(
-            record, generator=seeded(), shuffles=False
+        "  divergence of pairs": lambda _: jensen_shannon_nats(
+            sums, generator=seeded(), shuffles=False
         ),
-        "  all statistics of a block": lambda _: degeneracy.measure(record, shuffles=False),
+        "  effective rank of a sample": lambda _: sampled_rank(
+            sums.sample_rows, generator=seeded(), shuffles=False
+        ),
+        "  all statistics of a block": lambda _: degeneracy.measure(
+            record, vectors=vectors, shuffles=False
+        ),
     }
     taken: dict[str, list[float]] = {name: [] for name in (*ways, *parts)}
     for source in [sources[0], *sources]:  # the first warms up and is forgotten
@@ -118,12 +123,6 @@ def predict(network: str, source: Source) -> torch.Tensor:
     module = load(network).module
     with torch.no_grad():
         return module(module.preprocess(read_source(source.location).image))
-
-
-def divergence(record: AttentionRecord) -> float:
-    """Return the divergence of pairs, with entropies that cost nothing."""
-    entropy = torch.zeros(len(record.query), dtype=torch.float64)
-    return jensen_shannon_nats(record, entropy, generator=seeded(), shuffles=False)[0].mean
 
 
 def count_operations(network: str, source: Source) -> int:

@@ -4,6 +4,7 @@ Nothing is fetched, neither here nor by whoever reads the pages: formulae become
 browsers draw by themselves, and fonts are the reader's own.
 """
 
+import os
 import sys
 from pathlib import Path
 
@@ -15,6 +16,10 @@ from sphinx.writers.html5 import HTML5Translator
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
+# for the notebooks, whose copies run in another folder
+os.environ["PYTHONPATH"] = os.pathsep.join(
+    filter(None, (str(ROOT), os.environ.get("PYTHONPATH", "")))
+)
 
 from docs import from_code  # noqa: E402  (needs the path)
 
@@ -28,7 +33,8 @@ nitpicky = False
 
 html_theme = "furo"
 html_title = "Nonlocal Lens"
-html_static_path: list[str] = []
+html_static_path = ["static"]
+html_css_files = ["site.css"]
 html_show_copyright = False
 html_theme_options = {"source_view_link": ""}
 

@@ -144,10 +144,10 @@ def networks_page() -> str:
     parts += [
         "## Published by others",
         "Downloaded when first loaded, and checked where the file's name carries its hash.",
-        "| name | network | data | mIoU as published |\n|---|---|---|---|\n"
+        "| name | network | data | as published | download | license |\n|---|---|---|---|---|---|\n"
         + "\n".join(
-            f"| `{name}` | {getattr(spec, 'title', '')} | {getattr(spec, 'dataset', '')} "
-            f"| {_number(getattr(spec, 'miou', None))} |"
+            f"| `{name}` | {spec.title} | {spec.dataset} | {spec.metric} {spec.score:.3f} "
+            f"| {spec.size} | {spec.license} |"
             for name, spec in PUBLISHED.items()
         ),
     ]
@@ -193,7 +193,3 @@ def _page(parts: list[str]) -> str:
 def _listed(names: list[str]) -> str:
     quoted = [f"`{name}`" for name in names]
     return ", ".join(quoted[:-1]) + f" and {quoted[-1]}"
-
-
-def _number(value: float | None) -> str:
-    return "" if value is None else f"{value:.3f}"

@@ -6,13 +6,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors.torch import save_file
 from torch import nn
 
 from models.checkpoints import network_of
 from models.checkpoints.download import fetch
 from models.checkpoints.layout import Network, fill
-from models.checkpoints.reading import read_contents
+from models.checkpoints.reading import Contents, read_contents
 from models.file_hash import file_sha256
 from models.networks.architecture import (
     AnyArchitecture,
@@ -170,14 +171,30 @@ def _read(path: Path, options: dict[str, Any]) -> Network:
         raise ValueError(
             f"{path} says all about its network itself; it takes no {_listed(options)}"
         )
-    architecture = read_architecture(contents.header[HEADER_KEY])
-    network: Network = (
-        build_clip_network(architecture)
-        if isinstance(architecture, ClipArchitecture)
-        else build_network(architecture)
-    )
+    network = _build(path, contents)
     fill(path, network, contents.tensors)
     return network.eval().requires_grad_(False)
+
+
+def _build(path: Path, contents: Contents) -> Network:
+    """Return the network of a file's header, without memory for its weights: it may claim any size.
+
+    Raises:
+        ValueError: There is no such network, or the file cannot hold it.
+    """
+    architecture = read_architecture(contents.header[HEADER_KEY])
+    try:
+        if sum(architecture.depths) > len(contents.tensors):
+            raise ValueError(
+                f"{sum(architecture.depths)} residual blocks are more than its tensors"
+            )
+        with torch.device("meta"):
+            if isinstance(architecture, ClipArchitecture):
+                return build_clip_network(architecture)
+            return build_network(architecture)
+    except (ArithmeticError, RuntimeError, TypeError, ValueError) as error:
+        reason = str(error).partition("\n")[0]
+        raise ValueError(f"{path} describes no network that can be built: {reason}") from error
 
 
 def _listed(names: Iterable[str]) -> str:

@@ -40,7 +40,8 @@ class Preprocess:
         """Return 8-bit RGB images as floats of about zero mean and unit variance."""
         from torchvision.transforms.v2 import functional as TF  # see __call__
 
-        return TF.normalize(images.float() / 255, list(self.mean), list(self.std))
+        normalized: Tensor = TF.normalize(images.float() / 255, list(self.mean), list(self.std))
+        return normalized
 
     def __call__(
         self, image: UInt8[np.ndarray, "height width 3"]
@@ -73,7 +74,10 @@ class ClipPreprocess:
     ) -> Float[Tensor, "batch 3 frames height width"]:
         """Return 8-bit RGB clips as floats of about zero mean and unit variance."""
         images = clips.transpose(1, 2).flatten(0, 1)
-        return self.frame.normalize(images).unflatten(0, (len(clips), -1)).transpose(1, 2)
+        frames_first: Tensor = (
+            self.frame.normalize(images).unflatten(0, (len(clips), -1)).transpose(1, 2)
+        )
+        return frames_first
 
     def __call__(
         self, clip: UInt8[np.ndarray, "frames height width 3"]

@@ -18,6 +18,7 @@ class PublishedSpec:
     score: float  # on the data set's validation split, 0 to 1
     url: str
     sha256_prefix: str | None  # the start of the file's SHA-256, where its name carries it
+    megabytes: int  # of the weights in single precision; the file may hold more than these
     license: str
     options: dict[str, Any]  # what no tensor tells: arguments of the layout's `plan`
 
@@ -25,6 +26,13 @@ class PublishedSpec:
     def file_name(self) -> str:
         """Return the last part of the URL."""
         return self.url.rpartition("/")[2]
+
+    @property
+    def size(self) -> str:
+        """Return in words how much there is to download, as its architecture tells."""
+        if self.url.endswith(".pkl"):  # Caffe2's programs save the optimizer's momenta, too
+            return f"{self.megabytes} MB or more"
+        return f"about {self.megabytes} MB"
 
 
 _HEADS = {
@@ -38,6 +46,14 @@ _DATASETS = {
     "voc12aug": "Pascal VOC 2012",
     "bdd100k": "BDD100K",
 }
+
+_MEGABYTES = {
+    **{"nonlocal 50": 200, "nonlocal 101": 277, "dnl 50": 200, "dnl 101": 277},
+    **{"gcnet 50": 199, "gcnet 101": 275, "i3d": 142, "slowonly": 160, "tsm": 127, "c2d": 127},
+}
+"""Of heads and depths of backbones, and of video networks, all of them ResNet-50; the number of
+classes changes them by less than one. `tests/test_published.py` counts them."""
+_WIDER_AUXILIARY = 9  # more megabytes in sssegmentation's files: 512 channels instead of 256
 
 _MMSEGMENTATION = """
 nonlocal_r50-d8_512x1024_40k_cityscapes 20200605_210748-c75e81e3 78.24
@@ -98,6 +114,29 @@ gcnet_r50-d8_769x769_40k 61.20
 """Name without its data set, mIoU in percent; their file names carry no hash."""
 
 
+_SSSEGMENTATION = """
+nonlocalnet_resnet50 voc 77.08 76.17
+nonlocalnet_resnet101 voc 78.89 77.48
+nonlocalnet_resnet50 ade20k 42.15 41.17
+nonlocalnet_resnet101 ade20k 44.49 42.45
+nonlocalnet_resnet50 cityscapes 78.34 77.18
+nonlocalnet_resnet101 cityscapes 80.42 78.48
+dnlnet_resnet50 voc 76.73 76.36
+dnlnet_resnet101 voc 78.37 77.25
+dnlnet_resnet50 ade20k 43.50 40.68
+dnlnet_resnet101 ade20k 44.88 41.80
+dnlnet_resnet50 cityscapes 79.75 77.80
+dnlnet_resnet101 cityscapes 80.64 78.67
+gcnet_resnet50 voc 76.50 76.22
+gcnet_resnet101 voc 78.81 77.45
+gcnet_resnet50 ade20k 42.53 41.08
+gcnet_resnet101 ade20k 44.19 42.55
+gcnet_resnet50 cityscapes 78.69 76.78
+gcnet_resnet101 cityscapes 79.93 78.84
+"""
+"""Head and backbone, data set, mIoU in percent at output strides 8 and 16; no hashes."""
+
+
 def _spec(name: str, miou: str, url: str, prefix: str | None, license: str) -> PublishedSpec:
     head, backbone, crop, iterations, dataset = name.split("_")
     height, width = (int(side) for side in crop.split("x"))
@@ -110,6 +149,7 @@ def _spec(name: str, miou: str, url: str, prefix: str | None, license: str) -> P
         score=float(miou) / 100,
         url=url,
         sha256_prefix=prefix,
+        megabytes=_MEGABYTES[f"{head} {backbone[1:-3]}"],
         license=license,
         options={
             "classes": CLASSES[_DATASETS[dataset]],
@@ -139,6 +179,40 @@ def _bdd100k() -> dict[str, PublishedSpec]:
     return specs
 
 
+def _sssegmentation() -> dict[str, PublishedSpec]:
+    specs = {}
+    heads = {folder.replace("_", ""): title for folder, title in _HEADS.values()}
+    short = {folder.replace("_", ""): name for name, (folder, _) in _HEADS.items()}
+    datasets = {"voc": "Pascal VOC 2012", "ade20k": "ADE20K", "cityscapes": "Cityscapes"}
+    store = "https://github.com/SegmentationBLWX/modelstore/releases/download"
+    for start, data, *scores in (row.split() for row in _SSSEGMENTATION.strip().splitlines()):
+        head, backbone = start.split("_")
+        dataset = datasets[data]
+        width = 1024 if data == "cityscapes" else 512
+        for stride, miou in zip((8, 16), scores, strict=True):
+            name = f"{start}os{stride}_{data}"
+            depth = backbone.removeprefix("resnet")
+            specs[name] = PublishedSpec(
+                title=f"{heads[head]}, ResNet-{depth}, {dataset}, 512x{width}, "
+                f"output stride {stride}",
+                dataset=dataset,
+                crop=(512, width),
+                metric="mIoU",
+                score=float(miou) / 100,
+                url=f"{store}/ssseg_{head}/{name}.pth",
+                sha256_prefix=None,
+                megabytes=_MEGABYTES[f"{short[head]} {depth}"] + _WIDER_AUXILIARY,
+                license="Apache-2.0",
+                options={
+                    "classes": CLASSES[dataset],
+                    "align_corners": False,
+                    "long_side": width,
+                    "output_stride": stride,
+                },
+            )
+    return specs
+
+
 _MMACTION2 = """
 i3d imagenet-pretrained-r50-nl-dot-product_8xb8-32x2x1-100e 20220812-8e1f2148 74.80
 i3d imagenet-pretrained-r50-nl-embedded-gaussian_8xb8-32x2x1-100e 20220812-afd8f562 74.73
@@ -165,16 +239,17 @@ _KINDS = {"i3d": "I3D", "tsm": "TSM", "slowonly": "SlowOnly", "c2d": "C2D"}
 
 
 def _video(
-    title: str, top1: str, url: str, prefix: str | None, license: str, **options: Any
+    kind: str, title: str, top1: str, url: str, prefix: str | None, license: str, **options: Any
 ) -> PublishedSpec:
     return PublishedSpec(
-        title=f"{title}, Kinetics-400",
+        title=f"{_KINDS[kind]} {title}, Kinetics-400",
         dataset="Kinetics-400",
         crop=(224, 224),
         metric="top-1",
         score=float(top1) / 100,
         url=url,
         sha256_prefix=prefix,
+        megabytes=_MEGABYTES[kind],
         license=license,
         options={"classes": CLASSES["Kinetics-400"], **options},
     )
@@ -191,10 +266,12 @@ def _mmaction2() -> dict[str, PublishedSpec]:
             "https://download.openmmlab.com/mmaction/v1.0/recognition/"
             f"{model}/{name}/{name}_{stamp}.pth"
         )
-        title = f"{_KINDS[model]} with non-local blocks ({form}), ResNet-50, {frames} frames"
+        title = f"with non-local blocks ({form}), ResNet-50, {frames} frames"
         options = {"form": "dot_product"} if form == "dot-product" else {}
         prefix = stamp.rpartition("-")[2]
-        specs[name] = _video(title, top1, url, prefix, "Apache-2.0", frames=frames, **options)
+        specs[name] = _video(
+            model, title, top1, url, prefix, "Apache-2.0", frames=frames, **options
+        )
     return specs
 
 
@@ -203,26 +280,28 @@ def _video_nonlocal() -> dict[str, PublishedSpec]:
     for name, code, top1 in (row.split() for row in _VIDEO_NONLOCAL.strip().splitlines()):
         kind, _, clip = name.split("_")[:3]
         frames, step = clip.split("x")
-        title = f"{_KINDS[kind]} with non-local blocks, ResNet-50, {frames} frames, every {step}"
+        title = f"with non-local blocks, ResNet-50, {frames} frames, every {step}"
         url = f"https://dl.fbaipublicfiles.com/video-nonlocal/{name}.pkl"
         options = {"code": code, "frames": int(frames)}
-        specs[name] = _video(title, top1, url, None, "CC-BY-NC-4.0", **options)
+        specs[name] = _video(kind, title, top1, url, None, "CC-BY-NC-4.0", **options)
     return specs
 
 
 def _slowfast() -> dict[str, PublishedSpec]:
     name = "I3D_NLN_8x8_R50"
     url = f"https://dl.fbaipublicfiles.com/pyslowfast/model_zoo/kinetics400/{name}.pkl"
-    title = "I3D with non-local blocks of SlowFast, ResNet-50, 8 frames, every 8"
-    return {name: _video(title, "74.0", url, None, "Apache-2.0", code="slowfast", frames=8)}
+    title = "with non-local blocks of SlowFast, ResNet-50, 8 frames, every 8"
+    spec = _video("i3d", title, "74.0", url, None, "Apache-2.0", code="slowfast", frames=8)
+    return {name: spec}
 
 
 PUBLISHED: dict[str, PublishedSpec] = {
     **_mmsegmentation(),
     **_bdd100k(),
+    **_sssegmentation(),
     **_mmaction2(),
     **_video_nonlocal(),
     **_slowfast(),
 }
-"""Name -> what is published under it, from the zoos of mmsegmentation, BDD100K, mmaction2,
-video-nonlocal-net and SlowFast."""
+"""Name -> what is published under it, from the zoos of mmsegmentation, BDD100K,
+sssegmentation, mmaction2, video-nonlocal-net and SlowFast."""

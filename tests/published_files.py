@@ -3,8 +3,8 @@
 import torch
 
 STEM, WIDTHS, HEAD, CLASSES = (3, 3, 5), (2, 3, 5, 7), 11, 13
-INNER = 5
-DEPTHS = {"r18": (2, 2, 2, 2), "r50": (3, 4, 6, 3)}
+INNER, BOTTLENECK, AUXILIARY = 5, 3, 3
+DEPTHS = {"r18": (2, 2, 2, 2), "r50": (3, 4, 6, 3), "r101": (3, 4, 23, 3)}
 
 
 def batch_norm(name, channels):
@@ -48,10 +48,10 @@ def attention_block(kind, channels=HEAD):
     if kind == "gc_block":
         return {
             **biased("conv_mask", 1, channels),
-            **biased("channel_add_conv.0", 3, channels),
-            "channel_add_conv.1.weight": (3, 1, 1),
-            "channel_add_conv.1.bias": (3, 1, 1),
-            **biased("channel_add_conv.3", channels, 3),
+            **biased("channel_add_conv.0", BOTTLENECK, channels),
+            "channel_add_conv.1.weight": (BOTTLENECK, 1, 1),
+            "channel_add_conv.1.bias": (BOTTLENECK, 1, 1),
+            **biased("channel_add_conv.3", channels, BOTTLENECK),
         }
     table = biased("g.conv", INNER, channels)
     if kind != "gaussian":
@@ -76,9 +76,36 @@ def mmsegmentation(kind, depths="r50"):
         **biased("conv_seg", CLASSES, width),
         **{f"{prefix}.{name}": shape for name, shape in block.items()},
     }
-    auxiliary = conv_module("convs.0", 3, WIDTHS[2] * 4, 3) | biased("conv_seg", CLASSES, 3)
+    auxiliary = conv_module("convs.0", AUXILIARY, WIDTHS[2] * 4, 3)
+    auxiliary |= biased("conv_seg", CLASSES, AUXILIARY)
     table |= {f"decode_head.{name}": shape for name, shape in head.items()}
     return table | {f"auxiliary_head.{name}": shape for name, shape in auxiliary.items()}
+
+
+def sssegmentation(kind, depths="r50"):
+    """Return the table of a whole network by the names of that code."""
+    short = {"nl_block": "nl", "dnl_block": "dnl", "gc_block": "cb"}[kind]
+    parts = {
+        "backbone": "backbone_net",
+        "decode_head.convs.0.conv": f"conv_before_{short}.0",
+        "decode_head.convs.0.bn": f"conv_before_{short}.1",
+        "decode_head.convs.1.conv": f"conv_after_{short}.0",
+        "decode_head.convs.1.bn": f"conv_after_{short}.1",
+        "decode_head.conv_cat.conv": "decoder.0",
+        "decode_head.conv_cat.bn": "decoder.1",
+        "decode_head.conv_seg": "decoder.4",
+        "decode_head.gc_block": "contextblock_net",
+        **{f"decode_head.{kind}.{name}.conv": f"{kind}.{name}.0" for name in ("theta", "phi", "g")},
+        f"decode_head.{kind}.conv_out.conv": f"{kind}.conv_out.0",
+        f"decode_head.{kind}.conv_out.bn": f"{kind}.conv_out.1",
+        f"decode_head.{kind}.conv_mask": f"{kind}.conv_mask",
+        "auxiliary_head": "auxiliary_decoder",
+    }
+    table = {}
+    for name, shape in mmsegmentation(kind, depths).items():
+        start = next(part for part in parts if name.startswith(f"{part}."))
+        table[parts[start] + name.removeprefix(start)] = shape
+    return table
 
 
 def drawn(table, generator):

@@ -8,6 +8,7 @@ from torchvision.models import VisionTransformer
 from analysis import adapters, capture, terms
 from analysis.adapters import UnreadableBlockError, foreign_preprocess, token_grid
 from analysis.capture import foreign_blocks, observe
+from models import load_network
 
 CHANNELS, INNER, HEADS = 12, 5, 3
 
@@ -50,7 +51,8 @@ class Tokens(nn.Module):
 
     def forward(self, x):
         patches = self.cells(x).flatten(2).transpose(1, 2)
-        return self.attention(torch.cat((self.first, patches), dim=1))
+        output = self.attention(torch.cat((self.first, patches), dim=1))
+        return output[0] if isinstance(output, tuple) else output
 
 
 class TimmLike(nn.Module):
@@ -89,6 +91,44 @@ class HuggingFaceLike(nn.Module):
         return (self.seen @ value).transpose(1, 2).flatten(2)
 
 
+class ClipLike(HuggingFaceLike):
+    """Hugging Face's CLIP: other names for the heads and the scale, and a layer after them."""
+
+    def __init__(self):
+        super().__init__(5)
+        del self.scaling, self.num_attention_heads
+        self.num_heads, self.scale = HEADS, (CHANNELS // HEADS) ** -0.5
+        self.out_proj = nn.Linear(CHANNELS, CHANNELS)
+
+    def forward(self, hidden_states, attention_mask=None):
+        return self.out_proj(super().forward(hidden_states)), None
+
+
+class TurnedLike(ClipLike):
+    """Hugging Face's DINOv3: queries and keys of patches are turned by angles of their place."""
+
+    def __init__(self):
+        super().__init__()
+        self.angles = nn.Parameter(torch.zeros(49, CHANNELS // HEADS // 2))
+
+    def __call__(self, x):
+        angles = torch.cat((self.angles, self.angles), dim=1)
+        return super().__call__(x, position_embeddings=(angles.cos(), angles.sin()))
+
+    def forward(self, hidden_states, position_embeddings):
+        query, key, value = (
+            self.get_submodule(name)(hidden_states).unflatten(2, (HEADS, -1)).transpose(1, 2)
+            for name in self.names
+        )
+        cosine, sine = position_embeddings
+        for side in (query, key):
+            patches = side[:, :, 2:].clone()
+            first, second = patches.chunk(2, dim=3)
+            side[:, :, 2:] = patches * cosine + torch.cat((-second, first), dim=3) * sine
+        self.seen = (query @ key.mT * self.scale).softmax(3)
+        return self.out_proj((self.seen @ value).transpose(1, 2).flatten(2)), None
+
+
 class MultiheadLike(nn.MultiheadAttention):
     def __init__(self, **options):
         super().__init__(CHANNELS, HEADS, batch_first=True, **options)
@@ -103,6 +143,8 @@ ATTENTIONS = {
     "timm, normalized": lambda: TimmLike(True),
     "Hugging Face 4": lambda: HuggingFaceLike(4),
     "Hugging Face 5": lambda: HuggingFaceLike(5),
+    "CLIP": ClipLike,
+    "DINOv3": TurnedLike,
 }
 
 
@@ -209,6 +251,55 @@ class MaskedMultihead(nn.MultiheadAttention):
         return super().__call__(x, x, x, attn_mask=mask)[0]
 
 
+class Causal(TimmLike):
+    """What no attribute tells: each position looks at those before it."""
+
+    def __init__(self):
+        super().__init__(False)
+
+    def forward(self, x):
+        qkv = self.qkv(x).reshape(*x.shape[:2], 3, HEADS, -1).permute(2, 0, 3, 1, 4)
+        y = F.scaled_dot_product_attention(*qkv, is_causal=True)
+        return self.proj(y.transpose(1, 2).flatten(2))
+
+
+class InWindows(nn.Module):
+    """Attention inside seven windows of the tokens, one after another."""
+
+    def __init__(self, attention):
+        super().__init__()
+        self.attention = attention
+
+    def forward(self, x):
+        return self.attention(x[:, 2:].unflatten(1, (7, 7)).flatten(0, 1))
+
+
+class Pooling(nn.Module):
+    """One learned query for all tokens, as in SigLIP's last layer."""
+
+    def __init__(self):
+        super().__init__()
+        self.probe = nn.Parameter(torch.zeros(1, 1, CHANNELS))
+        self.pool = nn.MultiheadAttention(CHANNELS, HEADS, batch_first=True)
+
+    def forward(self, x):
+        return self.pool(self.probe, x[:, 2:], x[:, 2:])[0]
+
+
+@pytest.mark.parametrize(
+    ("make", "sentence"),
+    [
+        (Causal, r"attention \(Causal\) is left out: softmax of the scaled products of its quer"),
+        (lambda: InWindows(TimmLike(False)), "given 7 inputs for 1 of the network's"),
+        (lambda: InWindows(HuggingFaceLike(5)), "given 7 inputs for 1 of the network's"),
+        (Pooling, "its 1 queries are fewer than its 49 keys"),
+    ],
+)
+def test_a_transformer_that_does_more_than_its_attributes_tell_is_left_out(image, make, sentence):
+    with pytest.warns(UserWarning, match=sentence):
+        assert capture(drawn(Tokens(make())), image) == ()
+
+
 class NonLocalLike(nn.Module):
     """A block of other code: names, scale, axis and coupling can be chosen."""
 
@@ -276,6 +367,209 @@ def test_how_a_block_computes_is_proved_by_its_output(image, kind):
     }.get(kind, "coupled")
     rows = terms.attention(record, [0, 7, 1055])
     torch.testing.assert_close(rows, network.block.seen[0, [0, 7, 1055]], rtol=1e-5, atol=1e-6)
+
+
+class OtherForm(nn.Module):
+    """A block whose logits are no dot product of embeddings, as mmcv and AlexHex7 write it."""
+
+    def __init__(self, form, out):
+        super().__init__()
+        self.form, self.inter_channels = form, INNER
+        self.g = nn.Sequential(nn.Conv2d(CHANNELS, INNER, 1), nn.MaxPool2d(2))
+        self.add_module(out, nn.Conv2d(INNER, CHANNELS, 1))
+        self.phi: nn.Module = nn.MaxPool2d(2)
+        if form == "concatenation":
+            self.theta = nn.Conv2d(CHANNELS, INNER, 1)
+            self.phi = nn.Sequential(nn.Conv2d(CHANNELS, INNER, 1), nn.MaxPool2d(2))
+            project = nn.Conv2d(2 * INNER, 1, 1, bias=out == "W_z")
+            self.add_module("W_f" if out == "W_z" else "concat_project", project)
+
+    def forward(self, x):
+        key, value = self.phi(x).flatten(2), self.g(x).flatten(2)
+        if self.form == "gaussian":
+            self.seen = (x.flatten(2).transpose(1, 2) @ key).softmax(2)
+        else:
+            query = self.theta(x).flatten(2)
+            project = self.W_f if hasattr(self, "W_f") else self.concat_project
+            pairs = query[..., None].expand(-1, -1, -1, key.shape[2]), key[:, :, None]
+            both = torch.cat([pair.expand_as(pairs[0]) for pair in pairs], dim=1)
+            self.seen = project(both)[:, 0].relu() / key.shape[2]
+        y = (self.seen @ value.transpose(1, 2)).transpose(1, 2).unflatten(2, x.shape[2:])
+        return x + list(self.children())[1](y)
+
+
+@pytest.mark.parametrize(
+    ("form", "out"),
+    [
+        ("gaussian", "W"),
+        ("gaussian", "conv_out"),
+        ("concatenation", "W"),
+        ("concatenation", "conv_out"),
+        ("concatenation", "W_z"),
+    ],
+)
+def test_forms_without_a_dot_product_of_embeddings_are_read(image, form, out):
+    network = drawn(Stem(OtherForm(form, out)))
+    (record,) = capture(network, image)
+    assert record.form == form
+    assert record.key_grid.positions < record.query_grid.positions
+    rows = [0, 5, record.query_grid.positions - 1]
+    torch.testing.assert_close(
+        terms.attention(record, rows), network.block.seen[0, rows], rtol=1e-5, atol=1e-6
+    )
+
+
+class GeneratorLike(nn.Module):
+    """BigGAN's block: keys and values are pooled by a function, and a gain weighs the output."""
+
+    def __init__(self, names):
+        super().__init__()
+        self.names, self.gamma = names, nn.Parameter(torch.tensor(0.7))
+        widths = (2, 2, INNER)
+        for name, width in zip(names, widths, strict=False):
+            self.add_module(name, nn.Conv2d(CHANNELS, width, 1, bias=False))
+        self.add_module(names[3], nn.Conv2d(INNER, CHANNELS, 1, bias=False))
+
+    def forward(self, x):
+        query, key, value = (self.get_submodule(name)(x) for name in self.names[:3])
+        key, value = (F.max_pool2d(y, 2).flatten(2) for y in (key, value))
+        self.seen = (query.flatten(2).transpose(1, 2) @ key).softmax(2)
+        y = (value @ self.seen.transpose(1, 2)).unflatten(2, x.shape[2:])
+        return self.gamma * self.get_submodule(self.names[3])(y) + x
+
+
+class ContextLike(nn.Module):
+    """OCNet's block: queries and keys are of one layer, and nothing is added to its output."""
+
+    def __init__(self):
+        super().__init__()
+        layer = nn.Sequential(nn.Conv2d(CHANNELS, INNER, 1), nn.BatchNorm2d(INNER), nn.ReLU())
+        self.f_query = self.f_key = layer
+        self.f_value, self.W = nn.Conv2d(CHANNELS, INNER, 1), nn.Conv2d(INNER, CHANNELS, 1)
+
+    def forward(self, x):
+        query, key, value = (f(x).flatten(2) for f in (self.f_query, self.f_key, self.f_value))
+        self.seen = (INNER**-0.5 * query.transpose(1, 2) @ key).softmax(2)
+        return self.W((value @ self.seen.transpose(1, 2)).unflatten(2, x.shape[2:]))
+
+
+@pytest.mark.parametrize(
+    "block",
+    [
+        GeneratorLike(("theta", "phi", "g", "o")),
+        GeneratorLike(tuple(f"snconv1x1_{name}" for name in ("theta", "phi", "g", "o_conv"))),
+        ContextLike(),
+    ],
+    ids=["BigGAN", "Hugging Face's BigGAN", "OCNet"],
+)
+def test_blocks_that_pool_by_a_function_or_add_nothing_are_read(image, block):
+    network = drawn(Stem(block))
+    (record,) = capture(network, image)
+    rows = [0, 5, record.query_grid.positions - 1]
+    torch.testing.assert_close(
+        terms.attention(record, rows), block.seen[0, rows], rtol=1e-5, atol=1e-6
+    )
+
+
+class ProjectLike(nn.Module):
+    """mmsegmentation's block for several networks: nothing added, keys may be of elsewhere."""
+
+    def __init__(self, out=None, pooled=False):
+        super().__init__()
+        self.query_project = nn.Sequential(nn.Conv2d(CHANNELS, INNER, 1), nn.ReLU())
+        self.key_project = nn.Sequential(nn.Conv2d(CHANNELS, INNER, 1), nn.ReLU())
+        self.value_project = nn.Conv2d(CHANNELS, CHANNELS, 1)
+        self.register_module("out_project", None)
+        self.key_downsample = nn.AvgPool2d(3) if pooled else None
+        self.out = out
+        if out is not None:
+            setattr(self, out, nn.Conv2d(CHANNELS, CHANNELS, 1))
+
+    def forward(self, x, other=None):
+        other = x if other is None else other
+        query, key = self.query_project(x).flatten(2).mT, self.key_project(other)
+        value = self.value_project(other)
+        if self.key_downsample is not None:
+            key, value = self.key_downsample(key), self.key_downsample(value)
+        self.seen = (INNER**-0.5 * query @ key.flatten(2)).softmax(2)
+        y = (self.seen @ value.flatten(2).mT).mT.unflatten(2, x.shape[2:])
+        return y if self.out is None else self.get_submodule(self.out)(y)
+
+
+@pytest.mark.parametrize("out", [None, "out_project", "output_project"])
+def test_mmsegmentations_block_without_a_gain_is_read(image, out):
+    network = drawn(Stem(ProjectLike(out)))
+    (record,) = capture(network, image)
+    rows = [0, 5, record.query_grid.positions - 1]
+    torch.testing.assert_close(
+        terms.attention(record, rows), network.block.seen[0, rows], rtol=1e-5, atol=1e-6
+    )
+
+
+class WithOther(nn.Module):
+    """Give a block something else to look at than what it looks from."""
+
+    def __init__(self, make):
+        super().__init__()
+        self.inner, self.make = ProjectLike("out_project"), make
+
+    def forward(self, x):
+        return self.inner(*self.make(x))
+
+
+@pytest.mark.parametrize(
+    ("block", "sentence"),
+    [
+        (ProjectLike(pooled=True), "block .* is left out: its keys are pooled to several sizes"),
+        (WithOther(lambda x: (x, x + 1)), "its keys are of another input than its queries"),
+        (WithOther(lambda x: (x.repeat(4, 1, 1, 1),)), "given 4 inputs for 1 of the network's"),
+    ],
+)
+def test_keys_that_are_no_places_of_the_image_are_said(image, block, sentence):
+    with pytest.warns(UserWarning, match=sentence):
+        assert capture(drawn(Stem(block)), image) == ()
+
+
+class ShiftedWindowAttention(nn.Module):
+    """What no adapter knows."""
+
+    def forward(self, x):
+        return x
+
+
+class Unnamed(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.to_q, self.to_kv = nn.Conv2d(CHANNELS, 4, 1), nn.Conv2d(CHANNELS, 8, 1)
+
+    def forward(self, x):
+        return x
+
+
+class ChannelAttention(ShiftedWindowAttention):
+    """A gate by another name."""
+
+
+def test_what_looks_like_attention_and_is_not_read_is_said_once_for_each_kind(image):
+    several = nn.Sequential(ShiftedWindowAttention(), ShiftedWindowAttention(), Unnamed())
+    network = drawn(Stem(nn.Sequential(several, NonLocalLike(MMCV), ChannelAttention())))
+    network.not_run = ShiftedWindowAttention()
+    with pytest.warns(UserWarning, match="looks like attention") as caught:
+        assert len(capture(network, image)) == 1
+    assert [str(warning.message) for warning in caught] == [
+        "block.0.0 (ShiftedWindowAttention) and 1 more are left out: it looks like attention, and "
+        "analysis.adapters has no reader for its kind",
+        "block.0.2 (Unnamed) is left out: it looks like attention, and analysis.adapters has no "
+        "reader for its kind",
+    ]
+    for module in network.modules():
+        assert not module._forward_hooks
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("name", ["streets-base", "streets-gc", "streets-dnl"])
+def test_nothing_is_said_of_networks_that_are_read_whole(image, name):
+    assert len(capture(load_network(name), image)) == (name != "streets-base")
 
 
 def test_a_softmax_over_the_wrong_axis_is_reported_as_what_it_is(image):
@@ -397,3 +691,8 @@ def test_preprocessing_is_what_the_attributes_say():
     assert pixels.shape == (1, 3, 64, 96)
     torch.testing.assert_close(pixels[0, :, 3, 5], torch.tensor([2.0, 1.0, 1.0]))
     assert foreign_preprocess(nn.Identity()).input_hw((360, 480)) == (360, 480)
+    network = nn.Identity()
+    network.pretrained_cfg = {"input_size": (3, 256, 192), "fixed_input_size": True}
+    assert foreign_preprocess(network).input_hw((360, 480)) == (256, 192)
+    network.pretrained_cfg["fixed_input_size"] = False
+    assert foreign_preprocess(network).input_hw((360, 480)) == (360, 480)

@@ -80,9 +80,8 @@ def test_shuffled_one_hot_rows_leave_random_collisions(generator):
 
 def test_distance_of_the_mean_row_counts_every_query(record):
     rows = terms.attention(record, range(QUERIES))
-    apart = Distances.between(record.query_grid, record.key_grid, torch.float64).rows(
-        torch.arange(QUERIES)
-    )
+    distances = Distances.between(record.query_grid, record.key_grid, torch.float64)
+    apart = torch.cat([distances.from_row(row) for row in range(record.query_grid.height)])
     baselines = degeneracy.measure(record).baselines["attention_distance"]
     assert baselines.mean_row == pytest.approx((apart @ rows.mean(dim=0)).mean().item())
     assert baselines.uniform == baselines.shuffled == pytest.approx(apart.mean().item())

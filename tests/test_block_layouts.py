@@ -237,6 +237,63 @@ def test_the_authors_own_block_in_the_configurations_they_trained(
     assert record.row_sum == pytest.approx(1 + t["gamma"].item())
 
 
+class Unary(nn.Module):
+    """The authors' block without queries and keys, by their names; keeps what it attends to."""
+
+    def __init__(self, *, thin=False, normalized=False, pooled=False, gain=False):
+        super().__init__()
+        self.conv_value = nn.Conv2d(CHANNELS, INNER if thin else CHANNELS, 1, bias=thin)
+        self.conv_out = nn.Conv2d(INNER, CHANNELS, 1, bias=False) if thin else None
+        self.out_bn = nn.BatchNorm2d(CHANNELS) if normalized else None
+        self.conv_mask = nn.Conv2d(CHANNELS, 1, 1)
+        self.downsample = nn.MaxPool2d(2) if pooled else None
+        if gain:
+            self.gamma = nn.Parameter(torch.zeros(1))
+
+    def forward(self, x):
+        pooled = x if self.downsample is None else self.downsample(x)
+        self.seen = self.conv_mask(pooled).flatten(2).softmax(2)
+        added = (self.conv_value(pooled).flatten(2) @ self.seen.transpose(1, 2)).unsqueeze(3)
+        for layer in (self.conv_out, self.out_bn):
+            added = added if layer is None else layer(added)
+        return x + added
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"gain": True},  # as in the block without weight decay, where it weighs nothing
+        {"thin": True, "normalized": True},
+        {"pooled": True, "normalized": True},
+    ],
+)
+def test_the_authors_unary_term_alone_is_loaded_and_captured(tmp_path, generator, options):
+    theirs = Unary(**options).eval().requires_grad_(False)
+    for tensor in theirs.state_dict().values():
+        if tensor.is_floating_point():
+            tensor.copy_(torch.rand(tensor.shape, generator=generator) + 0.1)
+    path = tmp_path / "unary.pth"
+    torch.save({f"nlm.ctb.{name}": tensor for name, tensor in theirs.state_dict().items()}, path)
+    block = load_block(path, subsample="pooled" in options)
+    x = torch.randn(2, CHANNELS, 6, 7, generator=generator)
+    torch.testing.assert_close(block(x), theirs(x), rtol=1e-5, atol=1e-5)
+    image = torch.rand(3, 256, 264, generator=generator)
+    for each in (theirs, block):
+        (record,) = capture(in_image(each), image)
+        assert (record.form, record.coupling) == ("query_independent", "unary")
+        assert record.key_grid.shape == ((1, 16, 16) if "pooled" in options else (1, 32, 33))
+        torch.testing.assert_close(terms.attention(record, [0, 40])[1], theirs.seen[0, 0])
+    with pytest.raises(ValueError, match="have no option 'whiten'; available: subsample"):
+        load_block(path, whiten="channel")
+
+
+def test_an_incomplete_unary_block_is_refused(write):
+    path, _ = write({"conv_mask.weight": (1, CHANNELS, 1, 1), "conv_value.bias": (CHANNELS,)})
+    with pytest.raises(ValueError, match=r"unary term: conv_value\.weight is missing"):
+        load_block(path, "")
+
+
 @pytest.mark.parametrize(
     ("table", "options", "message"),
     [

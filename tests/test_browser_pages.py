@@ -100,7 +100,8 @@ def test_from_pictures_to_numbers_to_explore_to_a_figure(page):
     path = waiting.value.path()
     assert Image.open(io.BytesIO(path.read_bytes())).format == "PNG"
     assert read_note(path)["networks"][0]["name"] == "streets-dnl"
-    assert "export a.png --network streets-dnl" in page.locator("code").last.inner_text()
+    command = page.locator("pre code").last.inner_text()
+    assert "export a.png --network streets-dnl" in command
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

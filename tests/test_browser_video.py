@@ -226,6 +226,26 @@ def test_networks_for_images_have_a_row_in_every_frame_and_queries_are_followed(
     assert page.locator(".chart").count() == 2
 
 
+def test_the_share_of_a_restricted_row_is_of_the_logits_that_its_softmax_sees(page, tmp_path):
+    records = capture(tiny_clip_network("space_only"), CLIP)
+    open_strip(page, tmp_path, records)
+    assert "look at their own frame only" in page.locator(".film p.none").inner_text()
+    (record,) = records
+    cells = record.query_grid.positions // FRAMES
+    own = slice(2 * cells, 3 * cells)
+    x, y = MIDDLE[1:]
+    query = record.query_grid.position(record.query_grid.cell_at(x=x, y=y, frame=2))
+    squares = [
+        (logits - logits.mean()).square().sum().item()
+        for logits in (
+            terms.pairwise_logits(record, [query])[0, own],
+            terms.unary_logits(record)[own],
+        )
+    ]
+    (numbers,) = page.evaluate("document.querySelector('.host').nonlocalFilm.numbers")
+    assert numbers["share"] == pytest.approx(squares[0] / sum(squares), rel=2e-2)
+
+
 def test_a_hostile_name_is_shown_as_text(page, tmp_path, records):
     name = "<img src=x onerror=alert(1)>"
     open_strip(page, tmp_path, records, name=name)

@@ -140,6 +140,25 @@ def test_a_header_that_says_nothing_useful_is_refused(saved, header, message):
         load_network(saved)
 
 
+@pytest.mark.parametrize(
+    ("claim", "message"),
+    [
+        ({"widths": [10**6] * 4}, "does not fit its architecture"),  # 36 terabytes of weights
+        ({"widths": [10**10] * 4}, "describes no network that can be built"),
+        ({"widths": [-3] * 4}, "describes no network that can be built: .*negative"),
+        ({"depths": [10**8] * 4}, "built: 400000000 residual blocks are more than its tensors"),
+        ({"block_options": {"warp": 1}}, "describes no network .* argument 'warp'"),
+    ],
+)
+def test_a_header_is_believed_no_more_than_the_tensors(saved, claim, message):
+    header = json.loads(tiny_architecture("non_local").to_json()) | claim
+    rewrite(saved, header={HEADER_KEY: json.dumps(header)})
+    with pytest.raises(ValueError, match=message) as info:
+        load_network(saved)
+    assert "\n" not in str(info.value)
+    assert str(saved) in str(info.value)
+
+
 @pytest.mark.parametrize("kept", [0, 4, 100, 2000])
 def test_truncated_files_are_refused(saved, kept):
     saved.write_bytes(saved.read_bytes()[:kept])

@@ -1,4 +1,7 @@
 import json
+import pickle
+import zipfile
+from pathlib import Path
 from urllib.error import URLError
 
 import pytest
@@ -22,6 +25,9 @@ def test_models_lists_every_bundled_network():
         assert name in result.stdout
     rows = json.loads(run("models", "--json").stdout)
     assert {"name", "sha256", "val_miou", "license", "recipe"} <= set(rows[0])
+    assert {"name", "url", "megabytes", "license", "downloaded"} <= set(rows[-1])
+    line = next(line for line in result.stdout.splitlines() if line.startswith("I3D_NLN_8x8_R50"))
+    assert line.endswith("every 8, Kinetics-400  142 MB or more  Apache-2.0")
 
 
 @pytest.mark.parametrize(
@@ -54,6 +60,64 @@ def test_what_cannot_be_loaded_ends_in_one_sentence_and_status_2(wrong):
     assert result.stdout == ""
     assert result.stderr.startswith("error: ")
     assert result.stderr.count("\n") == 1
+
+
+def write_text(path):
+    path.write_text("<html>not found</html>")
+
+
+def write_bomb(path):
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("archive/data.pkl", bytes(10_000_000))
+
+
+class Touch:
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return Path.touch, (self.path,)
+
+
+def write_code(path):
+    path.write_bytes(pickle.dumps({"blobs": {"a": Touch(path.with_name("touched"))}}))
+
+
+def write_absurd(path):
+    torch.save({"a": torch.zeros(1).expand(10**12)}, path)
+
+
+def write_no_numbers(path):
+    tensors = drawn(mmsegmentation("dnl_block"), torch.Generator().manual_seed(0))
+    tensors["decode_head.conv_seg.bias"].fill_(float("nan"))
+    torch.save(tensors, path)
+
+
+def write_cut(path):
+    write_no_numbers(path)
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+@pytest.mark.parametrize(
+    ("write", "reason"),
+    [
+        (write_text, "is not a readable safetensors file, PyTorch or Caffe2 checkpoint"),
+        (write_bomb, "archive/data.pkl in it is compressed"),
+        (write_code, "so it stays unread: to load that could run code"),
+        (write_absurd, "claims the shape (1000000000000,), for which the file holds too few"),
+        (write_no_numbers, "decode_head.conv_seg.bias holds NaN or infinite values"),
+        (write_cut, "damaged or truncated"),
+    ],
+)
+def test_a_file_that_is_refused_ends_in_one_sentence_and_status_2(tmp_path, write, reason):
+    path = tmp_path / "weights.pth"
+    write(path)
+    result = run("layers", str(path))
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr.startswith(f"error: {path}")
+    assert reason in result.stderr
+    assert result.stderr.count("\n") == 1
+    assert not (tmp_path / "touched").exists()
 
 
 def test_models_lists_what_others_published_with_its_source(monkeypatch):

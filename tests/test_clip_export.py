@@ -3,6 +3,7 @@
 import io
 import json
 import re
+from dataclasses import replace
 
 import av
 import numpy as np
@@ -12,11 +13,15 @@ from PIL import Image
 from videos import write_video
 
 from analysis.clips import read_clip
+from analysis.figures.look import Look
 from analysis.figures.panels import MapPanel, PhotoPanel
+from analysis.figures.plate import Plate
+from app.batch import clips
 from app.batch.inputs import Source
 from app.batch.networks import LoadedNetwork
 from app.export import clip_seeing, replay, run, seeing, work
 from app.export.clip_files import gif_bytes, mp4_bytes, read_comment
+from app.export.clip_movie import movie_pictures
 from app.export.clip_queries import ClipQuery, Place
 from app.export.clip_seeing import panels_of, see_clip
 from app.export.clip_sheet import shown_frames
@@ -34,7 +39,7 @@ SMALL = {"dpi": 100, "width_in": 4}
 
 @pytest.fixture(autouse=True)
 def _networks(monkeypatch):
-    for module in (seeing, clip_seeing, work, run, replay):
+    for module in (clips, seeing, clip_seeing, work, run, replay):
         monkeypatch.setattr(module, "load", NETWORKS.__getitem__)
 
 
@@ -201,6 +206,19 @@ def test_queries_in_clips():
             ClipQuery.parse(wrong)
 
 
+@pytest.mark.parametrize(("columns", "width_in", "dpi"), [(2, 3.61, 100), (3, 1.545, 200)])
+def test_panels_that_end_half_a_pixel_beyond_the_picture_are_cut(columns, width_in, dpi):
+    photos = np.full((1, 40, 56, 3), 200, np.uint8)
+    rows = [[PhotoPanel("input", "", photos[0], None, None)] * columns]
+    look = Look(width_in=width_in, dpi=dpi)
+    drawn = replace(look, dpi=dpi // 2)
+    plate = Plate(rows, {}, drawn, [photos[0]], caption="")
+    x, _, width, _ = plate.panel_pixels[0][-1]
+    (picture,) = movie_pictures(rows, photos, [[""] * columns], {}, look, "")
+    assert x + width > picture.shape[1], "the case is the one that is meant"
+    assert (picture[20, -3:] == 200).all()
+
+
 def test_a_long_strip_shows_the_querys_frame():
     assert shown_frames(7, 3) == list(range(7))
     chosen = shown_frames(100, 50)
@@ -216,7 +234,7 @@ def test_a_long_strip_shows_the_querys_frame():
         ({"scale": "per-map"}, "clips have one scale for all frames"),
         ({"terms": "input,difference"}, "unknown term of clips 'difference'"),
         ({"stride": 0}, "stride must be at least 1, got 0"),
-        ({"frames": -1}, "frames must be at least 1, got -1"),
+        ({"frames": -1}, "frames must be from 1 to 512, got -1"),
         ({"queries": ["a,2,3"]}, "must be T,X,Y"),
     ],
 )

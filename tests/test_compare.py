@@ -48,6 +48,12 @@ def test_hostile_parameters_are_ignored_with_a_notice(page):
     assert page.selectbox(key="compare_picture").value == "motorcycle"
 
 
+def test_pictures_in_a_link_are_never_fetched(page):
+    page.query_params["q"] = "![x](http://evil.test/a.png)"
+    page.run()
+    assert r"!\[x\](http\://evil.test/a.png)" in page.warning[0].value
+
+
 def test_a_link_to_an_upload_asks_for_the_file(page):
     page.query_params["picture"] = "0af3" * 16
     page.run()

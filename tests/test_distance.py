@@ -5,28 +5,43 @@ from analysis.distance import Distances
 from analysis.grid import Grid
 
 QUERY_GRID = Grid.tiling((40, 56), 5, 7, frames=3)
-KEY_GRID = Grid.tiling((40, 56), 3, 11, frames=2)
+KEY_GRIDS = {
+    "other cells": Grid.tiling((40, 56), 3, 11, frames=2),
+    "cells as high": Grid.tiling((40, 56), 5, 11, frames=2),
+    "the same": QUERY_GRID,
+    "the same, moved": Grid.tiling((40, 56), 5, 7, offset=(-3.5, 2.0)),
+}
 
 
-def test_rows_are_the_distances_between_the_middles_of_cells():
-    distances = Distances.between(QUERY_GRID, KEY_GRID, torch.float64)
-    rows = distances.rows(torch.arange(QUERY_GRID.positions))
-    query_at, key_at = (
-        torch.tensor(
-            [grid.center(grid.cell(position)) for position in range(grid.positions)],
-            dtype=torch.float64,
-        )
-        for grid in (QUERY_GRID, KEY_GRID)
-    )
-    torch.testing.assert_close(rows, torch.cdist(query_at, key_at))
-    assert distances.farthest == pytest.approx(rows.max().item())
-    some = torch.tensor([90, 3, 3])
-    assert torch.equal(distances.rows(some), rows[some])
+def centers(grid):
+    places = [grid.center(grid.cell(position)) for position in range(grid.positions)]
+    return torch.tensor(places, dtype=torch.float64)
+
+
+@pytest.mark.parametrize("kind", KEY_GRIDS)
+def test_rows_are_the_distances_between_the_middles_of_cells(kind):
+    grid = KEY_GRIDS[kind]
+    distances = Distances.between(QUERY_GRID, grid, torch.float64)
+    expected = torch.cdist(centers(QUERY_GRID), centers(grid))
+    in_a_frame = expected[:35, : grid.height * grid.width]
+    torch.testing.assert_close(torch.cat([distances.from_row(row) for row in range(5)]), in_a_frame)
+    torch.testing.assert_close(distances.mean_to_keys, expected.mean(dim=0))
+    assert distances.farthest == pytest.approx(expected.max().item())
+
+
+@pytest.mark.parametrize("kind", KEY_GRIDS)
+@pytest.mark.parametrize(("first", "count"), [(0, 105), (5, 1), (33, 17)])
+def test_weighed_are_all_keys_of_all_frames(generator, kind, first, count):
+    grid = KEY_GRIDS[kind]
+    weights = torch.rand(count, grid.positions, generator=generator, dtype=torch.float64)
+    apart = torch.cdist(centers(QUERY_GRID), centers(grid))[first : first + count]
+    found = Distances.between(QUERY_GRID, grid, torch.float64).weigh(first, weights)
+    torch.testing.assert_close(found, (weights * apart).sum(dim=1))
 
 
 def test_by_hand_three_cells_right_and_one_down():
     grid = Grid.tiling((6, 20), 3, 5)
-    row = Distances.between(grid, grid, torch.float32).rows(torch.tensor([0]))
+    row = Distances.between(grid, grid, torch.float32).from_row(0)[0]
     assert row.dtype == torch.float32
-    assert row[0, 0] == 0
-    assert row[0, 5 + 3].item() == pytest.approx((12**2 + 2**2) ** 0.5)
+    assert row[0] == 0
+    assert row[5 + 3].item() == pytest.approx((12**2 + 2**2) ** 0.5)

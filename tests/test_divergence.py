@@ -5,10 +5,10 @@ import pytest
 import torch
 from records import random_record
 
-from analysis import divergence, terms
-from analysis.divergence import jensen_shannon_nats, query_pairs
+from analysis import divergence, streaming, terms
+from analysis.divergence import jensen_shannon_nats, pairs_of
 from analysis.grid import Grid
-from analysis.streaming import entropy_nats, shares
+from analysis.streaming import sum_rows
 
 
 def record_of(generator, query, key):
@@ -24,8 +24,7 @@ def record_of(generator, query, key):
 
 
 def divergence_of(record, generator):
-    entropy = entropy_nats(shares(terms.attention(record, range(len(record.query)))))
-    return jensen_shannon_nats(record, entropy, generator=generator)
+    return jensen_shannon_nats(sum_rows(record, generator=generator), generator=generator)
 
 
 def test_two_queries_with_nothing_in_common_are_ln_2_apart_and_half_the_pairs_are_zeros(generator):
@@ -40,11 +39,15 @@ def test_a_single_query_differs_from_nobody(generator):
     assert divergence_of(record, generator) == ((0, 0), (0, 0))
 
 
-def test_a_sample_of_pairs_agrees_with_all_pairs_within_its_error(generator, monkeypatch):
-    query = torch.randn(89, 13, generator=generator, dtype=torch.float64)
+def random_block(generator, queries):
+    query = torch.randn(queries, 13, generator=generator, dtype=torch.float64)
     key = torch.randn(31, 13, generator=generator, dtype=torch.float64)
-    record = record_of(generator, query, key)
-    monkeypatch.setattr(divergence, "CHUNK_VALUES", 10 * len(key))
+    return record_of(generator, query, key)
+
+
+def test_a_sample_of_pairs_agrees_with_all_pairs_within_its_error(generator, monkeypatch):
+    record = random_block(generator, 89)
+    monkeypatch.setattr(divergence, "CHUNK_VALUES", 10 * len(record.key))
     sample, shuffled_sample = divergence_of(record, generator)
     monkeypatch.setattr(divergence, "PAIRS", 89 * 44)
     exact, shuffled_exact = divergence_of(record, generator)
@@ -57,11 +60,29 @@ def test_a_sample_of_pairs_agrees_with_all_pairs_within_its_error(generator, mon
     assert exact.mean == pytest.approx(both_ways.mean().item())
 
 
-def test_random_pairs_are_of_different_queries_and_reach_all(generator, monkeypatch):
-    monkeypatch.setattr(divergence, "PAIRS", 500)
-    first, second = query_pairs(37, generator=generator)
-    assert len(first) == len(second) == 500
-    assert (first != second).all()
-    assert set(first.tolist()) == set(second.tolist()) == set(range(37))
-    first, second = query_pairs(5, generator=generator)
+@pytest.mark.parametrize("pairs", [23, 4 * 23])
+def test_the_error_is_the_spread_over_samples(generator, monkeypatch, pairs):
+    monkeypatch.setattr(streaming, "SAMPLE", 23)
+    monkeypatch.setattr(divergence, "PAIRS", pairs)
+    record = random_block(generator, 1009)
+    estimates = [divergence_of(record, generator)[0] for _ in range(300)]
+    spread = torch.tensor([one.mean for one in estimates]).std().item()
+    error = torch.tensor([one.standard_error for one in estimates]).square().mean().sqrt().item()
+    assert error == pytest.approx(spread, rel=0.15)
+
+
+@pytest.mark.parametrize("rows", [37, 89, 256, 509, 512, 1031])
+def test_pairs_are_of_different_rows_and_use_all_alike(generator, rows):
+    first, second = pairs_of(rows, generator=generator)
+    pairs = {frozenset(pair) for pair in zip(first.tolist(), second.tolist(), strict=True)}
+    assert len(pairs) == len(first) == divergence.PAIRS
+    assert all(len(pair) == 2 for pair in pairs)
+    uses = torch.cat((first, second)).bincount(minlength=rows)
+    assert uses.max() - uses.min() <= (2 if rows < 2 * divergence.PAIRS else 1)
+    assert (first != pairs_of(rows, generator=generator)[0]).any()
+
+
+def test_all_pairs_of_few_rows_are_taken(generator):
+    first, second = pairs_of(5, generator=generator)
     assert len(set(zip(first.tolist(), second.tolist(), strict=True))) == 10
+    assert (first < second).all()

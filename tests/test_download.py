@@ -1,3 +1,4 @@
+import ast
 import hashlib
 import re
 import threading
@@ -7,6 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from analysis.clips import read_clip
+from analysis.images import read_image
+from app import link
+from models import load_network
 from models.checkpoints import download
 from models.checkpoints.download import cache_directory, cached, fetch
 
@@ -163,3 +168,75 @@ def test_the_cache_is_where_the_platform_keeps_caches(
     if variable:
         monkeypatch.setenv(variable, str(tmp_path / "chosen"))
     assert cache_directory() == tmp_path / expected
+
+
+ROOT = Path(__file__).parents[1]
+REACH_OUT = {
+    *("aiohttp", "ftplib", "http", "httpx", "huggingface_hub", "requests", "smtplib", "socket"),
+    *("torch.hub", "torchvision.datasets.utils", "urllib", "urllib3", "websockets"),
+}
+
+
+def sources():
+    paths = [path for room in ("models", "analysis", "app") for path in (ROOT / room).rglob("*.py")]
+    assert len(paths) > 100
+    return {path.relative_to(ROOT).as_posix(): ast.parse(path.read_text("utf-8")) for path in paths}
+
+
+def imports(tree):
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def test_one_module_reaches_out_and_only_to_where_published_networks_are():
+    reaching = {
+        path
+        for path, tree in sources().items()
+        for name in imports(tree)
+        if any(f"{name}.".startswith(f"{module}.") for module in REACH_OUT)
+    }
+    assert reaching == {"models/checkpoints/download.py"}
+    asked = {
+        (path, ast.unparse(node.args[0]))
+        for path, tree in sources().items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and ast.unparse(node.func).rpartition(".")[2] == "fetch"
+    }
+    assert asked == {
+        ("models/checkpoint.py", "spec.url"),
+        ("app/components/network_picker.py", "spec.url"),
+    }
+
+
+def playlist(url):
+    return f"#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\n{url}\n#EXT-X-ENDLIST\n"
+
+
+def concatenation(url):
+    return f"ffconcat version 1.0\nfile {url}\n"
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "a.m3u8", "a.pth", "a.png"])
+def test_what_a_user_writes_is_never_fetched(server, name):
+    url = url_of(server, name)
+    for read in (load_network, read_image, read_clip):
+        with pytest.raises((ValueError, OSError)):
+            read(url)
+    found, notices = link.read({"networks": url, "picture": url}, ["streets-dnl"])
+    assert (found.networks, found.picture, len(notices)) == ((), None, 2)
+    assert server.asked == []
+
+
+@pytest.mark.parametrize("content", [playlist, concatenation])
+@pytest.mark.parametrize("name", ["a.mp4", "a.m3u8", "a.avi"])
+def test_an_uploaded_video_that_names_an_address_is_not_followed(server, tmp_path, name, content):
+    path = tmp_path / name
+    path.write_text(content(url_of(server, "video.ts")))
+    with pytest.raises(ValueError, match=name):
+        read_clip(path)
+    with pytest.raises(ValueError, match=r"the file|the clip|video"):
+        read_clip(path.read_bytes())
+    assert server.asked == []

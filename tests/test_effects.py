@@ -2,7 +2,7 @@ from math import log
 
 import pytest
 import torch
-from networks import tiny_network
+from networks import tiny_clip_network, tiny_network
 
 from analysis.effects import effect, effects
 from analysis.interventions import INTERVENTIONS, intervene
@@ -42,3 +42,12 @@ def test_every_intervention_is_compared_with_the_network_as_it_is(generator):
     assert found["uniform"].kl_nats.shape == (256, 264)
     torch.testing.assert_close(found["uniform"].kl_nats, expected.kl_nats)
     assert found["uniform"].mean_kl_nats > 0
+
+
+def test_a_clip_is_changed_as_a_whole(generator):
+    network = tiny_clip_network("non_local")
+    clip = torch.randint(0, 256, (3, 40, 56, 3), generator=generator, dtype=torch.uint8).numpy()
+    found = effects(network, clip)
+    assert found["on"].mean_kl_nats == 0
+    assert found["off"].kl_nats.shape == ()
+    assert found["off"].mean_kl_nats > 0

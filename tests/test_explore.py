@@ -203,6 +203,12 @@ def captions(page):
     return " ".join(caption.value for caption in page.caption)
 
 
+def test_the_address_of_a_file_names_the_picture_alone_and_says_so(open_tab):
+    page = open_tab("streets", "Statistics")
+    assert page.query_params == {"picture": "noise for streets"}
+    assert "but not `streets`" in captions(page)
+
+
 def test_the_map_of_queries_says_its_unit_and_a_button_finds_a_pair(open_tab):
     page = open_tab("streets", "Query dependence")
     assert any("bits from the mean row" in html.proto.body for html in page.get("html"))

@@ -5,11 +5,13 @@ import errno
 import json
 import os
 import shlex
+import shutil
 import signal
 import stat
 import subprocess
 import sys
 import time
+from math import isfinite
 from pathlib import Path
 
 import pytest
@@ -19,12 +21,14 @@ from networks import tiny_architecture, tiny_network
 from PIL import Image
 from typer.testing import CliRunner
 
+from analysis.figures.bars import statistics_figure
 from analysis.record import AttentionRecord
 from app.batch.writing import OutputError
 from app.cli import cli
 from app.export import seeing
 from app.export.options import Options
 from app.export.provenance import read_note
+from app.export.replay import replay
 from app.export.run import JOURNAL, export
 from models.checkpoint import save_network
 from models.file_hash import file_sha256
@@ -143,11 +147,9 @@ def test_replay_refuses_what_has_changed_and_keeps_what_is_there(photos, network
     assert "photo1.png has changed since: its sha256 was" in changed.stderr
     (photos / "photo2.png").unlink()
     assert "No such file" in run("replay", out / "photo2.png").stderr
-    seeing.load.cache_clear()
     torch.manual_seed(7)
     save_network(network, tiny_network("non_local"), tiny_architecture("non_local"))
     assert "has changed since" in run("replay", out / "photo0.png", "--force").stderr
-    seeing.load.cache_clear()
     assert "does not say how it was made" in run("replay", photos / "photo0.png").stderr
 
 
@@ -254,6 +256,25 @@ def test_statistics_resume_to_the_same_bytes_too(photos, network, tmp_path):
         export(chosen, tmp_path / "out", progress=stop_after(2))
     export(chosen, tmp_path / "out", resume=True)
     assert contents(tmp_path / "out") == contents(tmp_path / "whole")
+
+
+def test_statistics_are_in_the_order_named_without_those_that_nobody_has(
+    photos, network, tmp_path, monkeypatch
+):
+    drawn = []
+    monkeypatch.setattr(
+        "app.export.pieces.statistics_figure",
+        lambda bars, look: drawn.append(bars) or statistics_figure(bars, look=look),
+    )
+    shutil.copy(network, tmp_path / "a.safetensors")
+    networks = [str(network), str(tmp_path / "a.safetensors")]
+    export(options(photos, network, networks=networks, layout="statistics"), tmp_path / "out")
+    replay(tmp_path / "out" / "statistics.png", tmp_path / "again.png")
+    assert len(drawn) == 2
+    for bars in drawn:
+        assert next(iter(bars)) == "unary_share"
+        assert all(list(of_network) == [network.stem, "a"] for of_network in bars.values())
+        assert all(any(isfinite(bar.mean) for bar in one.values()) for one in bars.values())
 
 
 @pytest.mark.parametrize("signaled", [signal.SIGKILL, signal.SIGINT])

@@ -3,7 +3,9 @@
 import io
 import json
 import shlex
+import shutil
 import zipfile
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,13 +13,25 @@ from networks import tiny_architecture, tiny_network
 from PIL import Image
 from streamlit.testing.v1 import AppTest
 from test_images import encoded
+from typer.testing import CliRunner
+from videos import write_video
 
+from analysis.clips import read_clip
 from analysis.figures.files import read_note
-from app.explored import EXPLORED, Explored
+from app.cli import cli
+from app.explored import EXPLORED, LATEST, WATCHED, Explored, Watched
 from app.export.bundle import bundle, bundle_name
 from app.export.options import Options
-from app.export.preview import MOST_PREVIEWED, SCREEN_PIXELS, preview, see_one
+from app.export.preview import (
+    MOST_PREVIEWED,
+    SCREEN_PIXELS,
+    preview,
+    see_one,
+    see_one_clip,
+)
 from app.pictures import uploaded_picture
+from app.uploads import keep
+from app.video_clips import uploaded_reel
 from models.checkpoint import save_network
 
 
@@ -25,7 +39,7 @@ from models.checkpoint import save_network
 def network(tmp_path_factory):
     path = tmp_path_factory.mktemp("network") / "tiny.safetensors"
     save_network(path, tiny_network("non_local"), tiny_architecture("non_local"))
-    return str(path)
+    return str(keep(path.read_bytes(), path.name))
 
 
 @pytest.fixture(scope="module")
@@ -41,6 +55,27 @@ def page(network, picture):
     points = ((20.0, 12.0), (44.0, 28.0))
     page.session_state[EXPLORED] = Explored(network, picture, "head.block", None, points)
     return page.run()
+
+
+@pytest.fixture(scope="module")
+def reel(tmp_path_factory):
+    path = write_video(tmp_path_factory.mktemp("video") / "walk.mp4")
+    file = SimpleNamespace(file_id="1", name=path.name, getvalue=path.read_bytes)
+    return uploaded_reel(file)
+
+
+@pytest.fixture
+def clip_page(network, reel):
+    page = AppTest.from_file("../app/screens/export.py", default_timeout=120)
+    page.session_state["opened network"] = network
+    chosen = (("start", 0), ("stride", None), ("frames", 3))
+    page.session_state[WATCHED] = Watched(network, reel, 3, chosen, ((1, 20.0, 12.0),))
+    return page.run()
+
+
+def clip_options(network, reel, **given):
+    base = {"inputs": [reel.location], "networks": [network], "queries": ["1,20,12"], "frames": 3}
+    return Options.build({**base, "dpi": 60, **given})
 
 
 def command(page):
@@ -119,6 +154,93 @@ def test_what_cannot_be_drawn_is_one_sentence(page, key, value, sentence):
     assert not page.exception
     assert sentence in page.error[0].value
     assert not page.code
+
+
+def test_what_is_pinned_in_video_is_a_contact_sheet_with_its_command(clip_page):
+    assert not clip_page.error
+    assert command(clip_page) == [
+        *("python", "-m", "app", "export", "walk.mp4", "--network", "tiny.safetensors"),
+        *("--query", "1,20,12", "--frames", "3"),
+    ]
+    assert "3 frames of walk.mp4 through tiny.safetensors, x 20, y 12" in clip_page.caption[0].value
+    assert clip_page.caption[-1].value == (
+        "Run it in the folder that holds `walk.mp4` and `tiny.safetensors`."
+    )
+
+
+def test_every_choice_of_a_clip_is_in_the_command(clip_page):
+    clip_page.segmented_control(key="export-queries").set_value("Most different").run()
+    clip_page.number_input(key="export-auto").set_value(2)
+    clip_page.multiselect(key="export-clip-terms").set_value(["whole", "unary"])
+    clip_page.button_group(key="export-clip-formats").set_value(["png", "mp4"])
+    clip_page.toggle(key="export-track").set_value(True)
+    clip_page.selectbox(key="export-scale").set_value("log")
+    clip_page.selectbox(key="export-clip-backdrop").set_value("photo").run()
+    clip_page.slider(key="export-opacity").set_value(0.4).run()
+    words = command(clip_page)
+    for option, value in {
+        "--query": "auto:2",
+        "--terms": "whole,unary",
+        "--format": "png,mp4",
+        "--scale": "log",
+        "--backdrop": "photo",
+        "--opacity": "0.4",
+    }.items():
+        assert words[words.index(option) + 1] == value, option
+    assert "--track" in words
+    assert not clip_page.error
+
+
+def test_picture_and_clip_are_a_choice_that_opens_with_the_latest(clip_page, network, picture):
+    points = ((20.0, 12.0),)
+    clip_page.session_state[EXPLORED] = Explored(network, picture, "head.block", None, points)
+    clip_page.run()
+    assert command(clip_page)[4] == "walk.mp4"
+    clip_page.segmented_control(key=LATEST).set_value(EXPLORED).run()
+    assert command(clip_page)[4:] == [
+        "noise.png",
+        "--network",
+        "tiny.safetensors",
+        *("--query", "20,12"),
+    ]
+
+
+def test_a_preview_of_a_video_is_the_frame_of_its_query(network, reel):
+    asked = clip_options(network, reel, formats="mp4", dpi=100)
+    ((name, png),) = preview(asked, see_one_clip(asked))
+    assert name == "walk.q01.mp4, frame 1 of 3"
+    still = np.asarray(Image.open(io.BytesIO(png)))
+    with bundle(asked) as file:
+        frames = read_clip(file.read(), stride=1).frames
+    difference = np.abs(frames[1, : still.shape[0], : still.shape[1]].astype(int) - still)
+    assert difference.mean() < 3
+
+
+def test_the_command_gives_the_bytes_that_are_downloaded(
+    network, picture, reel, tmp_path, monkeypatch
+):
+    for kept in (network, picture.location, reel.location):
+        shutil.copy(kept, tmp_path)
+    monkeypatch.chdir(tmp_path)
+    kinds = "png,pdf,svg,html,safetensors"
+    for asked in (
+        options(network, picture, formats=kinds),
+        clip_options(network, reel, formats=f"{kinds},mp4,gif", dpi=60),
+    ):
+        words = shlex.split(asked.in_users_terms().command())
+        assert words[:3] == ["python", "-m", "app"]
+        assert CliRunner().invoke(cli, words[3:]).exit_code == 0
+        with bundle(asked) as file, zipfile.ZipFile(file) as archive:
+            names = archive.namelist()
+            assert len(names) >= 6
+            for name in set(names) - {"manifest.json"}:
+                assert archive.read(name) == (tmp_path / "figures" / name).read_bytes(), name
+        shutil.rmtree(tmp_path / "figures")
+
+
+def test_records_of_a_clip_are_not_left_out_of_a_download(network, reel):
+    asked = clip_options(network, reel, formats="png,safetensors")
+    assert bundle_name(asked) == "figures.zip"
 
 
 def test_without_anything_explored_or_pinned_the_most_different_are_drawn(page, network, picture):

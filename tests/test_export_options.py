@@ -79,13 +79,15 @@ def test_a_yaml_file_holds_the_figures_of_a_paper(tmp_path):
     path = tmp_path / "figures.yaml"
     path.write_text(
         "networks: [streets-dnl, streets-nl]\ninputs: samples:coffee\nwidth-in: 3.25\n"
-        "figures:\n  - {out: one, queries: ['auto:2']}\n  - {out: two, layout: sheet, dpi: 150}\n"
+        "figures:\n  - {out: one, query: ['auto:2'], format: svg}\n"
+        "  - {out: two, layout: sheet, dpi: 150}\n"
     )
     one, two = read_config(path)
     assert one.pop("out") == "one"
     assert two.pop("out") == "two"
     assert Options.build(one).look.width == Options.build(two).look.width == 3.25
     assert Options.build(one).queries == ("auto:2",)
+    assert Options.build(one).formats == ("svg",)
     assert Options.build(two).look.dpi == 150
     arguments = ["export", "--config", str(path), "--dpi", "99", "--dry-run", "--out", "here"]
     result = CliRunner().invoke(cli, arguments)

@@ -1,18 +1,24 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from networks import tiny_clip_network, tiny_network
+from records import random_record
 from safetensors.numpy import load
 
 from analysis import capture, terms
 from analysis.capture import capture_frames
-from analysis.clips import read_clip
+from analysis.clips import frames_of, read_clip
+from analysis.grid import Grid
 from analysis.tracking import cell_flow
+from app.batch.inputs import Source
+from app.export.clip_page import film_payloads
+from app.export.clip_seeing import SeenClip
 from app.filmstrip import FILM_STRIP
-from app.filmstrip.payload import frames_of, pack_clip
+from app.filmstrip.payload import pack_clip
 from app.viewer.bundle import joined
 
 FRAMES = np.random.default_rng(0).integers(0, 256, (5, 40, 56, 3), dtype=np.uint8)
@@ -81,3 +87,27 @@ def test_the_film_strip_is_one_text():
     text = joined((*FILM_STRIP, FILMSTRIP / "page.js"))
     assert "\nimport " not in text
     assert "http" not in text.replace("http://www.w3.org/2000/svg", "")
+
+
+def test_every_network_of_an_exported_page_has_the_flow_of_its_own_cells(generator):
+    clip = read_clip(FRAMES)
+    first = random_record(generator)
+    second = replace(first, query_grid=Grid.tiling((40, 56), 7, 5))
+    records = {"first": (first,) * 5, "second": (second,) * 5}
+    flow = cell_flow(clip.frames, first.query_grid)
+    seen = SeenClip(Source("walk", "walk"), clip, records, [], flow)
+    payloads = film_payloads(seen)
+    for title, grid in (("first", first.query_grid), ("second", second.query_grid)):
+        _, tensors = unpack(payloads[title])
+        expected = cell_flow(clip.frames, grid)
+        for way in ("forward", "backward"):
+            assert tensors[f"flow.{way}"].shape == (4, grid.height, grid.width, 2)
+            assert np.array_equal(tensors[f"flow.{way}"], getattr(expected, way), equal_nan=True)
+
+
+def test_a_restricted_block_says_what_its_queries_look_at():
+    clip = read_clip(FRAMES)
+    for block, part in (("non_local", None), ("space_only", "frame"), ("time_only", "place")):
+        records = capture(tiny_clip_network(block), clip)
+        config, _ = unpack(pack_clip(clip, records, title="t", alt="a"))
+        assert config["part"] == part

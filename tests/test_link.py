@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analysis.render import PALETTES
+from analysis.render import DIVERGING_PALETTES, PALETTES
 from analysis.terms import TERMS
 from app.link import MOST_LETTERS, Link, read, write
 from app.viewer.view import DIRECTIONS, SCALES, Query, View
@@ -14,17 +14,29 @@ from app.viewer.view import DIRECTIONS, SCALES, Query, View
 NETWORKS = ("streets-nl", "streets-dnl", "dnl_r50-d8_512x1024_80k_cityscapes", "fourth")
 
 PARAMETERS = ("picture", "networks", "block", "q", "scale", "opacity", "colors", "direction")
-PARAMETERS += ("maps", "shown", "difference")
+PARAMETERS += ("maps", "shown", "difference", "fixed", "signed", "chosen", "look", "marks", "names")
 
 tenths = st.integers(0, 99_999).map(lambda number: number / 10)
 points = st.lists(st.tuples(tenths, tenths), min_size=1, max_size=4).map(tuple)
 pairs = st.lists(st.integers(0, 3), min_size=2, max_size=2, unique=True).map(tuple)
 views = st.builds(
     View,
-    queries=st.lists(st.builds(Query, points), max_size=16).map(tuple),
+    queries=st.lists(st.builds(Query, points, st.text(max_size=40)), max_size=16).map(tuple),
+    active=st.none() | st.integers(0, 15),
     scale=st.none() | st.sampled_from(SCALES),
     palette=st.none() | st.sampled_from(PALETTES),
+    fixed=st.none() | st.floats(1e-6, 1e6),
+    signed_palette=st.none() | st.sampled_from(DIVERGING_PALETTES),
     opacity=st.none() | st.integers(0, 100).map(lambda number: number / 100),
+    smooth=st.none() | st.booleans(),
+    grey=st.none() | st.booleans(),
+    prediction=st.none() | st.booleans(),
+    arrows=st.none() | st.booleans(),
+    arrow_count=st.none() | st.integers(1, 100),
+    boxes=st.none() | st.booleans(),
+    box_count=st.none() | st.integers(1, 50),
+    contours=st.none() | st.booleans(),
+    exclude=st.none() | st.floats(0, 50),
     direction=st.none() | st.sampled_from(DIRECTIONS),
     terms=st.none() | st.sampled_from([TERMS, TERMS[:1], TERMS[1:]]),
     shown=st.none() | pairs,
@@ -45,8 +57,9 @@ def test_what_is_written_is_read_again(link):
     again, notices = read(params, NETWORKS)
     assert notices == []
     kept = len(again.view.queries)
-    assert again.view.queries == link.view.queries[:kept]
-    assert kept == len(link.view.queries) or sum(len(q.points) for q in link.view.queries) > 60
+    points = [query.points for query in link.view.queries]
+    assert [query.points for query in again.view.queries] == points[:kept]
+    assert kept == len(points) or sum(map(len, points)) > 45
     assert write(again) == params
 
 
@@ -86,6 +99,17 @@ def test_whatever_a_parameter_says_it_is_taken_or_ignored_with_a_notice(name, te
         ("block", "a" * 5000),
         ("maps", "whole-other"),
         ("difference", "1-1"),
+        ("fixed", "-1"),
+        ("fixed", "inf"),
+        ("signed", "viridis"),
+        ("chosen", "0"),
+        ("chosen", "17"),
+        ("look", "smooth-onload"),
+        ("marks", "arrows-9999"),
+        ("marks", "exclude"),
+        ("marks", "contours-1"),
+        ("names", "PGI-"),  # of no query
+        ("names", "!"),
         ("difference", "0-1-2"),
     ],
 )
@@ -106,3 +130,34 @@ def test_a_link_is_readable():
         "q": "1200-805_10-20-300-400",
         "opacity": "0.60",
     }
+
+
+def test_a_link_carries_all_that_makes_the_picture():
+    view = View(
+        queries=(Query(((1.0, 2.0),), "the <b>wheel</b>, 車輪"), Query(((3.0, 4.0),))),
+        active=0,
+        scale="fixed",
+        fixed=2.5,
+        signed_palette="PuOr_r",
+        smooth=True,
+        grey=False,
+        prediction=True,
+        arrows=True,
+        arrow_count=7,
+        boxes=True,
+        box_count=3,
+        contours=True,
+        exclude=1.5,
+    )
+    params = write(Link(view=view))
+    assert read(params, NETWORKS) == (Link(view=view), [])
+    assert params["marks"] == "arrows-7_boxes-3_contours_exclude-1.5"
+    assert params["look"] == "smooth-color-prediction"
+
+
+def test_names_are_broken_off_before_the_address_gets_too_long():
+    queries = tuple(Query(((float(at), 1.0),), "車" * 40) for at in range(16))
+    (link, notices) = read(write(Link(view=View(queries=queries))), NETWORKS)
+    assert notices == []
+    assert [query.points for query in link.view.queries] == [query.points for query in queries]
+    assert [query.name for query in link.view.queries] == ["車" * 40] + [""] * 15

@@ -1,7 +1,7 @@
 import pytest
 import torch
 from networks import tiny_architecture, tiny_network
-from published_files import CLASSES, HEAD, STEM, drawn, mmsegmentation
+from published_files import CLASSES, HEAD, INNER, STEM, drawn, mmsegmentation, sssegmentation
 from safetensors.torch import save_file
 from torch.nn import functional as F
 
@@ -180,6 +180,39 @@ def test_captured_attention_is_the_authors(write, kind):
     rows = terms.attention(record, [0, 40, 1055])
     torch.testing.assert_close(rows, weights[0, [0, 40, 1055]], rtol=1e-4, atol=1e-6)
     assert record.query_grid.shape == (1, 32, 33)
+
+
+def test_a_disentangled_head_without_a_scale_keeps_its_temperature(write):
+    path, _ = write("dnl_block")
+    assert load_network(path).head.block.scale == pytest.approx(20 * INNER**-0.5)
+    unscaled = load_network(path, use_scale=False, temperature=0.2)
+    assert unscaled.head.block.scale == pytest.approx(5)
+
+
+@pytest.mark.parametrize("kind", ["nl_block", "dnl_block", "gc_block"])
+def test_sssegmentation_has_the_same_networks_by_other_names(write, tmp_path, generator, kind):
+    path, tensors = write(kind)
+    table = sssegmentation(kind)
+    theirs = dict(zip(table, tensors.values(), strict=True))
+    torch.save({"model": theirs, "epoch": 60}, tmp_path / "ssseg.pth")
+    network = load_network(tmp_path / "ssseg.pth")
+    assert network.decisions[0] == "layout of sssegmentation"
+    x = torch.randn(1, 3, 65, 41, generator=generator)
+    torch.testing.assert_close(network(x), load_network(path)(x))
+
+    coarse = load_network(tmp_path / "ssseg.pth", output_stride=16)
+    assert (coarse.backbone.stride, coarse.preprocess.stride) == (16, 16)
+    assert coarse.backbone(x)[0].shape[2:] == (5, 3)
+    dilations = [block.conv2.dilation[0] for block in coarse.backbone.layer4]
+    assert dilations == [1, 2, 2]
+    assert {block.conv2.dilation[0] for block in coarse.backbone.layer3} == {1}
+
+    del theirs["decoder.4.bias"]
+    torch.save(theirs, tmp_path / "ssseg.pth")
+    with pytest.raises(ValueError, match=r"head\.classify\.bias is missing"):
+        load_network(tmp_path / "ssseg.pth")
+    with pytest.raises(ValueError, match="output stride must be 8 or 16, got 32"):
+        load_network(path, output_stride=32)
 
 
 def test_sizes_are_read_from_the_tensors_and_decisions_are_told(write):

@@ -13,8 +13,9 @@ from torch import nn
 
 from analysis import AttentionRecord, capture, degeneracy
 from app.notebook import explore
-from app.viewer.payload import Shown, pack_all
-from models.checkpoint import save_network
+from app.viewer.payload import Shown, config_of, pack_all
+from models.checkpoint import WEIGHTS, save_network
+from models.file_hash import file_sha256
 
 HW = (80, 112)
 PIXELS = np.random.default_rng(0).integers(0, 256, (*HW, 3), dtype=np.uint8)
@@ -153,6 +154,15 @@ def test_the_folder_holds_all_there_is(lens, tmp_path):
     loaded = AttentionRecord.load(paths[0])
     assert torch.equal(loaded.query, lens.records[0].query)
     assert "Content-Security-Policy" in paths[-1].read_text()
+
+
+def test_the_page_says_which_weights_a_named_network_has(tmp_path):
+    lens = explore("streets-dnl", PIXELS)
+    digest = file_sha256(WEIGHTS / "streets-dnl.safetensors")
+    (record,) = config_of(lens.payload)["records"]
+    assert record["about"].endswith(f"sha256 {digest}")
+    lens.to_html(tmp_path / "page.html")
+    assert f"sha256 {digest}</li>" in (tmp_path / "page.html").read_text()
 
 
 def test_several_do_not_share_anything(network):

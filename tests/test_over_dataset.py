@@ -194,6 +194,7 @@ def test_measurements_wait_until_they_fit_the_budget(monkeypatch):
     def measure(self):
         nonlocal now
         now += 1
+        self._last = 1.0
         self.spent += 1
         self.rows.append({"step": self.step})
 
@@ -203,7 +204,9 @@ def test_measurements_wait_until_they_fit_the_budget(monkeypatch):
     for _ in range(200):  # a second each: one second of measuring fits every 50
         now += 1
         watcher()
-    assert [row["step"] for row in watcher.rows] == [0, 50, 100, 150, 200]
+        measured_once = len(watcher.rows) == 1
+        assert measured_once or watcher.spent <= 0.02 * now
+    assert [row["step"] for row in watcher.rows] == [0, 100, 150, 200]
 
 
 @pytest.mark.parametrize(

@@ -251,7 +251,16 @@ def test_what_the_browser_says_is_checked():
             "nothing",
             {"points": [[0, 0], [9, 9]]},
         ],
+        "active": 3.5,
         "scale": "<script>",
+        "fixed": float("inf"),
+        "signedPalette": "PuOr_r",
+        "smooth": "yes",
+        "grey": False,
+        "arrows": True,
+        "arrowCount": 7,
+        "boxCount": 10_000,
+        "exclude": -1,
         "palette": "inferno",
         "opacity": 7,
         "terms": ["unary", "evil", "whole"],
@@ -261,6 +270,9 @@ def test_what_the_browser_says_is_checked():
     assert view.query == 3
     assert view.queries == (Query(((1, 2.5),), "x" * 40), Query(((0, 0), (9, 9))))
     assert (view.scale, view.palette, view.opacity) == (None, "inferno", None)
+    assert (view.active, view.fixed, view.smooth, view.grey) == (None, None, None, False)
+    assert (view.arrows, view.arrow_count, view.box_count, view.exclude) == (True, 7, None, None)
+    assert view.as_json()["signedPalette"] == view.signed_palette == "PuOr_r"
     assert view.terms == ("whole", "unary")
     assert view.shown == (1, 0)
     for nothing in (None, 3, [], "view", {"query": -1}, {"query": True}, {"queries": {}}):

@@ -1,7 +1,10 @@
 import shutil
+from math import prod
 
+import published_files
 import pytest
 import torch
+import video_files
 from published_files import drawn, mmsegmentation
 
 from models import checkpoint, load_network
@@ -12,7 +15,7 @@ from models.published import PUBLISHED
 def test_the_zoos_are_whole():
     heads = [name.partition("_")[0] for name in PUBLISHED]
     assert {head: heads.count(head) for head in heads} == {
-        **{"nonlocal": 18, "dnl": 15, "gcnet": 17},
+        **{"nonlocal": 18, "dnl": 15, "gcnet": 29, "nonlocalnet": 12, "dnlnet": 12},
         **{"i3d": 7, "tsm": 3, "slowonly": 2, "c2d": 2, "I3D": 1},
     }
     assert sum(spec.sha256_prefix is not None for spec in PUBLISHED.values()) == 52
@@ -44,6 +47,18 @@ def test_a_value_worked_by_hand():
     assert spec.score == pytest.approx(0.7941)
 
 
+def test_a_network_of_sssegmentation_worked_by_hand():
+    spec = PUBLISHED["dnlnet_resnet101os16_cityscapes"]
+    assert spec.title == (
+        "Disentangled non-local, ResNet-101, Cityscapes, 512x1024, output stride 16"
+    )
+    assert spec.url == (
+        "https://github.com/SegmentationBLWX/modelstore/releases/download/ssseg_dnlnet/"
+        "dnlnet_resnet101os16_cityscapes.pth"
+    )
+    assert (spec.score, spec.options["output_stride"]) == (pytest.approx(0.7867), 16)
+
+
 def test_a_video_network_worked_by_hand():
     name = "slowonly_r50-in1k-pre-nl-embedded-gaussian_8xb16-4x16x1-steplr-150e_kinetics400-rgb"
     spec = PUBLISHED[name]
@@ -56,6 +71,51 @@ def test_a_video_network_worked_by_hand():
     dot = "tsm_imagenet-pretrained-r50-nl-dot-product_8xb16-1x1x8-50e_kinetics400-rgb"
     assert (PUBLISHED[dot].options["form"], PUBLISHED[dot].options["frames"]) == ("dot_product", 8)
     assert PUBLISHED["c2d_nonlocal_32x2_IN_pretrain_400k"].options["code"] == "paper"
+
+
+def megabytes(table):
+    return 4 * sum(prod(shape) for shape in table.values()) / 1e6
+
+
+@pytest.mark.parametrize(("head", "block"), [("nonlocal", "nl"), ("dnl", "dnl"), ("gcnet", "gc")])
+@pytest.mark.parametrize("depth", ["50", "101"])
+def test_a_segmentation_networks_size_is_that_of_its_tensors(monkeypatch, head, block, depth):
+    sizes = {"STEM": (32, 32, 64), "WIDTHS": (64, 128, 256, 512), "HEAD": 512}
+    sizes |= {"INNER": 256, "BOTTLENECK": 128, "AUXILIARY": 256, "CLASSES": 19}
+    for name, value in sizes.items():
+        monkeypatch.setattr(published_files, name, value)
+    spec = PUBLISHED[f"{head}_r{depth}-d8_512x1024_40k_cityscapes"]
+    assert spec.megabytes == pytest.approx(
+        megabytes(mmsegmentation(f"{block}_block", f"r{depth}")), abs=1
+    )
+    assert spec.size == f"about {spec.megabytes} MB"
+    monkeypatch.setattr(published_files, "AUXILIARY", 512)
+    other = PUBLISHED[f"{head.removesuffix('net')}net_resnet{depth}os8_cityscapes"]
+    expected = megabytes(published_files.sssegmentation(f"{block}_block", f"r{depth}"))
+    assert other.megabytes == pytest.approx(expected, abs=1)
+
+
+BY_TURNS = ((3, 3, 3), (3, 1, 3, 1), (3, 1, 3, 1, 3, 1), (1, 3, 1))
+LATE = ((1,) * 3, (1,) * 4, (3,) * 6, (3,) * 3)
+FLAT = ((1,) * 3, (1,) * 4, (1,) * 6, (1,) * 3)
+
+
+@pytest.mark.parametrize(
+    ("kinds", "stem", "spans"),
+    [(("i3d", "I3D"), 5, BY_TURNS), (("slowonly",), 1, LATE), (("c2d", "tsm"), 1, FLAT)],
+)
+def test_a_video_networks_size_is_that_of_its_tensors(monkeypatch, kinds, stem, spans):
+    sizes = {"STEM": 64, "WIDTHS": (64, 128, 256, 512), "CLASSES": 400}
+    sizes |= {"SPANS": {"any": (stem, spans)}}
+    sizes |= {"PLACES": ("layer2.1", "layer2.3", "layer3.1", "layer3.3", "layer3.5")}
+    for name, value in sizes.items():
+        monkeypatch.setattr(video_files, name, value)
+    expected = megabytes(video_files.video("any"))
+    specs = [spec for name, spec in PUBLISHED.items() if name.partition("_")[0] in kinds]
+    assert specs
+    for spec in specs:
+        assert spec.megabytes == pytest.approx(expected, abs=1)
+        assert ("or more" in spec.size) == spec.url.endswith(".pkl")  # Caffe2's momenta
 
 
 def test_a_file_is_known_by_its_name_and_must_be_what_it_was(tmp_path, generator, monkeypatch):

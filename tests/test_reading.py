@@ -131,6 +131,19 @@ def test_bookkeeping_beside_the_weights_does_not_matter(tmp_path):
     assert tensors["count"].dtype == torch.int64
 
 
+class Method:
+    """Is written as mmengine's log writes its own methods: by the name of a function."""
+
+    def __reduce__(self):
+        return getattr, (torch.Tensor, "mean")
+
+
+def test_the_methods_in_a_training_log_are_not_looked_up(tmp_path):
+    path = tmp_path / "logged.pth"
+    torch.save({"state_dict": WEIGHTS, "message_hub": {"mean": Method()}}, path)
+    assert read_contents(path).tensors.keys() == WEIGHTS.keys()
+
+
 def test_half_precision_is_widened(tmp_path):
     path = tmp_path / "half.pth"
     torch.save({"a": torch.ones(2).half(), "b": torch.ones(2).bfloat16()}, path)

@@ -7,8 +7,12 @@ import pytest
 import torch
 from records import KINDS, QUERIES, QUERY_HW, random_record
 from safetensors.torch import save as save_safetensors
+from typer.testing import CliRunner
 
 from analysis import record_file, terms
+from app.cli import cli
+from app.notebook import explore_file
+from models.file_hash import file_sha256
 
 RNG = np.random.default_rng(0)
 ROWS, COLUMNS, CHANNELS = 5, 7, 13
@@ -152,3 +156,28 @@ def test_other_endings_and_missing_files(tmp_path):
         record_file.read_bytes(b"", "x.pth")
     with pytest.raises(FileNotFoundError):
         record_file.read(tmp_path / "none.npz")
+
+
+def test_a_file_opens_in_the_notebook_and_on_the_command_line(tmp_path):
+    path = tmp_path / "<b>own.npz"
+    image = np.zeros((40, 56, 3), np.uint8)
+    path.write_bytes(npz(query=floats(5, 7, 3), key=floats(5, 7, 3), image=image))
+    lens = explore_file(path, queries=[(4, 4)])
+    assert lens.queries == [0]
+    assert list(lens.report()["network"]) == ["<b>own"]
+    done = CliRunner().invoke(cli, ["view", str(path)])
+    assert done.exit_code == 0, done.output
+    page = path.with_suffix(".html").read_text()
+    assert f"sha256 {file_sha256(path)}" in page
+    assert "<b>own" not in page
+
+
+def test_what_is_wrong_with_a_file_is_a_sentence_on_the_command_line(tmp_path):
+    path = tmp_path / "own.npz"
+    path.write_bytes(npz(query=floats(5, 7, 3), image=np.zeros((40, 56, 3), np.uint8)))
+    done = CliRunner().invoke(cli, ["view", str(path)])
+    assert done.exit_code == 1
+    assert "field 'key' is missing" in done.stderr
+    assert list(tmp_path.iterdir()) == [path]
+    with pytest.raises(ValueError, match="field 'key' is missing"):
+        explore_file(path)

@@ -2,10 +2,9 @@ from math import isnan
 
 import pytest
 import torch
-from records import KEYS, QUERIES, random_record
 
-from analysis import spectrum, terms
-from analysis.spectrum import effective_rank, sample_effective_rank
+from analysis import spectrum
+from analysis.spectrum import effective_rank, sampled_rank
 
 
 @pytest.mark.parametrize("rank", [1, 2, 5])
@@ -23,26 +22,21 @@ def test_by_hand_two_values_of_three_to_one():
     assert isnan(effective_rank(torch.zeros(3, 2)))
 
 
-def test_all_rows_are_taken_where_they_are_few_and_a_sample_where_they_are_many(
-    generator, monkeypatch
-):
-    record = random_record(generator)
-    rows = terms.attention(record, range(QUERIES))
-    found = sample_effective_rank(record, generator=generator)
-    assert found.rows == QUERIES
+def test_all_rows_are_taken_where_they_are_few_and_some_where_they_are_many(generator, monkeypatch):
+    rows = torch.rand(37, 41, generator=generator)
+    found = sampled_rank(rows, generator=generator)
+    assert found.rows == 37
     assert found.rank == pytest.approx(effective_rank(rows))
-    monkeypatch.setattr(spectrum, "SAMPLE", 11)
-    fewer = sample_effective_rank(record, generator=generator)
+    monkeypatch.setattr(spectrum, "RANKED", 11)
+    fewer = sampled_rank(rows, generator=generator)
     assert fewer.rows == 11
     assert 1 < fewer.rank < 11
 
 
-def test_shuffling_raises_the_rank_of_equal_rows_and_leaves_the_record_alone(
-    generator, monkeypatch
-):
-    row = torch.rand(1, KEYS, generator=generator)
-    monkeypatch.setattr(terms, "attention", lambda _record, queries: row.expand(len(queries), -1))
-    found = sample_effective_rank(random_record(generator), generator=generator)
+def test_shuffling_raises_the_rank_of_equal_rows_and_leaves_them_alone(generator):
+    rows = torch.rand(1, 31, generator=generator).repeat(29, 1)
+    before = rows.clone()
+    found = sampled_rank(rows, generator=generator)
     assert found.rank == pytest.approx(1)
     assert found.shuffled > 5
-    assert (row[0].sort().values != row[0]).any()
+    assert torch.equal(rows, before)

@@ -21,7 +21,7 @@ from analysis.effects import effects
 from analysis.vectors import vector_distances
 from app.batch.inputs import Source
 from app.cli import cli
-from app.stats import run as stats_run
+from app.stats import cells
 from app.stats.columns import columns
 from app.stats.options import Options
 from app.stats.run import measure_all
@@ -215,18 +215,16 @@ def test_a_broken_input_is_a_row_in_errors_csv_and_the_rest_goes_on(photos, netw
 def test_a_network_that_fails_on_an_input_does_not_take_others_along(
     photos, network, tmp_path, monkeypatch
 ):
-    from app.stats import work
-
     other = tmp_path / "other.safetensors"
     save_network(other, tiny_network("non_local"), tiny_architecture("non_local"))
-    original = work.watch
+    original = cells.watch
 
     def failing(module, image, **more):
         if module.head.block.coupling == "coupled":
             raise RuntimeError("block 'head.block' has NaN")
         return original(module, image, **more)
 
-    monkeypatch.setattr(work, "watch", failing)
+    monkeypatch.setattr(cells, "watch", failing)
     chosen = options(photos, network, networks=(str(other), str(network)))
     done = measure_input(Source("photo0", str(photos / "photo0.png")), chosen)
     assert [row["network"] for row in done.rows] == ["tiny"]
@@ -309,15 +307,6 @@ def test_nothing_is_overwritten_without_force(photos, network, tmp_path):
         measure_all(options(photos, network), tmp_path / "other.csv", jobs=1)
 
 
-def test_clips_networks_are_refused(photos, network, tmp_path, monkeypatch):
-    from models.preprocess import ClipPreprocess, Preprocess
-
-    loaded = stats_run.load(str(network))
-    monkeypatch.setattr(loaded.module, "preprocess", ClipPreprocess(Preprocess(), 8))
-    with pytest.raises(ValueError, match="reads clips, statistics are of images"):
-        measure_all(options(photos, network), tmp_path / "stats.csv", jobs=1)
-
-
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
@@ -330,6 +319,12 @@ def test_clips_networks_are_refused(photos, network, tmp_path, monkeypatch):
         (["samples", "--network", "NETWORK", "--network", "NETWORK"], "can be given once"),
         (["samples", "--network", "NETWORK", "--labels", "gone"], "no folder of labels gone"),
         (["samples", "--network", "NETWORK", "--address", "here"], "needs --engine ray"),
+        (["samples", "--network", "NETWORK", "--frames", "0"], "frames must be from 1 to 512"),
+        (["samples", "--network", "NETWORK", "--stride", "0"], "stride must be at least 1, got 0"),
+        (
+            ["rendered:1", "--network", "NETWORK", "--labels", "own", "--frames", "2"],
+            "clips have no labels",
+        ),
         (["samples", "--network", "NETWORK", "--out", "OUT.xlsx"], "*.csv, *.parquet, *.json"),
     ],
 )

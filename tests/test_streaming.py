@@ -32,15 +32,14 @@ def test_entropy_of_a_fair_choice_among_four_is_log_4():
 def test_sums_are_means_over_all_rows(generator):
     record = random_record(generator, "disentangled")
     rows = terms.attention(record, range(QUERIES))
-    apart = Distances.between(record.query_grid, record.key_grid, torch.float64).rows(
-        torch.arange(QUERIES)
-    )
+    distances = Distances.between(record.query_grid, record.key_grid, torch.float64)
+    apart = torch.cat([distances.from_row(row) for row in range(record.query_grid.height)])
     sums = sum_rows(record, generator=generator)
     assert not sums.signed
     torch.testing.assert_close(sums.mean_share, rows.mean(dim=0) / 2)
     torch.testing.assert_close(sums.entropy_nats, entropy_nats(rows / 2))
     torch.testing.assert_close(sums.distance, (rows * apart).sum(dim=1) / 2)
-    torch.testing.assert_close(sums.key_distance, apart.mean(dim=0))
+    torch.testing.assert_close(sums.sample_rows, rows[sums.sample])
     torch.testing.assert_close(sums.mean_unit, torch.nn.functional.normalize(rows).mean(dim=0))
     torch.testing.assert_close(sums.unit_sum, 2 / rows.norm(dim=1))
 
@@ -69,3 +68,13 @@ def test_frames_share_out_the_attention(generator):
     odds = torch.tensor(3.0).exp().item()
     expected = [[0.25, 0.25], [0.5 / (1 + odds), 0.5 * odds / (1 + odds)]]
     torch.testing.assert_close(share, torch.tensor(expected, dtype=torch.float64))
+
+
+def test_the_sample_is_of_random_queries_none_of_them_twice(generator, monkeypatch):
+    monkeypatch.setattr(streaming, "SAMPLE", 11)
+    monkeypatch.setattr(streaming, "CHUNK_VALUES", 4 * KEYS)
+    record = random_record(generator)
+    sums = sum_rows(record, generator=generator)
+    assert len(set(sums.sample.tolist())) == 11
+    assert sums.sample.tolist() == sorted(sums.sample.tolist()) != list(range(11))
+    torch.testing.assert_close(sums.sample_rows, terms.attention(record, sums.sample))

@@ -2,12 +2,20 @@
 
 import numpy as np
 import pytest
+from clips import tiny_clip_architecture, tiny_clip_network
 from streamlit.testing.v1 import AppTest
 from videos import write_video
 
 from analysis.clips import read_clip
 from app.cache import Shelf
+from app.components import network_picker
+from app.explored import LATEST, WATCHED
+from app.filmstrip import Pick
+from app.uploads import in_users_words, keep_folder
 from app.video_clips import rendered_reel, uploaded_frames, uploaded_reel
+from models.checkpoint import save_network
+from models.checkpoints import download
+from models.published import PUBLISHED
 
 
 @pytest.fixture
@@ -33,6 +41,35 @@ def test_an_uploaded_video_that_is_broken_ends_in_one_sentence(page):
     assert "This clip cannot be used" in page.error[0].value
 
 
+def test_a_pin_is_known_to_the_export_page(page, monkeypatch):
+    monkeypatch.setattr(
+        "app.filmstrip.film_strip", lambda payload, key: Pick(1, 60.04, 40.0, False)
+    )
+    page.session_state["video_tabs"] = "As files"
+    page.run()
+    frames = next(box for box in page.number_input if box.label == "Frames")
+    frames.set_value(2).run()
+    assert not page.exception
+    shown = page.session_state[WATCHED]
+    assert shown.queries == ((1, 60.0, 40.0),)
+    assert dict(shown.chosen) == {"start": 0, "stride": None, "frames": 2}
+    assert page.session_state[LATEST] == WATCHED
+    assert "--query 1,60,40 " in page.code[0].value
+
+
+def test_frames_of_one_name_and_hostile_names_stay_apart(tmp_path):
+    files = [(b"1", "../a.png"), (b"2", "a.png"), (b"3", "é .png")]
+    folder = keep_folder(files, "frames")
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == {
+        "a.png": b"1",
+        "a-2.png": b"2",
+        "é .png": b"3",
+    }
+    assert keep_folder(files, "frames") == folder
+    assert keep_folder(files[:2], "frames") != folder
+    assert in_users_words(f"no {folder}/x and {tmp_path}") == f"no frames/x and {tmp_path}"
+
+
 class File:
     file_id, name = "1", "../b.png"
 
@@ -47,14 +84,16 @@ def test_uploads_become_clips(tmp_path):
     data = write_video(tmp_path / "a.mp4").read_bytes()
     reel = uploaded_reel(File(data))
     assert len(reel.read(frames=3)) == 3
-    assert reel.location == "a.mp4"
+    assert reel.name == "a.mp4"
     still = tmp_path / "a.png"
     from PIL import Image
 
     image = np.random.default_rng(0).integers(0, 256, (16, 24, 3), dtype=np.uint8)
     Image.fromarray(image).save(still)
     files = [File(still.read_bytes(), name) for name in ("../10.png", "2.png")]
-    clip = uploaded_frames(files).read(progress=lambda done, total: None)
+    reel = uploaded_frames(files)
+    assert reel.name == "frames"
+    clip = reel.read(progress=lambda done, total: None)
     assert len(clip) == 2
     assert np.array_equal(clip.frames[1], image)
 
@@ -80,3 +119,24 @@ def test_a_shelf_keeps_the_last_few():
     with pytest.raises(RuntimeError):
         shelf.get("d", lambda: (_ for _ in ()).throw(RuntimeError))
     assert "d" not in shelf
+
+
+def test_a_checkpoint_of_the_user_is_watched_like_a_bundled_network(page, tmp_path):
+    path = tmp_path / "mine.safetensors"
+    save_network(path, tiny_clip_network("disentangled"), tiny_clip_architecture("disentangled"))
+    page.session_state["video-network"] = network_picker.FILE_ENTRY
+    page.session_state[network_picker.OPENED] = str(path)
+    page.run()
+    assert not page.exception
+    assert not page.error
+    assert "of `mine.safetensors`: 3 ×" in page.caption[-1].value, "three frames, as it was built"
+
+
+def test_published_networks_for_videos_come_first(page, tmp_path, monkeypatch):
+    monkeypatch.setenv(download.CACHE_VARIABLE, str(tmp_path))
+    page.session_state["video-network"] = network_picker.PUBLISHED_ENTRY
+    page.run()
+    assert not page.exception
+    assert page.info[-1].value.startswith("Choose a network")
+    published = page.selectbox(key="video-published")
+    assert PUBLISHED[published.value].dataset == network_picker.VIDEOS

@@ -43,6 +43,33 @@ async ([code, style, payload]) => {
 """
 
 
+OVER_OWN_CELL = """
+() => {
+    const panel = viewer.panels[1];
+    const project = viewer.projection();
+    const [from, to] = [project({ x: 24, y: 16 }), project({ x: 32, y: 24 })];
+    const found = [];
+    for (const node of panel.overlay.children) {
+        if (node.tagName === "text") {
+            const { x, y, width, height } = node.getBBox();
+            const beside = x >= to.x || y >= to.y || x + width <= from.x || y + height <= from.y;
+            if (!beside) found.push(node.textContent);
+            continue;
+        }
+        const length = node.getTotalLength();
+        for (let at = 0; at < length; at += 0.5) {
+            const { x, y } = node.getPointAtLength(at);
+            if (x > from.x + 1 && x < to.x - 1 && y > from.y + 1 && y < to.y - 1) {
+                found.push(node.getAttribute("d").slice(0, 60));
+                break;
+            }
+        }
+    }
+    return found;
+}
+"""
+
+
 @pytest.fixture(scope="module")
 def chromium():
     with host.chromium_or_skip() as browser:
@@ -61,9 +88,9 @@ def page(chromium):
     assert not problems
 
 
-def packed(*records, view=None, name=None):
+def packed(*records, view=None, name=None, output=None):
     image = np.random.default_rng(0).integers(0, 256, (40, 56, 3), dtype=np.uint8)
-    shown = [Shown(f"net{index}", record) for index, record in enumerate(records)]
+    shown = [Shown(f"net{index}", record, output) for index, record in enumerate(records)]
     payload = pack_all(image, shown, alt="Noise", name=name)
     return payload if view is None else with_view(payload, view)
 
@@ -281,7 +308,8 @@ def test_a_report_of_sixteen_queries_is_small(page, generator):
 
 def test_dragging_selects_a_region_and_alt_a_lasso(page, generator):
     record = random_record(generator)
-    mount(page, packed(record))
+    # with a predicted segmentation, which lies over the photo and could be dragged as a picture
+    mount(page, packed(record, output=torch.randn(1, 11, 40, 56, generator=generator)))
 
     def drag(points, key=None):
         box = stage(page).bounding_box()
@@ -309,6 +337,29 @@ def test_dragging_selects_a_region_and_alt_a_lasso(page, generator):
     drag([(2, 2), (50, 4), (30, 36), (2, 2)], "Alt")
     assert len(pins(page)) == 1
     assert len(pins(page)[0]) > 3
+
+
+def test_a_region_by_keyboard_has_the_cells_of_both_corners_and_all_between(page, generator):
+    record = random_record(generator)
+    mount(page, packed(record))
+    page.locator(".panels").focus()
+    for key in ("PageUp", "Home", "ArrowDown", "ArrowRight", "r"):
+        page.keyboard.press(key)
+    said = page.locator(".announcement").text_content()
+    assert said == "A region begins at x 12, y 12: move, and R takes all from there to here."
+    for key in ("ArrowDown", "ArrowRight", "ArrowRight", "ArrowRight", "r"):
+        page.keyboard.press(key)
+    ((corners),) = pins(page)
+    assert corners == [pytest.approx([8, 8], abs=0.1), pytest.approx([40, 24], abs=0.1)]
+    inside = [row * 7 + col for row in (1, 2) for col in (1, 2, 3, 4)]
+    mean = terms.attention(record, inside).mean(dim=0).numpy() * KEYS
+    shown = page.evaluate("Array.from(viewer.rows[0].maps[0].whole)")
+    np.testing.assert_allclose(shown, mean, rtol=1e-2)
+    assert "mean of 8 cells" in page.locator('[data-field="query"]').inner_text()
+    page.keyboard.press("r")
+    page.keyboard.press("Escape")  # lets go of the corner, too
+    page.keyboard.press("r")
+    assert pins(page) == []
 
 
 def test_both_directions_are_said_in_words_and_shown(page, generator):
@@ -346,6 +397,12 @@ def test_marks_are_where_the_values_say_and_leave_the_querys_own_cell_alone(page
     values = terms.attention(record, [17])[0]
     strongest = values.topk(3).indices.tolist()
     assert page.evaluate("lens.strongest(viewer.rows[0].maps[0].whole, 3)") == strongest
+    # shapes begin outside of the query's own cell, 28 x 20 of 8 x 8 pixels, at every size
+    for zoom in (1, 4):
+        page.evaluate("zoom => { viewer.zoom(0); viewer.zoom(zoom); }", zoom)
+        covering = page.evaluate(OVER_OWN_CELL)
+        assert covering == [], f"at zoom {zoom}"
+    page.evaluate("viewer.zoom(0)")
     page.get_by_label("Leave out cells within", exact=False).first.fill("50")
     assert page.locator('[data-panel="whole"] .marks text').count() == 0, "all cells are left out"
     # whatever is drawn, data are data: no canvas pixel changes
@@ -362,6 +419,21 @@ def test_a_changed_scale_is_a_badge_and_a_fixed_one_has_its_number(page, generat
     assert page.locator('[data-panel="whole"] .ticks span:last-child').inner_text() == "2×"
     badge = page.locator('[data-panel="whole"] .badge').inner_text()
     assert re.fullmatch(r"fixed scale, \d+ cells? above 2×", badge)
+
+
+def test_a_logarithmic_scale_says_so_and_what_it_cuts_off_at_both_ends(page, generator):
+    mount(page, packed(random_record(generator, scale=3.0)))
+    page.get_by_label("Scale", exact=True).select_option("log")
+    whole = page.evaluate("Array.from(viewer.rows[0].maps[0].whole)")
+    above, below = (
+        sum(value > page.evaluate("viewer.panels[1].range.high") for value in whole),
+        sum(value < 0.01 for value in whole),
+    )
+    assert below > 1
+    badge = page.locator('[data-panel="whole"] .badge').inner_text()
+    assert badge.startswith("log scale")
+    assert f"{below} cells below 0.01×" in badge
+    assert ("above" in badge) == (above > 0)
 
 
 def test_a_nearly_uniform_map_looks_flat(page, generator):
@@ -456,6 +528,41 @@ def test_zooming_keeps_pixels_and_cells_together(page, generator):
     assert page.locator('[data-field="query"]').inner_text() == cell, "the picture moved along"
 
 
+def test_the_announcement_says_all_that_the_readout_shows(page, generator):
+    mount(page, packed(random_record(generator), random_record(generator)))
+    click(page, 28, 20)
+    stage(page).hover(position={"x": 3, "y": 3})
+    page.locator('.announcement:has-text("Under the cursor")').wait_for(state="attached")
+    said = page.locator(".announcement").inner_text()
+    value = page.evaluate("viewer.rows[0].maps[0].whole[0]")
+    assert f"{page.evaluate('value => lens.formatValue(value)', value)} times uniform" in said
+    for name in ("rank", "disc", "entropy", "share"):
+        assert page.locator(f'[data-field="{name}"]').inner_text() in said
+    assert page.locator('[data-field="value"]').inner_text().endswith("×")
+    assert page.locator('[data-field="of"]').inner_text() == "net0"
+
+
+def test_a_view_that_is_given_is_the_one_that_is_told(page, generator):
+    view = View(
+        queries=(Query(((4.0, 4.0),), "a"), Query(((12.0, 4.0),))),
+        active=0,
+        scale="fixed",
+        fixed=2.5,
+        grey=False,
+        arrows=True,
+        arrow_count=7,
+        contours=True,
+        exclude=1.5,
+    )
+    mount(page, packed(random_record(generator), view=view))
+    told = page.evaluate("viewer.describeView()")
+    given = json.loads(json.dumps(view.as_json()))
+    assert {name: told[name] for name in given} == given
+    assert page.locator(".queries li.active").inner_text().startswith("1")
+    open_menu(page, "Marks")
+    assert page.get_by_label("Arrows to the strongest: how many").input_value() == "7"
+
+
 def test_fingers_tap_and_press(chromium, generator):
     context = chromium.new_context(has_touch=True, viewport={"width": 390, "height": 800})
     page = context.new_page()
@@ -536,8 +643,15 @@ def test_the_drawing_to_take_away_keeps_words_and_sharp_cells(page, generator):
     click(page, 28, 20, modifiers=["Shift"])
     root = ElementTree.parse(saved(page, "Vector drawing").path()).getroot()
     names = {"svg": "http://www.w3.org/2000/svg"}
+    circles = [node.get("stroke") for node in root.iterfind(".//svg:circle", names)]
+    assert circles == page.evaluate("[0, 1].map(lens.pinColor)"), "numbers stand on their colors"
     words = [node.text for node in root.iter("{http://www.w3.org/2000/svg}text")]
     assert "Whole attention" in words
+    assert words.count("1") >= 2, "beside the row and on the photo"
+    # lines break where the page breaks them, and stay within their panel in any font
+    wide = page.locator('[data-panel="whole"]').first.bounding_box()["width"]
+    fitted = [float(node.get("textLength", 0)) for node in root.iterfind(".//svg:text", names)]
+    assert 0 < max(fitted) <= wide
     assert HOSTILE in words
     assert any("coupled" in word for word in words), "where it comes from"
     maps = [n for n in root.iterfind(".//svg:image", names) if "pixelated" in n.get("style", "")]

@@ -2,12 +2,16 @@ import numpy as np
 import pytest
 import torch
 from networks import tiny_network
+from torch import nn
 
-from analysis.capture import observe
-from analysis.vectors import vector_distances
+from analysis import degeneracy
+from analysis.capture import observe, recording
+from analysis.vectors import Unattended, VectorDistances, vector_distances
 from analysis.watching import watch
+from models.networks.architecture import BLOCKS
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (48, 64, 3), dtype=np.uint8)
+KINDS = ("non_local", "disentangled", "gaussian", "dot_product", "concatenation")
 
 
 @pytest.mark.parametrize("to_the_end", [True, False])
@@ -20,8 +24,9 @@ def test_what_is_watched_is_what_capture_records_bit_for_bit(to_the_end):
     for name in ("query", "key", "unary"):
         assert torch.equal(getattr(record, name), getattr(expected, name))
     assert record.query_grid == expected.query_grid
-    assert watched.vectors == vectors
+    assert watched.vectors.keys() == vectors.keys()
     if to_the_end:
+        assert watched.vectors == vectors
         assert torch.equal(watched.output, observation.output)
     else:
         assert watched.output is None
@@ -36,6 +41,30 @@ def test_a_pass_ends_at_the_last_block_and_leaves_the_network_as_it_was():
     handle.remove()
     network(network.preprocess(IMAGE))
     assert all(not module._forward_hooks for module in network.modules())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_rows_tell_what_a_block_adds_that_did_not_attend(generator, kind):
+    block = BLOCKS[kind](13, init="awake", subsample=True, batch_norm=False).eval()
+    network = nn.Sequential(block)
+    x = 3 * torch.randn(1, 13, 7, 11, generator=generator)
+    with torch.no_grad(), recording(network, (70, 110)) as records:
+        with vector_distances(network) as ran:
+            network(x)
+        left = Unattended(block, x, block.project(x).value[0])
+        expected, found = (
+            degeneracy.measure(records[0], vectors=vectors) for vectors in (ran["0"], left)
+        )
+    assert found.input_cosine_distance == pytest.approx(expected.input_cosine_distance, abs=1e-6)
+    assert found.output_cosine_distance == pytest.approx(expected.output_cosine_distance, abs=1e-6)
+    assert 1e-4 < expected.output_cosine_distance < 0.5
+
+
+def test_a_block_that_does_more_than_to_add_what_it_attends_to_is_run():
+    watched = watch(tiny_network("global_context"), IMAGE, to_the_end=False)
+    assert isinstance(watched.vectors["head.block"], VectorDistances)
+    watched = watch(tiny_network("non_local"), IMAGE, to_the_end=False)
+    assert isinstance(watched.vectors["head.block"], Unattended)
 
 
 def test_a_network_without_blocks_runs_to_the_end():

@@ -1,13 +1,16 @@
 """What an adapter tells of a block that is not of this package, and the list of all adapters."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from jaxtyping import Float
+import torch
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 MAX_PREFIX_TOKENS = 8
+TOLERANCE = 1e-4  # of what a block makes, relative, in single precision
+PROBES = 32  # queries whose output is rebuilt to tell how a block computes
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,16 +41,35 @@ class Call:
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
     output: Any
+    images: int | None = None  # that the network was given; None where that is unknown
 
     @property
     def x(self) -> Tensor:
         """Return the first input, given by position or by name."""
-        return next(value for value in (*self.args, *self.kwargs.values()) if _is_tensor(value))
+        return next(self._tensors())
+
+    @property
+    def own(self) -> Tensor:
+        """Return the output, or the first of several."""
+        output: Tensor = self.output[0] if isinstance(self.output, tuple) else self.output
+        return output
 
     @property
     def more_tensors(self) -> bool:
         """Return whether there are inputs beside the first: masks, other keys, positions."""
-        return sum(map(_is_tensor, (*self.args, *self.kwargs.values()))) > 1
+        return any(x is not self.x for x in self._tensors())
+
+    def refuse_windows(self) -> None:
+        """Raise UnreadableBlockError if the block was not given whole images, each once."""
+        if self.images is not None and len(self.x) != self.images:
+            raise UnreadableBlockError(
+                f"it was given {len(self.x)} inputs for {self.images} of the network's: it attends "
+                "inside windows or groups, and a record is of a whole image"
+            )
+
+    def _tensors(self) -> Iterator[Tensor]:
+        given = (*self.args, *self.kwargs.values())
+        return (value for value in given if isinstance(value, Tensor))
 
 
 class UnreadableBlockError(ValueError):
@@ -91,7 +113,13 @@ def has(module: nn.Module, *names: str) -> bool:
 
 def split_heads(x: Float[Tensor, "pos width"], heads: int) -> Float[Tensor, "head pos channels"]:
     """Return the channels of every head by themselves."""
-    return x.unflatten(1, (heads, -1)).transpose(0, 1)
+    by_head: Tensor = x.unflatten(1, (heads, -1)).transpose(0, 1)
+    return by_head
+
+
+def probed(positions: int, like: Tensor) -> Int[Tensor, " probes"]:
+    """Return a few of some positions, evenly spaced, to rebuild the output of."""
+    return torch.linspace(0, positions - 1, min(PROBES, positions), device=like.device).long()
 
 
 def token_grid(tokens: int, input_hw: tuple[int, int]) -> tuple[int, int]:
@@ -110,7 +138,3 @@ def token_grid(tokens: int, input_hw: tuple[int, int]) -> tuple[int, int]:
             f"pixels after at most {MAX_PREFIX_TOKENS} others"
         )
     return rows, columns
-
-
-def _is_tensor(value: object) -> bool:
-    return isinstance(value, Tensor)

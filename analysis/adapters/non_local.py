@@ -1,4 +1,4 @@
-"""Non-local blocks of other code: mmcv, mmsegmentation, AlexHex7, SlowFast, timm, SAGAN's kind.
+"""Non-local blocks of other code: mmcv, AlexHex7, SlowFast, timm, OCNet, DANet, SAGAN, BigGAN.
 
 Attributes name the layers but do not say what is between them: whether there is a softmax, over
 which side, and with which scale. So each way that published code takes is tried, and the block's
@@ -9,49 +9,81 @@ give the same output, and the first, the most usual one, is taken.
 from collections.abc import Iterator
 from typing import NamedTuple
 
-import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
+from torch.nn import functional as F
 
-from analysis.adapters.adapter import Call, Heads, UnreadableBlockError, has, register
+from analysis.adapters.adapter import (
+    TOLERANCE,
+    Call,
+    Heads,
+    UnreadableBlockError,
+    has,
+    probed,
+    register,
+)
 
-TOLERANCE = 1e-4  # of what the block adds to its input
-ROUNDING = 1e-6  # of its output
-PROBES = 32  # queries whose output is rebuilt to tell how a block computes
+ROUNDING = 1e-6  # of a block's output, where TOLERANCE is of what it adds to its input
 
 
 class Names(NamedTuple):
-    """What a kind of block calls its layers."""
+    """What a kind of block calls its layers, and what it does without saying so."""
 
-    query: str
+    query: str  # "" where features are their own queries and keys
     key: str
     value: str
-    out: tuple[str, ...]  # layers after aggregation, in order; the first that there are
+    out: tuple[str, ...]  # layers after aggregation, in order
     pool: str = ""  # what pools the input before keys and values
     gain: str = ""
+    compare: str = ""  # the layer of the concatenation form, where it is that
+    halves: bool = False  # whether a function max-pools keys and values by 2
+    adds: bool = True  # whether the output is added to the input
 
 
 KINDS = (
+    Names("theta", "phi", "g", ("conv_out",), compare="concat_project"),
+    Names("theta", "phi", "g", ("W",), compare="concat_project"),
+    Names("theta", "phi", "g", ("W_z",), compare="W_f"),
     Names("theta", "phi", "g", ("conv_out",)),
     Names("theta", "phi", "g", ("W",)),
+    Names("theta", "phi", "g", ("W_z",)),
     Names("conv_theta", "conv_phi", "conv_g", ("conv_out", "bn"), pool="pool"),
     Names("conv_theta", "conv_phi", "conv_g", ("conv_out", "norm"), pool="pool"),
     Names("theta", "phi", "g", ("out", "bn"), pool="maxpool"),
     Names("t", "p", "g", ("z", "norm")),
     Names("query_conv", "key_conv", "value_conv", (), gain="gamma"),
+    Names("query_project", "key_project", "value_project", (), gain="gamma"),
+    Names("query_project", "key_project", "value_project", ("out_project",), adds=False),
+    Names("query_project", "key_project", "value_project", ("output_project",), adds=False),
+    Names("query_project", "key_project", "value_project", (), adds=False),
+    Names("f_", "g_", "h_", (), gain="gamma"),
+    Names("f_query", "f_key", "f_value", ("W",), adds=False),
+    Names("theta", "phi", "g", ("o",), gain="gamma", halves=True),
+    Names(
+        "snconv1x1_theta",
+        "snconv1x1_phi",
+        "snconv1x1_g",
+        ("snconv1x1_o_conv",),
+        gain="gamma",
+        halves=True,
+    ),
+    Names("", "phi", "g", ("conv_out",)),
+    Names("", "phi", "g", ("W",)),
 )
 
 
 def names_of(module: nn.Module) -> Names | None:
     """Return what a module calls its layers, or None if it is not such a block."""
     for names in KINDS:
-        needed = (names.query, names.key, names.value, *names.out, *filter(None, [names.gain]))
-        if has(module, *needed):
+        # "g" and "W" are short for a Gaussian block: its kind also tells its inner channels
+        pair = (names.query, names.key) if names.query else ("inter_channels",)
+        more = filter(None, (names.gain, names.compare))
+        if has(module, *pair, names.value, *names.out, *more):
             return names
     return None
 
 
-@register(lambda module: names_of(module) is not None and not has(module, "concat_project"))
+@register(lambda module: names_of(module) is not None)
 def non_local(module: nn.Module, call: Call) -> Heads:
     """Read a block, proved by its own output.
 
@@ -60,20 +92,30 @@ def non_local(module: nn.Module, call: Call) -> Heads:
     """
     names, x = names_of(module), call.x
     assert names is not None  # or it would not have been recognized
+    if call.more_tensors:
+        raise UnreadableBlockError("its keys are of another input than its queries")
+    if has(module, "key_downsample"):
+        raise UnreadableBlockError("its keys are pooled to several sizes, which no one grid holds")
+    call.refuse_windows()
     layer = module.get_submodule
-    pools = bool(names.pool) and isinstance(getattr(module, names.pool, None), nn.Module)
-    pooled = layer(names.pool)(x) if pools else x
-    query, key, value = (
-        layer(names.query)(x),
-        layer(names.key)(pooled),
-        layer(names.value)(pooled),
-    )
+
+    def through(name: str, y: Tensor) -> Tensor:
+        return layer(name)(y) if isinstance(getattr(module, name, None), nn.Module) else y
+
+    pooled = through(names.pool, x) if names.pool else x
+    query = layer(names.query)(x) if names.query else x
+    key, value = through(names.key, pooled), layer(names.value)(pooled)
+    if names.halves:
+        key, value = F.max_pool2d(key, 2), F.max_pool2d(value, 2)
     unary = layer("conv_mask")(pooled)[0].flatten() if has(module, "conv_mask") else None
     grids = tuple(query.shape[2:]), tuple(key.shape[2:])
     query, key, value, x = (each[0].flatten(1).T for each in (query, key, value, x))
-    output = call.output[0] if isinstance(call.output, tuple) else call.output
-    output = output[0].flatten(1).T
-    probes = torch.linspace(0, len(query) - 1, min(PROBES, len(query)), device=x.device).long()
+    output = call.own[0].flatten(1).T
+    probes = probed(len(query), x)
+
+    added = (output - x if names.adds else output)[probes]
+    if names.compare:
+        query, key = _parts(layer(names.compare), query, key)
 
     def finish(
         aggregated: Float[Tensor, "probes value_channels"],
@@ -82,14 +124,14 @@ def non_local(module: nn.Module, call: Call) -> Heads:
         for name in names.out:
             y = layer(name)(y)
         gain = getattr(module, names.gain) if names.gain else 1
-        return x[probes] + (gain * y)[0].flatten(1).T
+        y = gain(y) if isinstance(gain, nn.Module) else gain * y
+        return y[0].flatten(1).T
 
     def explains(weights: Float[Tensor, "probes key_pos"]) -> bool:
-        error = (finish(weights @ value) - output[probes]).norm()
-        added = (output - x)[probes].norm()
-        return bool(error <= TOLERANCE * added + ROUNDING * output[probes].norm())
+        error = (finish(weights @ value) - added).norm()
+        return bool(error <= TOLERANCE * added.norm() + ROUNDING * output[probes].norm())
 
-    for heads, weights in _ways(module, query, key, unary, grids, probes):
+    for heads, weights in _ways(module, names, query, key, unary, grids, probes):
         if explains(weights):
             return heads
     for scale in _scales(module, query.shape[1]):
@@ -100,8 +142,21 @@ def non_local(module: nn.Module, call: Call) -> Heads:
     raise UnreadableBlockError("no known way from its queries and keys leads to its own output")
 
 
+def _parts(
+    compare: nn.Module,
+    query: Float[Tensor, "query_pos channels"],
+    key: Float[Tensor, "key_pos channels"],
+) -> tuple[Float[Tensor, "query_pos 1"], Float[Tensor, "key_pos 1"]]:
+    """Return what a query and what a key bring to the number that one layer makes of both."""
+    weight, *bias = compare.parameters()
+    of_query, of_key = weight.flatten().split([query.shape[1], key.shape[1]])
+    from_query = query @ of_query[:, None]
+    return from_query + bias[0] if bias else from_query, key @ of_key[:, None]
+
+
 def _ways(
     module: nn.Module,
+    names: Names,
     query: Float[Tensor, "query_pos channels"],
     key: Float[Tensor, "key_pos channels"],
     unary: Float[Tensor, " key_pos"] | None,
@@ -110,6 +165,11 @@ def _ways(
 ) -> Iterator[tuple[Heads, Float[Tensor, "probes key_pos"]]]:
     """Yield what the block may be, each with how it would weigh the keys of the probed queries."""
     both = query.unsqueeze(0), key.unsqueeze(0)
+    if names.compare:
+        weights = (query[probes] + key.T).relu() / len(key)
+        yield Heads(*both, 1.0, *grids, form="concatenation", coupling="unnormalized"), weights
+        return
+    form = "embedded_gaussian" if names.query else "gaussian"
     for scale in _scales(module, query.shape[1]):
         if unary is not None:
             pairwise = scale * (query - query.mean(dim=0))[probes] @ (key - key.mean(dim=0)).T
@@ -117,7 +177,7 @@ def _ways(
             yield heads, pairwise.softmax(dim=1) + unary.softmax(dim=0)
             continue
         logits = scale * query[probes] @ key.T
-        yield Heads(*both, scale, *grids), logits.softmax(dim=1)
+        yield Heads(*both, scale, *grids, form=form), logits.softmax(dim=1)
         dot_product = Heads(*both, scale, *grids, form="dot_product", coupling="unnormalized")
         yield dot_product, logits / len(key)
 

@@ -29,6 +29,8 @@ def foreign_preprocess(network: nn.Module) -> Preprocess:
     size = size or getattr(getattr(network, "patch_embed", None), "img_size", None)
     size = size or getattr(getattr(network, "config", None), "image_size", None)
     published = getattr(network, "pretrained_cfg", None) or {}
+    if size is None and published.get("fixed_input_size"):
+        size = tuple(published["input_size"][-2:])  # after the number of channels
     mean = tuple(published.get("mean") or Preprocess.mean)
     std = tuple(published.get("std") or Preprocess.std)
     if isinstance(size, int):

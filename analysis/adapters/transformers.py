@@ -4,15 +4,32 @@ Recognized by attributes; none of these libraries is imported but torch. Positio
 a record holds are the patches among them: softmax over the record's keys is the module's attention
 among patches, divided by what of it falls on patches (the rest falls on the class token and
 registers, which are nowhere on the image).
+
+Attributes cannot tell of a causal mask or a bias that only `forward` knows. So what a module's own
+layers would give is compared with what it gave.
 """
 
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from analysis.adapters.adapter import Call, Heads, UnreadableBlockError, has, register, split_heads
+from analysis.adapters.adapter import (
+    TOLERANCE,
+    Call,
+    Heads,
+    UnreadableBlockError,
+    has,
+    probed,
+    register,
+    split_heads,
+)
 
 UNSUPPORTED = (
     "relative_position_bias_table",
+    "relative_position_bias",
     "rel_pos",
     "rel_pos_bias",
     "logit_scale",
@@ -33,7 +50,39 @@ def _self_attention(module: nn.Module, call: Call) -> Tensor:
         raise UnreadableBlockError(
             f"its input has {call.x.ndim} sides, not (batch, tokens, channels)"
         )
+    call.refuse_windows()
     return call.x[0]
+
+
+def _proved(
+    module: nn.Module,
+    heads: Heads,
+    value: Float[Tensor, "head pos channels"],
+    after: Sequence[str],
+    call: Call,
+) -> Heads:
+    """Return what was read if it leads to the module's own output.
+
+    Args:
+        module: What was called.
+        heads: What was read of it.
+        value: Its values.
+        after: Names of the layers that may follow the aggregation, in order.
+        call: The call.
+    """
+    queries = probed(heads.query.shape[1], value)
+    logits = heads.scale * heads.query[:, queries] @ heads.key.mT
+    output = (logits.softmax(dim=2) @ value).transpose(0, 1).flatten(1)
+    for name in after:
+        if has(module, name):
+            output = module.get_submodule(name)(output)
+    own = call.own[0, queries]
+    tolerance = max(TOLERANCE, 4 * torch.finfo(own.dtype).eps)
+    if output.shape != own.shape or not (output - own).norm() <= tolerance * own.norm():
+        raise UnreadableBlockError(
+            "softmax of the scaled products of its queries and keys does not lead to its own output"
+        )
+    return heads
 
 
 @register(lambda module: isinstance(module, nn.MultiheadAttention))
@@ -70,27 +119,54 @@ def multihead_attention(module: nn.Module, call: Call) -> Heads:
 def timm_attention(module: nn.Module, call: Call) -> Heads:
     """Read timm's `Attention`, fused or not: one layer for all three, perhaps normalized heads."""
     packed = module.get_submodule("qkv")(_self_attention(module, call))
-    query, key, _ = packed.chunk(3, dim=1)
+    if packed.shape[1] % 3:
+        raise UnreadableBlockError("its queries, keys and values are not equally wide")
     heads = int(getattr(module, "num_heads"))  # noqa: B009, a module's attributes have no type
-    query, key = split_heads(query, heads), split_heads(key, heads)
+    query, key, value = (split_heads(part, heads) for part in packed.chunk(3, dim=1))
     if has(module, "q_norm", "k_norm"):
         query = module.get_submodule("q_norm")(query.unsqueeze(0))[0]
         key = module.get_submodule("k_norm")(key.unsqueeze(0))[0]
-    return Heads(query, key, scale=float(getattr(module, "scale")))  # noqa: B009
+    read = Heads(query, key, scale=float(getattr(module, "scale")))  # noqa: B009
+    return _proved(module, read, value, ("norm", "proj"), call)
+
+
+HEADS = ("num_attention_heads", "num_heads")
+TRIPLES = (("q_proj", "k_proj", "v_proj"), ("query", "key", "value"))
 
 
 def _is_hugging_face(module: nn.Module) -> bool:
-    return has(module, "num_attention_heads") and (
-        has(module, "q_proj", "k_proj", "v_proj") or has(module, "query", "key", "value")
+    return any(has(module, name) for name in HEADS) and any(
+        has(module, *names) for names in TRIPLES
     )
 
 
 @register(_is_hugging_face)
 def hugging_face_attention(module: nn.Module, call: Call) -> Heads:
-    """Read the attention of Hugging Face's ViT, DeiT and DINOv2, of version 4 and 5."""
+    """Read the attention of Hugging Face's ViT, DeiT, DINO, CLIP and SigLIP, of version 4 and 5."""
     tokens = _self_attention(module, call)
-    names = ("q_proj", "k_proj") if has(module, "q_proj") else ("query", "key")
-    heads = int(getattr(module, "num_attention_heads"))  # noqa: B009
-    query, key = (split_heads(module.get_submodule(name)(tokens), heads) for name in names)
-    scale = getattr(module, "scaling", None) or query.shape[2] ** -0.5
-    return Heads(query, key, scale=float(scale))
+    names = next(names for names in TRIPLES if has(module, *names))
+    heads = int(getattr(module, next(name for name in HEADS if has(module, name))))
+    query, key, value = (module.get_submodule(name)(tokens) for name in names)
+    if query.shape != key.shape or query.shape != value.shape:
+        raise UnreadableBlockError("its heads share keys, or are of several widths")
+    query, key, value = (split_heads(part, heads) for part in (query, key, value))
+    positions = call.kwargs.get("position_embeddings")
+    if positions is not None:
+        if any(angles.ndim != 2 or angles.shape[1] != query.shape[2] for angles in positions):
+            raise UnreadableBlockError("its positions turn queries and keys in an unknown way")
+        query, key = (_rotated(side, *positions) for side in (query, key))
+    scale = getattr(module, "scaling", None) or getattr(module, "scale", None)
+    read = Heads(query, key, scale=float(scale or query.shape[2] ** -0.5))
+    return _proved(module, read, value, ("o_proj", "out_proj"), call)
+
+
+def _rotated(
+    x: Float[Tensor, "head pos channels"],
+    cosine: Float[Tensor, "patches channels"],
+    sine: Float[Tensor, "patches channels"],
+) -> Float[Tensor, "head pos channels"]:
+    """Turn the channels of each patch by angles of its place, as DINOv3 does; patches come last."""
+    others = x.shape[1] - sine.shape[-2]
+    first, second = x[:, others:].chunk(2, dim=2)
+    turned = x[:, others:] * cosine + torch.cat((-second, first), dim=2) * sine
+    return torch.cat((x[:, :others], turned), dim=1)

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from analysis.degeneracy import STATISTICS, DegeneracyReport
+from analysis.figures.drawing import LINE, style_ticks
 from analysis.figures.files import PrintFigure
 from analysis.figures.layout import Box
 from analysis.figures.look import SMALL, Look
@@ -121,12 +122,19 @@ def _draw_statistic(
     _plot(ax, list(of_network.values()), look)
     for number, (network, bar) in enumerate(of_network.items()):
         y = bottom + (1.1 + 1.45 * number) * em
-        value = f"{bar.mean:.3g}" if np.isfinite(bar.mean) else "undefined"
+        value = _number(bar.mean)
         small = SMALL * sheet.font_size
         words, size = fit(f"{network}  {value}", small, look.family, width)
         _write(figure, left, y, words, look, size=size)
         color = BAR_COLORS[number % len(BAR_COLORS)]
         _write(figure, left - 1.2 * em, y, "■", look, color=color, family="DejaVu Sans")
+
+
+def _number(value: float) -> str:
+    """Return a number with three digits, or all of a large one: 0.0537, 84.3, 1894."""
+    if not isfinite(value):
+        return "undefined"
+    return f"{value:.0f}" if abs(value) >= 1000 else f"{value:.3g}"
 
 
 def _plot(ax: Axes, bars: Sequence[Bar], look: Look) -> None:
@@ -149,19 +157,9 @@ def _plot(ax: Axes, bars: Sequence[Bar], look: Look) -> None:
     )
     ax.set(xlim=(-0.6, len(bars) - 0.4), xticks=[], facecolor="none")
     ax.yaxis.set_major_locator(MaxNLocator(nbins=4))
-    line = 0.06 * sheet.font_size
-    ax.tick_params(
-        axis="y",
-        labelsize=SMALL * sheet.font_size,
-        labelfontfamily=look.family,
-        labelcolor=sheet.ink,
-        color=sheet.faint,
-        width=line,
-        length=0.25 * sheet.font_size,
-        pad=0.2 * sheet.font_size,
-    )
+    style_ticks(ax.yaxis, look, pad=0.2)
     ax.spines[["top", "right"]].set_visible(False)
-    ax.spines[["left", "bottom"]].set(color=sheet.faint, linewidth=line)
+    ax.spines[["left", "bottom"]].set(color=sheet.faint, linewidth=LINE * sheet.font_size)
 
 
 def _write(

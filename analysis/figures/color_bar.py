@@ -5,7 +5,7 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.ticker import MaxNLocator, NullLocator
 
-from analysis.figures.drawing import color_map
+from analysis.figures.drawing import LINE, color_map, style_ticks
 from analysis.figures.files import PrintFigure
 from analysis.figures.look import SMALL, Look
 from analysis.figures.scales import ColorRange
@@ -42,8 +42,7 @@ def draw_bar(ax: Axes, color_range: ColorRange, look: Look, label: str) -> None:
     bar = ax.figure.colorbar(mappable, cax=ax, orientation="horizontal", extend=color_range.extend)
     assert bar.solids is not None
     bar.solids.set_rasterized(True)  # as 256 vector rectangles, viewers show gaps between them
-    line = 0.06 * sheet.font_size
-    bar.outline.set(linewidth=line, edgecolor=sheet.faint)
+    bar.outline.set(linewidth=LINE * sheet.font_size, edgecolor=sheet.faint)
     bar.minorlocator = NullLocator()
     if norm is None:
         bar.set_ticks([0, 1], labels=["least", "greatest"])
@@ -55,15 +54,7 @@ def draw_bar(ax: Axes, color_range: ColorRange, look: Look, label: str) -> None:
         bar.ax.xaxis.set_major_formatter(
             lambda value, _: f"{value:g}".replace("-", "\N{MINUS SIGN}")
         )
-    bar.ax.tick_params(
-        labelsize=SMALL * sheet.font_size,
-        labelfontfamily=look.family,
-        labelcolor=sheet.ink,
-        color=sheet.faint,
-        width=line,
-        length=0.25 * sheet.font_size,
-        pad=0.15 * sheet.font_size,
-    )
+    style_ticks(bar.ax.xaxis, look, pad=0.15)
     bar.set_label(
         label,
         fontsize=SMALL * sheet.font_size,

@@ -1,26 +1,32 @@
 """One panel on one pair of axes: its picture, its marks, its arrows."""
 
+from typing import Any
+
 import matplotlib
 import numpy as np
 from jaxtyping import UInt8
 from matplotlib import patheffects
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.colors import Colormap, Normalize
 from matplotlib.image import AxesImage
 from matplotlib.patches import FancyArrowPatch, Rectangle
 from PIL import Image as Pillow
 
-from analysis.figures.look import Look
+from analysis.figures.look import SMALL, Look
 from analysis.figures.panels import Image, MapPanel, Panel, PhotoPanel, Quantity
 from analysis.figures.scales import SIGNED_COLORMAP
 
 NOT_A_NUMBER = "magenta"  # in no palette, so that NaN is visible
 
+LINE = 0.06
+"""Rules are this share of the text's size wide."""
+
 MARK_SHARE = 0.18
 """Marks are as large as the text, but on small panels at most this share of their width."""
 
-MARKS: dict[str, dict] = {
+MARKS: dict[str, dict[str, Any]] = {
     "plus": {"marker": "+", "markersize": 0.85},
     "cross": {"marker": "x", "markersize": 0.7},
     "circle": {"marker": "o", "markersize": 0.75, "markerfacecolor": "none"},
@@ -107,6 +113,20 @@ def frame(ax: Axes, image_hw: tuple[int, int]) -> None:
     """Show exactly the image's area, without ticks and lines."""
     ax.set(xlim=(0, image_hw[1]), ylim=(image_hw[0], 0))
     ax.set_axis_off()
+
+
+def style_ticks(axis: Axis, look: Look, *, pad: float) -> None:
+    """Let the ticks of an axis look like the rest of a figure; `pad` is in text sizes."""
+    size = look.sheet.font_size
+    axis.set_tick_params(
+        labelsize=SMALL * size,
+        labelfontfamily=look.family,
+        labelcolor=look.sheet.ink,
+        color=look.sheet.faint,
+        width=LINE * size,
+        length=0.25 * size,
+        pad=pad * size,
+    )
 
 
 def color_map(quantity: Quantity, look: Look) -> Colormap:

@@ -5,6 +5,8 @@ import json
 import re
 import struct
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from threading import RLock
 from typing import Any
@@ -23,13 +25,15 @@ NOTE_KEY = "nonlocal_lens"
 
 FORMATS = ("png", "pdf", "svg")
 
-# Text stays text, fonts are embedded as outlines that print shops accept, equal figures give equal
-# bytes. Matplotlib reads these settings while it writes a file and takes no arguments for them.
+# Text stays text and is as wide as it was measured, fonts are embedded as outlines that print shops
+# accept, equal figures give equal bytes. Matplotlib reads these settings while it writes a file and
+# takes no arguments for them.
 _PRINT: Any = {
     "pdf.fonttype": 42,
     "ps.fonttype": 42,
     "svg.fonttype": "none",
     "svg.hashsalt": NOTE_KEY,
+    "text.hinting": "none",
 }
 _WRITING = RLock()  # settings are the process's: two threads must not restore each other's
 
@@ -40,13 +44,20 @@ SCREEN_DPI = 110
 """Resolution in a notebook: that of paper would be scaled down, and stored in the notebook."""
 
 
+@contextmanager
+def printing() -> Iterator[None]:
+    """Let matplotlib draw as files need it until the `with` ends."""
+    with _WRITING, matplotlib.rc_context(_PRINT):
+        yield
+
+
 class PrintFigure(Figure):
     """A figure whose `savefig` writes files that are fit for print."""
 
     def savefig(self, fname: Any, *, transparent: bool | None = None, **options: Any) -> None:
         """Write a file as matplotlib does, at the figure's own resolution and on its own ground."""
         options = {"dpi": self.dpi, "facecolor": self.get_facecolor(), **options}
-        with _WRITING, matplotlib.rc_context(_PRINT):
+        with printing():
             super().savefig(fname, transparent=transparent, **options)
 
     def _repr_png_(self) -> bytes:
@@ -85,7 +96,7 @@ def figure_bytes(figure: Figure, kind: str, *, note: dict[str, Any]) -> bytes:
     if kind not in metadata:
         raise ValueError(f"unknown format {kind!r}; available: {', '.join(FORMATS)}")
     file = io.BytesIO()
-    with _WRITING, matplotlib.rc_context(_PRINT):
+    with printing():
         figure.savefig(file, format=kind, metadata=metadata[kind], dpi=figure.dpi)
     return file.getvalue()
 
@@ -119,7 +130,8 @@ def read_note(path: str | Path) -> dict[str, Any]:
 def rgb(figure: Figure) -> UInt8[np.ndarray, "height width 3"]:
     """Return a figure's pixels at its dpi, as a PNG file of it has them."""
     canvas = FigureCanvasAgg(figure)
-    canvas.draw()
+    with printing():
+        canvas.draw()
     return np.ascontiguousarray(np.asarray(canvas.buffer_rgba())[..., :3])
 
 

@@ -238,7 +238,8 @@ def _class_pictures(
 def class_picture(classes: Classes) -> Image:
     """Return class indices in the classes' colors; void is black."""
     colors = np.array([*STREET_CLASSES.values(), (0, 0, 0)], np.uint8)
-    return colors[np.minimum(classes, VOID)]
+    picture: np.ndarray = colors[np.minimum(classes, VOID)]
+    return picture
 
 
 def _strongest(

@@ -18,13 +18,14 @@ from matplotlib.text import Text
 
 from analysis.figures.color_bar import bar_label, draw_bar
 from analysis.figures.drawing import (
+    LINE,
     draw_backdrop,
     draw_marks,
     draw_picture,
     frame,
     values_or_picture,
 )
-from analysis.figures.files import PrintFigure, figure_bytes, png_bytes
+from analysis.figures.files import PrintFigure, figure_bytes, png_bytes, printing
 from analysis.figures.layout import Box, Furniture, GridLayout, grid_layout
 from analysis.figures.look import SMALL, Look
 from analysis.figures.panels import Image, MapPanel, Panel, PhotoPanel, Quantity
@@ -142,7 +143,9 @@ class Plate:
         figure = self.figure.get_figure(root=True)
         assert isinstance(figure, Figure)
         if kind == "png":
-            return png_bytes(self._pixels(figure), figure.dpi, note=note)
+            with printing():
+                pixels = self._pixels(figure)
+            return png_bytes(pixels, figure.dpi, note=note)
         return figure_bytes(figure, kind, note=note)
 
     def _pixels(self, figure: Figure) -> UInt8[np.ndarray, "height width 3"]:
@@ -266,7 +269,7 @@ class Plate:
             [1 - y / self._layout.height] * 2,
             transform=self.figure.transSubfigure,
             color=self._look.sheet.faint,
-            linewidth=0.06 * self._look.sheet.font_size,
+            linewidth=LINE * self._look.sheet.font_size,
         )
         self.figure.add_artist(line)
 

@@ -1,4 +1,4 @@
-"""What the commands of a batch have in common: statuses, engines, errors in one sentence."""
+"""What the commands of a batch have in common: statuses, options, errors in one sentence."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -33,6 +33,17 @@ Force = Annotated[
 ]
 ChosenEngine = Annotated[
     EngineName, typer.Option("--engine", help="What runs the jobs.", rich_help_panel=RUN)
+]
+CLIPS = "Which frames of clips"
+
+Start = Annotated[int | None, typer.Option(help="First frame, from 0.", rich_help_panel=CLIPS)]
+Stride = Annotated[
+    int | None,
+    typer.Option(help="Every so many frames. Default: to the end.", rich_help_panel=CLIPS),
+]
+Frames = Annotated[
+    int | None,
+    typer.Option(help="How many. Default: what the network looks at.", rich_help_panel=CLIPS),
 ]
 Address = Annotated[
     str | None,

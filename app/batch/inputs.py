@@ -1,4 +1,4 @@
-"""From what the user names to pictures: files, folders, globs, samples, rendered streets."""
+"""From what the user names to inputs: files, folders, globs, samples, rendered streets."""
 
 import glob
 import re
@@ -11,6 +11,8 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image, UnidentifiedImageError
 
+from analysis.clip_sources import PICTURES
+from analysis.clips import VIDEO_SUFFIXES
 from analysis.images import read_image
 from app.pictures import SAMPLES, sample_picture
 
@@ -38,7 +40,8 @@ def find_sources(inputs: Sequence[str], *, clips: bool = False) -> list[Source]:
 
     Args:
         inputs: What the user names.
-        clips: Take a folder for the frames of one clip.
+        clips: Read them as clips: a folder of pictures is the frames of one, and in a folder
+            without pictures every video and GIF is one.
 
     Raises:
         ValueError: Nothing is there under a name.
@@ -46,7 +49,7 @@ def find_sources(inputs: Sequence[str], *, clips: bool = False) -> list[Source]:
     locations = dict.fromkeys(
         location
         for text in inputs
-        for location in ([text] if clips and Path(text).is_dir() else _locations(text))
+        for location in (_clip_locations(text) if clips else _locations(text))
     )
     taken: set[str] = set()
     sources = []
@@ -90,9 +93,30 @@ def read_source(location: str, labels: str | None = None) -> Picture:
     return Picture(image, _labels(labels, location, image), sha256(data).hexdigest())
 
 
+def moves(text: str) -> bool:
+    """Return whether an input can be nothing but clips: a video, or a folder of nothing else."""
+    path = Path(text)
+    if path.suffix.lower() in VIDEO_SUFFIXES:
+        return True
+    return path.is_dir() and not _files(path, IMAGE_SUFFIXES) and bool(_files(path, VIDEO_SUFFIXES))
+
+
 def is_file(location: str) -> bool:
     """Return whether a location is a path, not a word for what needs no file."""
     return not location.startswith(("samples:", "rendered:"))
+
+
+def _clip_locations(text: str) -> list[str]:
+    path = Path(text)
+    if path.is_dir():
+        return ([] if _files(path, PICTURES) else _files(path, VIDEO_SUFFIXES | {".gif"})) or [text]
+    found = [Path(entry) for entry in glob.glob(text, recursive=True)]  # noqa: PTH207
+    folders = [entry for entry in found if entry.is_dir()]
+    if not folders:
+        return _locations(text)
+    files = [str(entry) for entry in found if entry.is_file()]
+    nested = [location for folder in folders for location in _clip_locations(str(folder))]
+    return sorted([*files, *nested], key=_natural)
 
 
 def _locations(text: str) -> list[str]:
@@ -107,15 +131,11 @@ def _locations(text: str) -> list[str]:
         return _seeds(text)
     path = Path(text)
     if path.is_dir():
-        found = [
-            entry
-            for entry in path.iterdir()
-            if entry.suffix.lower() in IMAGE_SUFFIXES and entry.is_file()
-        ]
-        if not found:
+        files = _files(path, IMAGE_SUFFIXES)
+        if not files:
             kinds = ", ".join(sorted(suffix[1:] for suffix in IMAGE_SUFFIXES))
             raise ValueError(f"there is no image ({kinds}) in the folder {text}")
-        return [str(entry) for entry in sorted(found, key=_natural)]
+        return files
     if path.is_file():
         return [text]
     found = [Path(entry) for entry in glob.glob(text, recursive=True)]  # noqa: PTH207
@@ -125,7 +145,13 @@ def _locations(text: str) -> list[str]:
             f"there is no input {text!r}: it must be a file, a folder, a glob, samples, "
             "samples:NAME or rendered:SEED"
         )
-    return [str(entry) for entry in sorted(found, key=_natural)]
+    return sorted(map(str, found), key=_natural)
+
+
+def _files(folder: Path, suffixes: set[str]) -> list[str]:
+    """Return the files of some kinds in a folder, in natural order."""
+    found = (str(entry) for entry in folder.iterdir() if entry.suffix.lower() in suffixes)
+    return sorted((entry for entry in found if Path(entry).is_file()), key=_natural)
 
 
 def _seeds(text: str) -> list[str]:
@@ -135,9 +161,9 @@ def _seeds(text: str) -> list[str]:
     return [f"rendered:{seed}" for seed in range(int(first), int(last or first) + 1)]
 
 
-def _natural(path: Path) -> list[tuple[int, int | str]]:
+def _natural(path: str) -> list[tuple[int, int | str]]:
     """Order img2 before img10."""
-    parts = re.split(r"(\d+)", str(path))
+    parts = re.split(r"(\d+)", path)
     return [(0, int(part)) if part.isdecimal() else (1, part) for part in parts]
 
 

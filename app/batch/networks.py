@@ -24,15 +24,23 @@ class LoadedNetwork(NamedTuple):
     sha256: str
 
 
-@lru_cache(maxsize=16)
 def load(name: str) -> LoadedNetwork:
-    """Return a network, loaded once per process.
+    """Return a network, loaded once per process; a file again when it is another one by now.
 
     Raises:
         ValueError: The name is unknown, or the file is no weight file.
         FileNotFoundError: The path does not exist.
         ConnectionError: A published network cannot be downloaded.
     """
+    path = Path(name).absolute()
+    if name in list_networks() or name in PUBLISHED or not path.is_file():
+        return _loaded(name)
+    about = path.stat()
+    return _loaded(name, str(path), about.st_mtime_ns, about.st_size)
+
+
+@lru_cache(maxsize=16)
+def _loaded(name: str, *_state: object) -> LoadedNetwork:
     module = load_network(name)
     if name in list_networks():
         return LoadedNetwork(name, module, file_sha256(WEIGHTS / f"{name}.safetensors"))

@@ -1,22 +1,27 @@
 """All options of an export as widgets; what is left alone is left out of the command."""
 
+from collections.abc import Hashable, Sequence
 from typing import Any
 
 import streamlit as st
 
-from analysis.figures.look import BACKDROPS, DPI_RANGE, MARKERS, STYLES, WIDTH_RANGE, font_families
+from analysis.figures.look import DPI_RANGE, MARKERS, STYLES, WIDTH_RANGE, font_families
 from analysis.figures.panels import DEFAULT_SHOWN, SHOWN
 from analysis.figures.queries import MOST_QUERIES
 from analysis.render import PALETTES
 from app.components.network_picker import offered_networks
-from app.explored import Explored
-from app.export.options import DRAWN, FORMATS, LAYOUTS
-from app.networks import title_of
+from app.explored import Explored, Watched, query_text
+from app.export.options import CLIP_TERMS, DRAWN, FORMATS, LAYOUTS, MOVIES
+from app.networks import clip_networks, title_of
 from app.session import usually
 
 PINNED, AUTO, GRID = "Pinned", "Most different", "Grid"
 DRAWN_ONLY = ("sheet", "statistics")
-OF_PICTURES = tuple(name for name in FORMATS if name not in ("mp4", "gif"))
+OF_PICTURES = tuple(name for name in FORMATS if name not in MOVIES)
+SCALES = ("shared", "log", "per-map", "fixed")
+PICTURE_BACKDROPS = ("none", "grey", "photo")
+CLIP_SCALES = ("shared", "log", "fixed")  # one for all frames
+CLIP_BACKDROPS = ("grey", "photo")  # the first is what maps of clips lie over anyway
 MOST_ARROWS = 100
 USUAL_OPACITY = 0.65  # over a backdrop
 OF = "export is of"  # where the session keeps what the form was last filled in for
@@ -33,16 +38,14 @@ def choose_options(explored: Explored, block: str | None) -> Given:
     """
     follow(explored)
     given: Given = {"inputs": [explored.picture.location]}
-    given["networks"] = st.multiselect(
-        "Networks", offered_networks(), format_func=title_of, key="export-networks"
-    )
+    given["networks"] = _choose_networks(offered_networks(), explored.networks)
     if given["networks"] == [explored.network]:
         given |= {"block": block, "head": explored.head}
     given["layout"] = st.selectbox(
         "Layout", list(LAYOUTS), format_func=lambda name: f"{name}: {LAYOUTS[name]}", key=LAYOUT
     )
     if given["layout"] != "statistics":
-        given["queries"] = _choose_queries(explored)
+        given["queries"] = _choose_queries([query_text(point) for point in explored.points])
         labeled = explored.picture.location.startswith("rendered:")
         given["terms"] = st.multiselect(
             "Columns",
@@ -52,9 +55,36 @@ def choose_options(explored: Explored, block: str | None) -> Given:
     formats = DRAWN if given["layout"] in DRAWN_ONLY else OF_PICTURES
     given["formats"] = _among(formats, "export-formats")
     with st.expander("How it looks", expanded=True):
-        given |= _choose_look()
+        given |= _choose_look(SCALES, PICTURE_BACKDROPS, BACKDROP)
     if given["layout"] in ("grid", "queries"):
         given["caption"] = st.toggle("Numbers under the figure", key="export-caption")
+    return given
+
+
+def choose_clip_options(watched: Watched) -> Given:
+    """Let the user choose what is drawn of a clip and how; return it as `Options.build` takes it.
+
+    Args:
+        watched: What is shown and pinned in Video.
+    """
+    follow_clip(watched)
+    given: Given = {"inputs": [watched.reel.location], **dict(watched.chosen)}
+    offered = list(dict.fromkeys([*clip_networks(), *offered_networks()]))
+    given["networks"] = _choose_networks(offered, (watched.network,))
+    given["queries"] = _choose_queries([query_text(query) for query in watched.queries])
+    given["terms"] = st.multiselect(
+        "Maps", CLIP_TERMS, key=usually("export-clip-terms", list(CLIP_TERMS))
+    )
+    given["formats"] = _among(FORMATS, "export-clip-formats")
+    given["track"] = st.toggle(
+        "Queries follow what moves",
+        key="export-track",
+        help="By optical flow; for networks that look at images.",
+    )
+    with st.expander("How it looks", expanded=True):
+        given |= _choose_look(CLIP_SCALES, CLIP_BACKDROPS, CLIP_BACKDROP)
+    if given["backdrop"] == CLIP_BACKDROPS[0]:
+        del given["backdrop"]
     return given
 
 
@@ -63,25 +93,52 @@ LAYOUT = "export-layout"
 
 def follow(explored: Explored) -> None:
     """Fill the form in anew for what was shown last, once each time that changes."""
-    of = (explored.networks, explored.picture.id, explored.points)
-    if st.session_state.get(OF) == of:
+    if _filled_in_for(explored.networks, explored.picture.id, explored.points):
         return
-    before, st.session_state[OF] = st.session_state.get(OF), of
-    if before is None or before[0] != explored.networks:
-        st.session_state["export-networks"] = list(explored.networks)
-    if before is None or bool(before[2]) != bool(explored.points):
-        st.session_state["export-queries"] = PINNED if explored.points else AUTO
     if "labels" in st.session_state.get("export-terms", []):
         st.session_state["export-terms"] = list(DEFAULT_SHOWN)
 
 
-def _choose_queries(explored: Explored) -> list[str]:
-    kinds = [PINNED, AUTO, GRID] if explored.points else [AUTO, GRID]
+def follow_clip(watched: Watched) -> None:
+    """Fill the form in anew for the clip that was shown last, once each time that changes."""
+    if not _filled_in_for((watched.network,), watched.reel.id, watched.queries, watched.track):
+        st.session_state["export-track"] = watched.track
+
+
+def _filled_in_for(
+    networks: tuple[str, ...], shown: Hashable, pinned: tuple[Any, ...], track: bool = False
+) -> bool:
+    """Return whether the form was filled in for this before; if not, choose networks and queries.
+
+    What the user chose stays where it fits what is shown now.
+    """
+    of = (networks, shown, pinned, track)
+    before = st.session_state.get(OF)
+    if before == of:
+        return True
+    st.session_state[OF] = of
+    if before is None or before[0] != networks:
+        st.session_state["export-networks"] = list(networks)
+    if before is None or bool(before[2]) != bool(pinned):
+        st.session_state["export-queries"] = PINNED if pinned else AUTO
+    return False
+
+
+def _choose_networks(offered: list[str], shown: tuple[str, ...]) -> list[str]:
+    """Let the user choose among the networks that are here; what is shown is among them."""
+    options = list(dict.fromkeys([*offered, *shown]))
+    kept = [name for name in st.session_state.get("export-networks", []) if name in options]
+    st.session_state["export-networks"] = kept
+    return st.multiselect("Networks", options, format_func=title_of, key="export-networks")
+
+
+def _choose_queries(pinned: list[str]) -> list[str]:
+    kinds = [PINNED, AUTO, GRID] if pinned else [AUTO, GRID]
     if st.session_state.get("export-queries") not in kinds:
         st.session_state["export-queries"] = kinds[0]
     kind = st.segmented_control("Queries", kinds, required=True, key="export-queries")
     if kind == PINNED:
-        return [f"{x:g},{y:g}" for x, y in explored.points]
+        return pinned
     if kind == AUTO:
         count = st.number_input("How many", 1, MOST_QUERIES, key=usually("export-auto", 4))
         return [f"auto:{count}"]
@@ -98,15 +155,15 @@ def _among(formats: tuple[str, ...], key: str) -> list[str]:
     return st.pills("Formats", formats, selection_mode="multi", key=key)
 
 
-def _choose_look() -> Given:
+def _choose_look(scales: Sequence[str], backdrops: Sequence[str], backdrop_key: str) -> Given:
     given: Given = {}
     left, right = st.columns(2)
     with left:
         given["style"] = st.selectbox("Style", list(STYLES), key="export-style")
-        given["scale"] = _choose_scale()
+        given["scale"] = _choose_scale(scales)
         given["colormap"] = st.selectbox("Color map", PALETTES, key=usually(COLORMAP, "inferno"))
         given["backdrop"] = st.selectbox(
-            "Under the maps", BACKDROPS, key=usually("export-backdrop", "none")
+            "Under the maps", backdrops, key=usually(backdrop_key, backdrops[0])
         )
         if given["backdrop"] != "none":
             opacity = st.slider("Opacity", 0.0, 1.0, key=usually(OPACITY, USUAL_OPACITY), step=0.05)
@@ -131,10 +188,13 @@ def _choose_look() -> Given:
 
 
 COLORMAP, OPACITY = "export-colormap", "export-opacity"
+BACKDROP, CLIP_BACKDROP = "export-backdrop", "export-clip-backdrop"
 
 
-def _choose_scale() -> str:
-    kind = st.selectbox("Scale", ["shared", "log", "per-map", "fixed"], key="export-scale")
+def _choose_scale(kinds: Sequence[str]) -> str:
+    if st.session_state.get("export-scale") not in kinds:
+        st.session_state["export-scale"] = kinds[0]
+    kind = st.selectbox("Scale", kinds, key="export-scale")
     if kind != "fixed":
         return kind
     low_column, high_column = st.columns(2)

@@ -1,14 +1,15 @@
 """Choose a network: a bundled one, a published one (downloaded here on demand), or a file's."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TypeVar
 
 import streamlit as st
 
 from analysis.record import AttentionRecord
 from app import cache
+from app.markdown import literal
 from app.networks import (
+    clip_networks,
     image_networks,
     is_here,
     published_label,
@@ -23,24 +24,27 @@ PUBLISHED_ENTRY = "Published network…"
 FILE_ENTRY = "Open a file…"
 FILE_TYPES = ["safetensors", "pth", "pt", "pkl", "pyth"]
 FILE_MEGABYTES = 1024
+VIDEOS = "Kinetics-400"  # what published networks were trained on that look at clips
 OPENED = "opened network"  # where the session keeps the path of the last file
 
 Part = TypeVar("Part")
 
 
-def choose_network(prefix: str = "explore") -> str | None:
+def choose_network(prefix: str = "explore", *, clips: bool = False) -> str | None:
     """Let the user choose a network; return what `load_network` takes, None until it is loaded.
 
     What stands in the way is said here, in a sentence.
 
     Args:
         prefix: What the keys of the widgets begin with.
+        clips: Whether networks that look at clips are offered, too: before all others.
     """
-    entries = [*image_networks(), PUBLISHED_ENTRY, FILE_ENTRY]
+    bundled = [*(clip_networks() if clips else ()), *image_networks()]
+    entries = [*bundled, PUBLISHED_ENTRY, FILE_ENTRY]
     entry = st.selectbox("Network", entries, format_func=title_of, key=f"{prefix}-network")
     source: str | None = entry
     if entry == PUBLISHED_ENTRY:
-        source = _choose_published(prefix)
+        source = _choose_published(prefix, clips)
     elif entry == FILE_ENTRY:
         source = _open_file()
     else:
@@ -50,19 +54,18 @@ def choose_network(prefix: str = "explore") -> str | None:
     try:
         module, _ = cache.network(source)
     except (ValueError, OSError) as error:
-        sentence = in_users_words(error, Path(source)) if entry == FILE_ENTRY else str(error)
-        st.error(f"This network cannot be used: {sentence}.")
+        st.error(f"This network cannot be used: {literal(in_users_words(str(error)))}.")
         return None
     decisions = getattr(module, "decisions", ())
     if decisions:
         with st.popover("What was decided on loading", type="tertiary"):
-            st.markdown("\n".join(f"- {decision}" for decision in decisions))
+            st.markdown("\n".join(f"- {literal(decision)}" for decision in decisions))
     return source
 
 
 def offered_networks() -> list[str]:
     """Return all networks that are here: bundled, downloaded, and the file that is open."""
-    opened = st.session_state.get(OPENED)
+    opened: str | None = st.session_state.get(OPENED)
     here = [name for name in PUBLISHED if is_here(name)]
     return [*image_networks(), *here, *([opened] if opened else [])]
 
@@ -106,14 +109,22 @@ def _choose_part(label: str, parts: Sequence[Part], key: str) -> Part:
     return st.selectbox(label, parts, key=key)
 
 
-def _choose_published(prefix: str) -> str | None:
-    names = sorted(PUBLISHED, key=lambda name: not is_here(name))
+def _choose_published(prefix: str, clips: bool) -> str | None:
+    def place(name: str) -> tuple[bool, bool]:
+        return not is_here(name), clips and PUBLISHED[name].dataset != VIDEOS
+
+    names = sorted(PUBLISHED, key=place)
     name = st.selectbox(
-        "Published network", names, format_func=published_label, key=f"{prefix}-published"
+        "Published network",
+        names,
+        format_func=published_label,
+        key=f"{prefix}-published",
+        help="✓ is downloaded, ↓ is not yet. After its size: what it is, and its license.",
     )
     spec = PUBLISHED[name]
     st.caption(
-        f"`{name}`: {spec.metric} {spec.score:.3f} on {spec.dataset}. License: {spec.license}."
+        f"`{name}`: {spec.title}. {spec.metric} {spec.score:.3f} on {spec.dataset}. "
+        f"License: {spec.license}."
     )
     if is_here(name) or _download(name):
         return name
@@ -130,7 +141,8 @@ def _download(name: str) -> bool:
     started = path.with_name(path.name + ".partial")
     label = f"Go on ({started.stat().st_size / 1e6:.0f} MB are here)" if started.exists() else ""
     if not st.button(label or "Download", icon=":material/download:", type="primary"):
-        st.caption(f"From {spec.url.split('/')[2]}, kept in `{path.parent}`.")
+        size = spec.size[:1].upper() + spec.size[1:]
+        st.caption(f"{size} from {spec.url.split('/')[2]}, kept in `{path.parent}`.")
         return False
     bar = st.progress(0.0, f"Connecting to {spec.url.split('/')[2]}…")
 
@@ -160,9 +172,9 @@ def _open_file() -> str | None:
     )
     if file is not None:
         st.session_state[OPENED] = str(keep(file.getvalue(), file.name))
-    opened = st.session_state.get(OPENED)
+    opened: str | None = st.session_state.get(OPENED)
     if opened is None:
         return None
     if file is None:
-        st.caption(f"Still open: {title_of(opened)}")
+        st.caption(f"Still open: {literal(title_of(opened))}")
     return opened

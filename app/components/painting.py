@@ -83,7 +83,7 @@ def class_colors(classes: Sequence[str]) -> UInt8[np.ndarray, "classes 3"]:
     others = matplotlib.colors.hsv_to_rgb(
         np.stack([hues, np.full_like(hues, 0.55), np.full_like(hues, 0.85)], axis=1)
     )
-    colors = np.rint(others * 255).astype(np.uint8)
+    colors: np.ndarray = np.rint(others * 255).astype(np.uint8)
     for index, name in enumerate(classes):
         colors[index] = STREET_CLASSES.get(name, colors[index])
     return colors

@@ -3,6 +3,7 @@
 import streamlit as st
 
 from app import cache
+from app.markdown import literal
 from app.pictures import SAMPLES, STREETS, Picture, rendered_picture, sample_picture
 
 RENDERED = "Rendered street"
@@ -59,9 +60,9 @@ def _bring_picture() -> Picture | None:
         try:
             st.session_state[OPENED] = cache.upload(file.getvalue(), file.name)
         except ValueError as error:
-            st.error(f"This picture cannot be used: {error}.")
+            st.error(f"This picture cannot be used: {literal(str(error))}.")
             st.stop()
     opened = st.session_state.get(OPENED)
     if opened is not None and file is None:
-        st.caption(f"Still open: {opened.name}")
+        st.caption(f"Still open: {literal(opened.name)}")
     return opened

@@ -5,6 +5,7 @@ import zipfile
 from pathlib import Path
 from typing import BinaryIO
 
+from app.batch.clips import of_clips
 from app.batch.errors import ERRORS
 from app.export.options import Options
 from app.export.run import export, planned_files
@@ -58,4 +59,6 @@ def _write(options: Options, whole: BinaryIO) -> None:
 
 
 def _is_single(options: Options, planned: list[str]) -> bool:
-    return len(planned) == 1 and options.layout != "panels"  # panels come with color bars
+    # color bars, and the records of clips, are not known before inputs are seen
+    more = options.layout == "panels" or ("safetensors" in options.formats and of_clips(options))
+    return len(planned) == 1 and not more

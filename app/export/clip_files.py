@@ -51,8 +51,7 @@ def mp4_bytes(
             if at == 0:
                 stream.height, stream.width = (side + side % 2 for side in picture.shape[:2])
             padding = ((0, picture.shape[0] % 2), (0, picture.shape[1] % 2), (0, 0))
-            padded = np.ascontiguousarray(np.pad(picture, padding, mode="edge"))
-            frame = av.VideoFrame.from_ndarray(padded, format="rgb24")
+            frame = _frame(np.pad(picture, padding, mode="edge"))
             frame = frame.reformat(format="yuv420p", dst_colorspace="ITU709")
             frame.pts, frame.time_base = at, Fraction(1, TICKS)
             packets += stream.encode(frame)
@@ -62,6 +61,20 @@ def mp4_bytes(
             packet.duration = stays[packet.pts or 0]
             container.mux(packet)
     return file.getvalue()
+
+
+def _frame(picture: Picture) -> av.VideoFrame:
+    """Return a picture as FFmpeg takes it, with what lies beyond the ends of its rows at 0.
+
+    The conversion of colors reads a little of that, which would be what was in memory before.
+    """
+    height, width = picture.shape[:2]
+    frame = av.VideoFrame(width, height, "rgb24")
+    (plane,) = frame.planes
+    rows = np.zeros((height, plane.line_size), np.uint8)
+    rows[:, : 3 * width] = picture.reshape(height, 3 * width)
+    plane.update(rows.tobytes())
+    return frame
 
 
 def gif_bytes(

@@ -5,7 +5,6 @@ from dataclasses import replace
 from functools import lru_cache
 
 import cv2
-import matplotlib
 import numpy as np
 from jaxtyping import Bool, Int, UInt8
 from matplotlib import font_manager
@@ -50,8 +49,7 @@ def movie_pictures(
     """
     look = replace(overlay_look(look), dpi=max(50, round(SCREEN * look.dpi)))
     plate = Plate([rows[0]], ranges, look, [photos[0]], caption=caption)
-    with matplotlib.rc_context({"text.hinting": "none"}):  # so that lines are as wide as measured
-        ground = rgb(plate.figure.get_figure(root=True))
+    ground = rgb(plate.figure.get_figure(root=True))
     (boxes,) = plate.panel_pixels
     for row, photo, words in zip(rows, photos, labels, strict=True):
         picture = ground.copy()

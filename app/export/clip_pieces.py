@@ -1,10 +1,12 @@
 """From a clip to files: a video, a GIF, a contact sheet, a live film strip, the records."""
 
+import io
 import json
 from collections.abc import Callable, Iterator, Sequence
 from math import isfinite
 
 import numpy as np
+from PIL import Image
 
 from analysis.figures.drawing import color_map
 from analysis.figures.files import PrintFigure, figure_bytes
@@ -16,7 +18,7 @@ from analysis.over_time import strongest_arrows, temporal_mass
 from analysis.record import AttentionRecord
 from app.batch.inputs import safe_name
 from app.export.clip_files import gif_bytes, mp4_bytes
-from app.export.clip_movie import movie_pictures
+from app.export.clip_movie import Picture, movie_pictures
 from app.export.clip_page import clip_page_bytes
 from app.export.clip_queries import Place
 from app.export.clip_seeing import SeenClip, is_spacetime, panels_of, query_position
@@ -50,8 +52,7 @@ def clip_pieces(stem: str, seen: SeenClip, options: Options) -> Iterator[Piece]:
     """Yield the files of one clip; all queries have one scale."""
     drawn = [kind for kind in options.formats if kind in DRAWN or kind in MOVIES]
     if drawn:
-        every = [panels_of(seen, place, options.terms) for place in seen.places]
-        ranges = _ranges(every, options.look)
+        every, ranges = _rows_and_ranges(seen, options)
         about = {
             "scale": {
                 quantity.label: [float(one.norm.vmin or 0), float(one.norm.vmax or 0)]
@@ -65,7 +66,7 @@ def clip_pieces(stem: str, seen: SeenClip, options: Options) -> Iterator[Piece]:
                 encode = _movie if kind in MOVIES else _sheet
                 yield Piece(
                     f"{_query_stem(stem, number)}.{kind}",
-                    encode(seen, place, rows, ranges, options, caption, kind),
+                    encode(seen, place, rows, ranges, options, kind),
                     {**about, "queries": [list(place)], "caption": caption},
                 )
     if "html" in options.formats:
@@ -80,18 +81,55 @@ def clip_pieces(stem: str, seen: SeenClip, options: Options) -> Iterator[Piece]:
                 )
 
 
+def movie_stills(stem: str, seen: SeenClip, options: Options) -> Iterator[tuple[str, bytes]]:
+    """Yield of every video the frame that its query is in: what it shows, and a PNG."""
+    kinds = [kind for kind in options.formats if kind in MOVIES]
+    if not kinds:
+        return
+    every, ranges = _rows_and_ranges(seen, options)
+    for number, (place, rows) in enumerate(zip(seen.places, every, strict=True)):
+        (still,) = _pictures(
+            seen, place, rows, ranges, options, frames=slice(place.frame, place.frame + 1)
+        )
+        file = io.BytesIO()
+        Image.fromarray(still).save(file, "PNG")
+        name = f"{_query_stem(stem, number)}.{kinds[0]}"
+        yield f"{name}, frame {place.frame} of {len(rows)}", file.getvalue()
+
+
+def _rows_and_ranges(seen: SeenClip, options: Options) -> tuple[list[Rows], Ranges]:
+    every = [panels_of(seen, place, options.terms) for place in seen.places]
+    return every, _ranges(every, options.look)
+
+
+def _pictures(
+    seen: SeenClip,
+    place: Place,
+    rows: Rows,
+    ranges: Ranges,
+    options: Options,
+    frames: slice = slice(None),
+) -> Iterator[Picture]:
+    return movie_pictures(
+        rows[frames],
+        seen.clip.frames[frames],
+        _labels(seen, place, options.terms)[frames],
+        ranges,
+        options.look,
+        _caption(seen, place),
+    )
+
+
 def _movie(
     seen: SeenClip,
     place: Place,
     rows: Rows,
     ranges: Ranges,
     options: Options,
-    caption: str,
     kind: str,
 ) -> Callable[[Note], bytes]:
     def encode(note: Note) -> bytes:
-        labels = _labels(seen, place, options.terms)
-        pictures = movie_pictures(rows, seen.clip.frames, labels, ranges, options.look, caption)
+        pictures = _pictures(seen, place, rows, ranges, options)
         comment = json.dumps(note, sort_keys=True)
         times, fps = seen.clip.times.tolist(), seen.clip.fps
         if kind == "mp4":
@@ -120,7 +158,7 @@ def clip_figure(
     """
     look = look or Look()
     rows = panels_of(seen, place, tuple(shown))
-    return _drawn_sheet(seen, place, rows, _ranges([rows], look), look, _caption(seen, place))
+    return _drawn_sheet(seen, place, rows, _ranges([rows], look), look)
 
 
 def _ranges(every: Sequence[Rows], look: Look) -> Ranges:
@@ -135,18 +173,17 @@ def _sheet(
     rows: Rows,
     ranges: Ranges,
     options: Options,
-    caption: str,
     kind: str,
 ) -> Callable[[Note], bytes]:
     def encode(note: Note) -> bytes:
-        figure = _drawn_sheet(seen, place, rows, ranges, options.look, caption)
+        figure = _drawn_sheet(seen, place, rows, ranges, options.look)
         return figure_bytes(figure, kind, note=note)
 
     return encode
 
 
 def _drawn_sheet(
-    seen: SeenClip, place: Place, rows: Rows, ranges: Ranges, look: Look, caption: str
+    seen: SeenClip, place: Place, rows: Rows, ranges: Ranges, look: Look
 ) -> PrintFigure:
     shown = shown_frames(len(rows), place.frame)
     return sheet_figure(
@@ -155,7 +192,7 @@ def _drawn_sheet(
         [f"{index} · {seen.clip.times[index]:.2f} s" for index in shown],
         ranges,
         look,
-        caption.removesuffix(CORNERS),
+        _caption(seen, place).removesuffix(CORNERS),
         _arrows(seen, place, look.arrows, shown),
     )
 

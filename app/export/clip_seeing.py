@@ -2,15 +2,13 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
-from jaxtyping import UInt8
 from torch import nn
 
 from analysis import terms
 from analysis.capture import Observation, observe, observe_frames, takes_clips
-from analysis.clips import Clip, is_clip, read_clip
+from analysis.clips import Clip
 from analysis.figures.panels import (
     ATTENTION,
     LOGIT,
@@ -24,15 +22,12 @@ from analysis.figures.panels import (
 )
 from analysis.record import AttentionRecord
 from analysis.tracking import CellFlow, cell_flow
+from app.batch.clips import read_source_clip, usual_frames
 from app.batch.inputs import Source
 from app.batch.networks import load, one_thread
 from app.export.clip_queries import ClipQuery, Place
 from app.export.options import Options
 from app.export.seeing import choose_record
-from app.pictures import sample_picture
-
-USUAL_FRAMES = 8
-"""How many frames are shown where neither the options nor the network say so."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,16 +51,6 @@ class SeenClip:
         return list(self.flow.follow(place.x, place.y, place.frame))
 
 
-def of_clips(options: Options) -> bool:
-    """Return whether inputs are clips: the options say so, or a network looks at nothing else.
-
-    Raises:
-        ValueError: A network is unknown.
-        FileNotFoundError: A weight file is not there.
-    """
-    return options.moving or any(takes_clips(load(name).module) for name in options.networks)
-
-
 def see_clip(source: Source, options: Options) -> SeenClip:
     """Read a clip and run every network on it, once.
 
@@ -75,7 +60,7 @@ def see_clip(source: Source, options: Options) -> SeenClip:
     """
     networks = {load(name).title: load(name).module for name in options.networks}
     frames = options.frames or usual_frames(networks.values())
-    clip = _read(source.location, options.start, options.stride, frames)
+    clip = read_source_clip(source.location, options.start, options.stride, frames)
     records: dict[str, tuple[AttentionRecord, ...]] = {}
     with one_thread():
         for title, network in networks.items():
@@ -89,12 +74,6 @@ def see_clip(source: Source, options: Options) -> SeenClip:
         seen = SeenClip(source, clip, records, [], flow)
         seen.places.extend(places_of(seen, options.clip_queries()))
     return seen
-
-
-def usual_frames(networks: Iterable[nn.Module]) -> int:
-    """Return how many frames the first network that says so looks at."""
-    counts = (getattr(getattr(one, "preprocess", None), "frames", None) for one in networks)
-    return next((count for count in counts if count), USUAL_FRAMES)
 
 
 def observations(network: nn.Module, clip: Clip) -> Iterator[Observation]:
@@ -228,14 +207,3 @@ def _most_different(record: AttentionRecord, count: int, frames: int) -> list[Pl
     return [
         Place(int((cell.frame + 0.5) * frames / grid.frames), *grid.center(cell)) for cell in cells
     ]
-
-
-def _read(location: str, start: int, stride: int | None, frames: int) -> Clip:
-    if location.startswith("samples:"):
-        image: UInt8[np.ndarray, "height width 3"] = sample_picture(
-            location.partition(":")[2]
-        ).image
-        return read_clip(image[None], name=location)
-    if not is_clip(location) and not Path(location).exists():
-        raise FileNotFoundError(f"there is no video or picture {location}")
-    return read_clip(location, start=start, stride=stride, frames=frames)

@@ -41,7 +41,7 @@ def shown_frames(frames: int, query_frame: int) -> list[int]:
         return list(range(frames))
     chosen = np.linspace(0, frames - 1, MOST_SHOWN).round().astype(int)
     chosen[np.abs(chosen - query_frame).argmin()] = query_frame
-    return chosen.tolist()
+    return [int(frame) for frame in chosen]
 
 
 def sheet_figure(
@@ -69,10 +69,11 @@ def sheet_figure(
     """
     look = overlay_look(look)
     em, small = look.sheet.font_size / 72, SMALL * look.sheet.font_size
-    names = [f"{panel.group} {panel.title}".strip() for panel in rows[0]]
+    names = [[part for part in (panel.group, panel.title) if part] for panel in rows[0]]
+    name_lines = max(map(len, names))
     abreast = min(ABREAST, len(rows))
     bands = -(-len(rows) // abreast)
-    margin = 1.6 * em
+    margin = (0.6 + name_lines) * em
     captions = wrap(caption, small, look.family, look.width) if caption else []
     aspect = photos.shape[1] / photos.shape[2]
     layout = grid_layout(
@@ -110,7 +111,7 @@ def sheet_figure(
         )
 
     room = layout.panels[0][0].height
-    name_size = min(fit(name, small, look.family, room)[1] for name in names)
+    name_size = min(fit(part, small, look.family, room)[1] for name in names for part in name)
     first_axes: list[Axes] = []
     for number, (row, photo, label) in enumerate(zip(rows, photos, labels, strict=True)):
         band, column = divmod(number, abreast)
@@ -123,8 +124,9 @@ def sheet_figure(
                 words, fitted = fit(label, small, look.family, box.width)
                 write(box.x + box.width / 2, box.y - 0.75 * em, words, fitted)
             if column == 0:
-                words, _ = fit(names[line], small, look.family, box.height)
-                write(0.7 * em, box.y + box.height / 2, words, name_size, rotation=90)
+                parts = [fit(part, small, look.family, box.height)[0] for part in names[line]]
+                x = (0.2 + 0.5 * name_lines) * em
+                write(x, box.y + box.height / 2, "\n".join(parts), name_size, rotation=90)
             ax = add_axes(box)
             pixels = round(box.width * look.dpi), round(box.height * look.dpi)
             if isinstance(panel, MapPanel):

@@ -8,17 +8,20 @@ import typer
 
 from app.batch.command_line import (
     BROKEN_INPUTS,
+    CLIPS,
     RUN,
     Address,
     ChosenEngine,
     EngineName,
     Force,
+    Frames,
     Resume,
+    Start,
+    Stride,
     ending_in_a_sentence,
     engine_of,
 )
 
-CLIPS = "Which frames of clips"
 LOOK = "How it looks"
 
 
@@ -29,7 +32,7 @@ def export(
         typer.Argument(
             metavar="INPUT...",
             help="Files, folders, globs, samples, samples:NAME, rendered:SEED or :FIRST-LAST; "
-            "videos, and for clips folders of frames.",
+            "videos, folders of videos, and for clips folders of frames.",
         ),
     ] = None,
     network: Annotated[
@@ -65,17 +68,9 @@ def export(
         bool | None, typer.Option("--caption/--no-caption", help="Numbers under the figure.")
     ] = None,
     per_sheet: Annotated[int | None, typer.Option(help="Inputs in one sheet.")] = None,
-    start: Annotated[
-        int | None, typer.Option(help="First frame, from 0.", rich_help_panel=CLIPS)
-    ] = None,
-    stride: Annotated[
-        int | None,
-        typer.Option(help="Every so many frames. Default: to the end.", rich_help_panel=CLIPS),
-    ] = None,
-    frames: Annotated[
-        int | None,
-        typer.Option(help="How many. Default: what the network looks at.", rich_help_panel=CLIPS),
-    ] = None,
+    start: Start = None,
+    stride: Stride = None,
+    frames: Frames = None,
     track: Annotated[
         bool | None,
         typer.Option(

@@ -2,16 +2,19 @@
 
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from analysis.clips import VIDEO_SUFFIXES
+from analysis.clips import check_choice
 from analysis.figures.look import Look
 from analysis.figures.panels import DEFAULT_SHOWN, MAPS, SHOWN, Shown
 from analysis.figures.queries import QuerySpec
 from analysis.figures.scales import Scale
+from app.batch.inputs import moves
 from app.export.clip_queries import ClipQuery, has_frame
+from app.uploads import in_users_words
 
 LAYOUTS = {
     "grid": "one figure per input: a row per query, a column per map",
@@ -22,6 +25,7 @@ LAYOUTS = {
 }
 FORMATS = ("png", "pdf", "svg", "html", "safetensors", "mp4", "gif")
 MOVIES = ("mp4", "gif")
+CLIP_TERMS: tuple[Shown, ...] = ("input", "whole", "pairwise", "unary")
 DRAWN = ("png", "pdf", "svg")
 
 USUAL_LOOK = Look()
@@ -83,18 +87,18 @@ class Options:
         if self.moving:
             self.check_clips()
 
-    @property
+    @cached_property
     def moving(self) -> bool:
         """Whether the inputs are to be read as clips, as far as the options themselves say so.
 
-        A network that looks at clips says so, too: see `app.export.clip_seeing.of_clips`.
+        A network that looks at clips says so, too: see `app.batch.clips.of_clips`.
         """
         asked = self.start or self.stride or self.frames or self.track
         return bool(
             asked
             or set(self.formats) & set(MOVIES)
             or any(has_frame(query) for query in self.queries)
-            or any(Path(name).suffix.lower() in VIDEO_SUFFIXES for name in self.inputs)
+            or any(moves(name) for name in self.inputs)
         )
 
     def check_clips(self) -> None:
@@ -103,12 +107,8 @@ class Options:
             raise ValueError(f"clips have the layout grid, got {self.layout}")
         if self.look.scale.kind == "per-map":
             raise ValueError("clips have one scale for all frames: shared, log or fixed:LO,HI")
-        shown = ("input", "whole", "pairwise", "unary")
-        _known("term of clips", self.terms, shown)
-        for name, least in (("start", 0), ("stride", 1), ("frames", 1)):
-            value = getattr(self, name)
-            if value is not None and value < least:
-                raise ValueError(f"{name} must be at least {least}, got {value}")
+        _known("term of clips", self.terms, CLIP_TERMS)
+        check_choice(self.start, self.stride, self.frames)
         if self.labels is not None:
             raise ValueError("clips have no labels")
 
@@ -166,6 +166,14 @@ class Options:
     def query_count(self) -> int:
         """How many queries every input has."""
         return sum(spec.count for spec in self.query_specs())
+
+    def in_users_terms(self) -> "Options":
+        """Return options that name uploaded files as the user does, not as the app does."""
+        return replace(
+            self,
+            inputs=tuple(map(in_users_words, self.inputs)),
+            networks=tuple(map(in_users_words, self.networks)),
+        )
 
     def to_json(self) -> dict[str, Any]:
         """Return what `build` turns into the same options; choices left alone are left out."""

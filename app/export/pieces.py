@@ -3,11 +3,13 @@
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
 from matplotlib.figure import Figure
 
+from analysis.degeneracy import STATISTICS
 from analysis.figures.bars import Bar, statistics_figure
 from analysis.figures.color_bar import bar_figure
 from analysis.figures.files import figure_bytes
@@ -20,6 +22,7 @@ from analysis.figures.sheet import sheet_rows
 from analysis.figures.single import panel_figure
 from analysis.record import AttentionRecord
 from app.batch.inputs import safe_name
+from app.batch.networks import load
 from app.export.options import DRAWN, Options
 from app.export.provenance import noted_safetensors
 from app.export.seeing import Seen, caption_of
@@ -91,7 +94,17 @@ def pieces(stem: str, seen: Sequence[Seen], options: Options) -> Iterator[Piece]
 def statistics_pieces(
     stem: str, bars: dict[str, dict[str, Bar]], options: Options
 ) -> Iterator[Piece]:
-    """Yield the files of the statistics of all inputs; their notes hold the numbers."""
+    """Yield the files of the statistics of all inputs; their notes hold the numbers.
+
+    Statistics and networks are in the order of the catalog and of the options; statistics that no
+    network has are left out.
+    """
+    titles = [load(name).title for name in options.networks]
+    bars = {
+        statistic: {title: bars[statistic][title] for title in titles if title in bars[statistic]}
+        for statistic in STATISTICS
+        if any(isfinite(bar.mean) for bar in bars.get(statistic, {}).values())
+    }
     figure = statistics_figure(bars, look=options.look)
     numbers = {
         statistic: {network: bar.to_json() for network, bar in of_network.items()}

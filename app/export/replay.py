@@ -5,11 +5,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from analysis.figures.bars import Bar
+from app.batch.clips import of_clips
 from app.batch.inputs import Source, is_file
 from app.batch.networks import load
 from app.batch.writing import write_whole
 from app.export.clip_pieces import clip_pieces
-from app.export.clip_seeing import of_clips, see_clip
+from app.export.clip_seeing import see_clip
 from app.export.options import Options
 from app.export.pieces import Piece, pieces, statistics_pieces
 from app.export.provenance import read_note, versions

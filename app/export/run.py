@@ -8,6 +8,7 @@ from functools import partial
 from hashlib import sha256
 from pathlib import Path
 
+from app.batch.clips import of_clips
 from app.batch.engine import Engine, local
 from app.batch.errors import ERRORS
 from app.batch.inputs import Source, find_sources
@@ -23,7 +24,6 @@ from app.export.account import (
     write_statistics,
 )
 from app.export.clip_pieces import clip_piece_names
-from app.export.clip_seeing import of_clips
 from app.export.options import Options
 from app.export.pieces import piece_names
 from app.export.seeing import check_networks

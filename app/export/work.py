@@ -7,16 +7,18 @@ from typing import Any, NamedTuple
 
 from analysis import degeneracy
 from app import PRODUCT
+from app.batch.clips import of_clips
 from app.batch.errors import UNUSABLE, in_words
 from app.batch.inputs import Source
 from app.batch.networks import load
 from app.batch.writing import OutputError, write_whole
 from app.export.clip_pieces import clip_pieces
-from app.export.clip_seeing import SeenClip, of_clips, see_clip
+from app.export.clip_seeing import SeenClip, see_clip
 from app.export.options import Options
 from app.export.pieces import Piece, pieces
 from app.export.provenance import SCHEMA_VERSION, versions
 from app.export.seeing import Seen, see
+from app.uploads import in_users_words
 
 Entry = dict[str, Any]
 
@@ -119,7 +121,7 @@ def facts_of(stem: str, seen: list[Seen], options: Options) -> dict[str, Any]:
         "inputs": [
             {
                 "name": one.source.name,
-                "location": one.source.location,
+                "location": in_users_words(one.source.location),
                 "sha256": one.picture.sha256,
                 "size": [one.picture.image.shape[1], one.picture.image.shape[0]],
             }
@@ -146,7 +148,7 @@ def clip_facts_of(stem: str, seen: SeenClip, options: Options) -> dict[str, Any]
         "inputs": [
             {
                 "name": seen.source.name,
-                "location": seen.source.location,
+                "location": in_users_words(seen.source.location),
                 "sha256": clip.sha256,
                 "size": [clip.frames.shape[2], clip.frames.shape[1]],
                 "frames": list(clip.indices),
@@ -168,15 +170,16 @@ def clip_facts_of(stem: str, seen: SeenClip, options: Options) -> dict[str, Any]
 
 def general_facts(options: Options) -> dict[str, Any]:
     """Return what all files of an export say about how they were made."""
+    named = options.in_users_terms()
     return {
         "schema_version": SCHEMA_VERSION,
         "made_by": PRODUCT,
-        "command": options.command(),
+        "command": named.command(),
         "versions": versions(),
-        "options": {name: value for name, value in options.to_json().items() if name != "inputs"},
+        "options": {name: value for name, value in named.to_json().items() if name != "inputs"},
         "networks": [
-            {"name": name, "title": load(name).title, "sha256": load(name).sha256}
-            for name in options.networks
+            {"name": name, "title": load(path).title, "sha256": load(path).sha256}
+            for name, path in zip(named.networks, options.networks, strict=True)
         ],
     }
 
@@ -190,4 +193,7 @@ def _statistics(seen: Seen) -> dict[str, dict[str, float]]:
 
 
 def _failure(source: Source, error: BaseException) -> dict[str, str]:
-    return {"input": source.location, "error": in_words(error)}
+    return {
+        "input": in_users_words(source.location),
+        "error": in_users_words(in_words(error)),
+    }

@@ -35,20 +35,41 @@ export function greatest(values, count) {
   return order.slice(0, count);
 }
 
-/** Return entropy in bits (NaN where weights have a sign) and the pairwise share of a row's logits. */
-export function rowNumbers(attention, whole) {
+/** Of a block that looks at part of a clip, logits this far below the best are of other parts. */
+const UNSEEN = 150;
+
+/** Return the variation over the keys of a row's pairwise and unary logits, where its softmax sees any. */
+function seenSquares(logits, unary) {
+  const least = Math.max(...logits) - UNSEEN;
+  const squares = [0, 0];
+  [logits, unary].forEach((values, term) => {
+    const seen = values.filter((_, j) => logits[j] > least);
+    const mean = seen.reduce((sum, value) => sum + value, 0) / seen.length;
+    squares[term] = seen.reduce((sum, value) => sum + (value - mean) ** 2, 0);
+  });
+  return squares;
+}
+
+/**
+ * Return entropy in bits (NaN where weights have a sign) and the pairwise share of a row's logits.
+ *
+ * `part` is what queries share with the keys that they look at, if they look at part of the clip.
+ */
+export function rowNumbers(attention, whole, part = null) {
   let total = 0;
   let squares = 0;
+  let unarySquares = attention.unarySquares;
   for (let j = 0; j < whole.length; j++) {
     total += whole[j];
     squares += attention.logits[j] ** 2;
   }
+  if (part) [squares, unarySquares] = seenSquares(attention.logits, attention.projections.unary);
   let entropy = attention.spec.signed ? NaN : 0;
   for (let j = 0; j < whole.length; j++) {
     const p = whole[j] / total;
     if (p > 0) entropy -= p * Math.log2(p);
   }
-  return { entropy, share: squares / (squares + attention.unarySquares) };
+  return { entropy, share: squares / (squares + unarySquares) };
 }
 
 /**
@@ -228,7 +249,18 @@ class Filmstrip {
       this.stripNode,
     );
     const focused = this.root.contains(this.root.getRootNode().activeElement);
-    this.root.replaceChildren(this.buildToolbar(), this.desk, this.profile, this.buildReadout(), this.status);
+    const { part } = this.config;
+    const note = part
+      ? [
+          node(
+            "p",
+            { class: "none" },
+            `Queries of this block look at their own ${part} only. The unary term is what the mean query of ` +
+              `the whole clip would look at: read it ${part} by ${part}.`,
+          ),
+        ]
+      : [];
+    this.root.replaceChildren(this.buildToolbar(), this.desk, ...note, this.profile, this.buildReadout(), this.status);
     if (focused) this.desk.focus({ preventScroll: true });
     this.applyChoices();
   }
@@ -407,7 +439,7 @@ class Filmstrip {
         return Object.fromEntries(TERMS.map((term) => [term, maps[term].subarray(from, from + size)]));
       });
       this.row = maps;
-      this.numbers = [rowNumbers(attention, maps.whole)];
+      this.numbers = [rowNumbers(attention, maps.whole, this.config.part)];
       return;
     }
     this.numbers = [];

@@ -10,7 +10,8 @@ from jaxtyping import UInt8
 from PIL import Image
 from safetensors.numpy import save
 
-from analysis.clips import Clip
+from analysis.clips import Clip, frames_of
+from analysis.parts import parts_of
 from analysis.record import AttentionRecord
 from analysis.render import DIVERGING_PALETTES, PALETTES, jpeg, palette_table
 from analysis.tracking import CellFlow
@@ -68,6 +69,7 @@ def pack_clip(
         },
         "query": None if query is None else dict(zip(("frame", "x", "y"), query, strict=True)),
         "records": [record_spec(record) for record in records],
+        "part": parts.kind if (parts := parts_of(records[0])) else None,
     }
     tensors = {"palettes": palette_table(palettes)}
     for number, index in enumerate(shown):
@@ -85,14 +87,6 @@ def pack_clip(
         {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()},
         metadata={"config": json.dumps(config)},
     )
-
-
-def frames_of(clip: Clip, frames: int) -> list[int]:
-    """Return, for each frame of a grid, the frame in the middle of those of the clip it stands for.
-
-    A network that pools over time has fewer frames than its clip.
-    """
-    return [int((frame + 0.5) * len(clip) / frames) for frame in range(frames)]
 
 
 def _reduced(frame: UInt8[np.ndarray, "height width 3"]) -> UInt8[np.ndarray, "rows cols 3"]:

@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from math import nan
 from numbers import Integral, Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +13,7 @@ from torch import nn
 
 from analysis import degeneracy
 from analysis.capture import takes_clips
-from analysis.clips import Clip, ClipSource, is_clip, read_clip
+from analysis.clips import Clip, ClipSource, frames_of, is_clip, read_clip
 from analysis.degeneracy import DegeneracyReport
 from analysis.figures import Look
 from analysis.figures.files import PrintFigure
@@ -22,14 +21,15 @@ from analysis.figures.panels import DEFAULT_SHOWN, Shown
 from analysis.images import ImageSource
 from analysis.over_time import (
     degeneracy_over_time,
+    drift_by_frame,
     frame_degeneracy,
-    unary_drift,
     unary_maps,
 )
 from analysis.record import AttentionRecord
 from analysis.tracking import CellFlow
 from analysis.vectors import VectorDistances, vector_distances
 from app import PRODUCT
+from app.batch.clips import usual_frames
 from app.batch.inputs import Source, safe_name
 from app.export.clip_page import clip_page_bytes, film_payloads
 from app.export.clip_pieces import clip_figure
@@ -39,12 +39,10 @@ from app.export.clip_seeing import (
     flow_of,
     observations,
     places_of,
-    usual_frames,
 )
 from app.export.options import Options
 from app.export.provenance import versions
 from app.filmstrip import FILM_STRIP
-from app.filmstrip.payload import frames_of
 from app.notebook.lens import Lens, module, record_to_show, report_row
 from app.viewer.bundle import joined
 
@@ -185,15 +183,13 @@ class ClipExploration(Lens[ShownClip]):
                 first = records[0]
                 if one.whole:
                     found = degeneracy_over_time(first)
-                    frames, drift = list(found.frames), found.drift_nats.tolist()
+                    frames = list(found.frames)
                 else:
                     frames = [frame_degeneracy(record) for record in records]
-                    maps = torch.cat([unary_maps(record) for record in records])
-                    drift = unary_drift(maps).tolist()
-                if len(drift) != len(frames) - 1:  # keys are pooled over time, queries are not
-                    drift = [nan] * (len(frames) - 1)
+                maps = torch.cat([unary_maps(record) for record in records])
+                drift = drift_by_frame(maps, len(frames))
                 shown = frames_of(self.clip, len(frames))
-                for number, (frame, change) in enumerate(zip(frames, [nan, *drift], strict=True)):
+                for number, (frame, change) in enumerate(zip(frames, drift, strict=True)):
                     rows.append(
                         {
                             "network": title,

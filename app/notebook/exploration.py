@@ -13,7 +13,7 @@ import traitlets
 from matplotlib.figure import Figure
 from torch import nn
 
-from analysis import degeneracy
+from analysis import degeneracy, record_file
 from analysis.capture import Observation, observe
 from analysis.clips import ClipSource
 from analysis.compare import Network, loaded, title_of
@@ -29,11 +29,13 @@ from app.batch.inputs import Picture, Source, safe_name
 from app.export.page import page_bytes
 from app.export.provenance import versions
 from app.export.seeing import Seen, predicted_classes
+from app.networks import weights_path
 from app.notebook.clip_exploration import ClipExploration, clip_for, explore_clip, is_moving
 from app.notebook.lens import Lens, module, record_to_show, report_row, unlike
 from app.viewer import payload as packing
 from app.viewer.bundle import viewer_css, viewer_js
 from app.viewer.payload import pack_all
+from models.file_hash import file_sha256
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -54,6 +56,7 @@ class Shown:
     observation: Observation
     record: AttentionRecord  # the one that the viewer shows
     vectors: dict[str, VectorDistances]  # of its blocks, by name
+    sha256: str = ""  # of the weights, where they are a file
 
     def measure(self, record: AttentionRecord) -> DegeneracyReport:
         """Return the degeneracy of one of the network's records."""
@@ -79,7 +82,7 @@ class Exploration(Lens[Shown]):
             payload=pack_all(
                 next(iter(shown.values())).observation.image,
                 [
-                    packing.Shown(title, one.record, _packable(one.observation).output)
+                    packing.Shown(title, one.record, _packable(one.observation).output, one.sha256)
                     for title, one in shown.items()
                 ],
                 alt=f"The image {name}",
@@ -186,6 +189,9 @@ class Exploration(Lens[Shown]):
             "made_by": f"{PRODUCT}, in a notebook",
             "versions": versions(),
             "image": {"name": self._name, "sha256": sha256(image.tobytes()).hexdigest()},
+            "networks": [
+                {"title": title, "sha256": one.sha256} for title, one in self._open.items()
+            ],
             "blocks": {title: one.record.block for title, one in self._open.items()},
             "queries": self._points,
         }
@@ -205,11 +211,11 @@ def explore(
 ) -> Exploration | ClipExploration:
     """Show where a network looks: point at a pixel of an image or a clip, click to pin it.
 
+    At the end of a cell, what it returns is the viewer, or the film strip:
+
     >>> lens = explore("streets-dnl", "street.png", compare=["streets-nl"])
-    >>> lens  # the viewer
     >>> lens.queries = [(240, 110)]
     >>> film = explore("clips-dnl", "street.mp4", stride=3)
-    >>> film  # the film strip
     >>> film.queries = [(4, 240, 110)]
 
     Args:
@@ -240,8 +246,12 @@ def explore(
             and this is an image, a network has no such block, or a query lies outside the image.
     """
     networks: dict[str, nn.Module] = {}
+    hashes: dict[str, str] = {}
     for source in (network, *compare):
-        networks[unlike(networks, title_of(source))] = loaded(source)
+        title = unlike(networks, title_of(source))
+        networks[title] = loaded(source)
+        if not isinstance(source, nn.Module):
+            hashes[title] = file_sha256(weights_path(str(source)))
     if is_moving(image_or_clip, networks.values(), start, stride, frames):
         clip = clip_for(networks, image_or_clip, start, stride, frames)
         return explore_clip(networks, clip, block, head, queries or ())
@@ -251,9 +261,31 @@ def explore(
         with vector_distances(one) as vectors:
             observation = observe(one, image)
         record = record_to_show(title, observation.records, block, head, first=not shown)
-        shown[title] = Shown(observation, record, vectors)
+        shown[title] = Shown(observation, record, vectors, hashes.get(title, ""))
     name = Path(image).name if isinstance(image, str | Path) else "image"
     return Exploration(shown, cast("Sequence[Query]", queries or ()), name)
+
+
+def explore_file(path: str | Path, *, queries: Sequence[Query] | None = None) -> Exploration:
+    """Show your own tensors, from any framework: a record file with query, key and image.
+
+    Args:
+        path: A safetensors or .npz file, see `analysis.record_file`.
+        queries: What is pinned at first: points (x, y) in image pixels, or flat positions.
+
+    Raises:
+        FileNotFoundError: The path does not exist.
+        ValueError: It is no record file (the sentence names the field), or a query lies outside.
+    """
+    path = Path(path)
+    held = record_file.read(path)
+    shown = {
+        title: Shown(
+            Observation(held.image, torch.empty(0), (record,)), record, {}, file_sha256(path)
+        )
+        for title, record in held.titled.items()
+    }
+    return Exploration(shown, queries or (), path.name)
 
 
 def _packable(observation: Observation) -> Observation:

@@ -128,7 +128,9 @@ class Lens(anywidget.AnyWidget, Generic[Shown]):
             )
 
     def _picture(self) -> bytes:
-        return self.figure(look=Look(dpi=100, width_in=8))._repr_png_()  # type: ignore[attr-defined]
+        figure = self.figure(look=Look(dpi=100, width_in=8))
+        png: bytes = figure._repr_png_()  # type: ignore[attr-defined]
+        return png
 
     def _tables(self) -> Iterable[tuple[str, "pd.DataFrame"]]:
         return [("report", self.report())]

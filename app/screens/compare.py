@@ -4,8 +4,9 @@ import streamlit as st
 
 from app import cache
 from app.address import keep_address, meant_view, opened_link
-from app.explored import EXPLORED, Explored
+from app.explored import Explored, remember
 from app.link import MOST_NETWORKS, Link
+from app.markdown import literal
 from app.pictures import SAMPLES, STREETS, Picture, rendered_picture, sample_picture
 from app.viewer import show_viewer
 from app.viewer.view import View
@@ -77,7 +78,7 @@ def choose_picture(link: Link) -> tuple[Picture | None, bytes | None]:
             return cache.upload(file.getvalue(), file.name), None
         return None, cache.record_file(file.getvalue(), file.name)
     except ValueError as error:
-        st.error(f"This file cannot be used: {error}.")
+        st.error(f"This file cannot be used: {literal(str(error))}.")
         st.stop()
 
 
@@ -118,7 +119,7 @@ def show_comparison(picture: Picture, networks: tuple[str, ...], link: Link) -> 
         dict.fromkeys(cache.record_name(name, number, picture) for name, number in chosen)
     )
     points = tuple(query.middle for query in view.queries)
-    st.session_state[EXPLORED] = Explored(networks[0], picture, "", None, points, networks[1:])
+    remember(Explored(networks[0], picture, "", None, points, networks[1:]))
     keep_address(Link(picture.id, networks, blocks, view))
 
 

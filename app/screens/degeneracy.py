@@ -2,6 +2,7 @@
 
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import streamlit as st
@@ -248,7 +249,7 @@ def open_row(survey: Survey, row: pd.Series) -> None:
     st.switch_page("screens/explore.py")
 
 
-def _columns(table: pd.DataFrame) -> dict:
+def _columns(table: pd.DataFrame) -> dict[str, Any]:
     """Return headings, meanings and formats of a table's columns."""
     column = st.column_config.NumberColumn
     known = {

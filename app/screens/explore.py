@@ -16,7 +16,7 @@ from app.components.picture_picker import ask_for_upload, choose_picture, open_i
 from app.components.queries import middle_of
 from app.components.query_dependence import show_query_dependence
 from app.components.range_bar import LEGEND, STYLE, range_bar
-from app.explored import EXPLORED, Explored
+from app.explored import Explored, remember
 from app.link import Link
 from app.networks import image_networks, short_name
 from app.pictures import Picture, rendered_picture, sample_picture
@@ -97,9 +97,15 @@ def show_lens(network_name: str, picture: Picture, link: Link) -> None:
             query = None  # of another grid
         if query is not None:
             show_pinned(record, query)
-    if network_name in image_networks():  # files of one's own have no place in an address
+    if network_name in image_networks():
         head = "" if record.head is None else f".head{record.head}"
         keep_address(Link(picture.id, (network_name,), (f"{record.block}{head}",), view))
+    else:
+        keep_address(Link(picture.id, view=view))
+        st.caption(
+            f"The address names the picture and the pins, but not `{short_name(network_name)}`: "
+            "a link opens with a bundled network."
+        )
     remember_pins(network_name, picture, record, query)
     show_tabs(network_name, picture, index, query)
 
@@ -110,7 +116,7 @@ def remember_pins(
     """Let the Export page know what is shown and pinned here."""
     grid = record.query_grid
     points = () if query is None else (grid.center(grid.cell(query)),)
-    st.session_state[EXPLORED] = Explored(network_name, picture, record.block, record.head, points)
+    remember(Explored(network_name, picture, record.block, record.head, points))
 
 
 def show_pinned(record: AttentionRecord, query: int) -> None:

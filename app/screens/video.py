@@ -12,7 +12,7 @@ from torch import nn
 
 from analysis import terms
 from analysis.capture import observe, observe_frames, takes_clips
-from analysis.clips import MOST_FRAMES, Clip
+from analysis.clips import MOST_FRAMES, Clip, frames_of
 from analysis.over_time import (
     Degeneracy,
     degeneracy_over_time,
@@ -25,11 +25,13 @@ from analysis.over_time import (
 from analysis.record import AttentionRecord
 from analysis.tracking import CellFlow, cell_flow
 from app import cache
+from app.components.network_picker import choose_network, choose_record
+from app.explored import Watched, query_text, remember
 from app.filmstrip import Pick, film_strip
-from app.filmstrip.payload import frames_of, pack_clip
+from app.filmstrip.payload import pack_clip
+from app.markdown import literal
+from app.networks import short_name
 from app.video_clips import STREETS, Reel, rendered_reel, uploaded_frames, uploaded_reel
-from models import list_networks
-from models.zoo import NETWORKS
 
 RENDERED, UPLOAD, FOLDER = "Rendered street clip", "Your own video…", "A folder of frames…"
 UPLOAD_TYPES = ["mp4", "m4v", "mov", "avi", "webm", "mkv", "gif"]
@@ -51,8 +53,7 @@ def video() -> None:
         st.subheader("Video", anchor=False)
         st.caption("Point at a place in any frame and see where and when the network looks.")
     with network_column:
-        name = choose_network()
-        network, _ = cache.network(name)
+        name = choose_network("video", clips=True)
     with clip_column:
         reel = choose_reel()
     if reel is None:
@@ -60,6 +61,10 @@ def video() -> None:
             "Choose a file to see what the network attends to in it. It stays on this computer."
         )
         return
+    if name is None:
+        st.info("Choose a network to see what it attends to.")
+        return
+    network, _ = cache.network(name)
     choice = choose_frames(network)
     clip = working(
         ("clip", reel.id, *choice.values()),
@@ -68,30 +73,23 @@ def video() -> None:
         lambda progress: reel.read(progress=progress, **choice),
     )
     if clip.note:
-        st.warning(f"{clip.note}.")
+        st.warning(f"{literal(clip.note)}.")
     key = ("records", name, reel.id, *choice.values())
-    records = working(
+    seen = working(
         key,
         cache.shelf("records", 4),
         "Looking at frame",
         lambda progress: records_of(name, clip, progress),
     )
-    if not records:
-        st.info(f"`{name}` has no attention block to show.")
+    if not seen[0]:
+        st.info(f"`{short_name(name)}` has no attention block to show.")
         return
-    show_clip(name, reel, clip, records, key, choice)
-
-
-def choose_network() -> str:
-    """Let the user choose a network that has attention to show; those for clips come first."""
-    names = [name for name in list_networks() if NETWORKS[name].architecture.block]
-    names.sort(key=lambda name: NETWORKS[name].task != "clips")
-    return st.selectbox(
-        "Network",
-        names,
-        key="video_network",
-        format_func=lambda name: f"{name}: {NETWORKS[name].title}",
-    )
+    with network_column:
+        index = choose_record(seen[0], "video")
+    records = tuple(records[index] for records in seen)
+    # what the command has to name: the first block, and its first head, are taken anyway
+    part = {"block": records[0].block, "head": records[0].head} if index else {}
+    show_clip(name, reel, clip, records, (*key, index), {**choice, **part})
 
 
 def choose_reel() -> Reel | None:
@@ -106,11 +104,16 @@ def choose_reel() -> Reel | None:
         file = st.file_uploader(
             "Video", UPLOAD_TYPES, max_upload_size=UPLOAD_MEGABYTES, key="video_file"
         )
-        return None if file is None else uploaded_reel(file)
+        if file is None:
+            return None
+        return cache.shelf("reels", 8).get(file.file_id, lambda: uploaded_reel(file))
     files = st.file_uploader(
         "Frames", FRAME_TYPES, accept_multiple_files=True, key="video_frames_files"
     )
-    return uploaded_frames(files) if files else None
+    if not files:
+        return None
+    ids = tuple(file.file_id for file in files)
+    return cache.shelf("reels", 8).get(ids, lambda: uploaded_frames(files))
 
 
 def choose_frames(network: nn.Module) -> dict[str, int | None]:
@@ -163,7 +166,7 @@ def working(
         made = shelf.get(key, lambda: make(progress))
     except (ValueError, OSError) as error:
         place.empty()
-        st.error(f"This clip cannot be used: {error}.")
+        st.error(f"This clip cannot be used: {literal(str(error))}.")
         st.stop()
     place.empty()
     return made
@@ -175,16 +178,16 @@ def _cancel(key: Hashable) -> None:
 
 def records_of(
     name: str, clip: Clip, progress: Callable[[int, int], None]
-) -> tuple[AttentionRecord, ...]:
-    """Return the first block's record of a clip, or one of each frame."""
+) -> tuple[tuple[AttentionRecord, ...], ...]:
+    """Return the records of all blocks: those of the clip, or one after the other of each frame."""
     network, lock = cache.network(name)
     if takes_clips(network):
         with lock:
-            return observe(network, clip).records[:1]
-    records: list[AttentionRecord] = []
+            return (observe(network, clip).records,)
+    records: list[tuple[AttentionRecord, ...]] = []
     with lock:
         for seen in observe_frames(network, clip):
-            records += seen.records[:1]
+            records.append(seen.records)
             progress(len(records), len(clip))
     return tuple(records)
 
@@ -196,7 +199,7 @@ def show_clip(
     clip: Clip,
     records: tuple[AttentionRecord, ...],
     key: Hashable,
-    choice: dict[str, int | None],
+    choice: dict[str, Any],
 ) -> None:
     """Show the film strip, the numbers of a pinned query, and those of the block over time."""
     grid = records[0].query_grid
@@ -205,11 +208,14 @@ def show_clip(
     if not spacetime:
         flow = cache.shelf("flows", 4).get((key, "flow"), lambda: cell_flow(clip.frames, grid))
     payload = cache.shelf("film", 4).get(
-        (key, "payload"), lambda: pack_clip(clip, records, title=name, alt=reel.alt, flow=flow)
+        (key, "payload"),
+        lambda: pack_clip(clip, records, title=short_name(name), alt=reel.alt, flow=flow),
     )
     pick = film_strip(payload, key=f"film-{hash(key)}")
     if pick is not None and not inside(pick, records, len(clip)):
         pick = None
+    watched = watched_of(name, reel, choice, pick, clip, records)
+    remember(watched)
     pinned_tab, time_tab, command_tab = st.tabs(
         ["Pinned query", "Degeneracy over time", "As files"], on_change="rerun", key="video_tabs"
     )
@@ -226,10 +232,11 @@ def show_clip(
             (show_degeneracy if spacetime else show_frames)(records, clip, key)
     if command_tab.open:
         with command_tab:
-            show_command(name, reel, choice, pick, len(clip), records)
+            show_command(watched, clip)
     frames = f"{grid.frames} × " if spacetime else ""
     st.caption(
-        f"Block `{records[0].block}` of `{name}`: {frames}{grid.height} × {grid.width} queries"
+        f"Block `{records[0].block}` of `{short_name(name)}`: "
+        f"{frames}{grid.height} × {grid.width} queries"
         f"{'' if spacetime else ' in each frame'}. {len(clip)} frames of {clip.name}, "
         f"{clip.times[0]:.2f} to {clip.times[-1]:.2f} s, {clip.fps:.3g} a second."
     )
@@ -316,7 +323,7 @@ def show_degeneracy(records: tuple[AttentionRecord, ...], clip: Clip, key: Hasha
         ]
     )
     chart = (
-        alt.Chart(cells, title="Share of a frame's attention that falls in each frame")
+        alt.Chart(cells, title="Share of attention from frame to frame")
         .mark_rect()
         .encode(
             x="To frame:O",
@@ -376,37 +383,44 @@ def show_curves(frames: list[Degeneracy], times: list[float], drift: list[float]
             st.altair_chart(chart)
 
 
-def show_command(
+def watched_of(
     name: str,
     reel: Reel,
-    choice: dict[str, int | None],
+    choice: dict[str, Any],
     pick: Pick | None,
-    frames: int,
+    clip: Clip,
     records: tuple[AttentionRecord, ...],
-) -> None:
+) -> Watched:
+    """Return what is shown and pinned, for the Export page and the command."""
+    chosen = tuple(choice.items())
+    if pick is None:
+        return Watched(name, reel, len(clip), chosen)
+    grid_frames = records[0].query_grid.frames if len(records) == 1 else len(clip)
+    query = (frames_of(clip, grid_frames)[pick.frame], round(pick.x, 1), round(pick.y, 1))
+    return Watched(name, reel, len(clip), chosen, (query,), track=pick.follow)
+
+
+def show_command(watched: Watched, clip: Clip) -> None:
     """Show the command that writes what the page shows to files."""
     from app.export.options import Options
 
-    height, width = records[0].query_grid.image_hw
-    query = (
-        f"{frames // 2},{width // 2},{height // 2}"
-        if pick is None
-        else f"{pick.frame},{pick.x:.0f},{pick.y:.0f}"
-    )
+    height, width = clip.frames.shape[1:3]
+    queries = watched.queries or ((len(clip) // 2, width / 2, height / 2),)
     options = Options.build(
         {
-            "inputs": [reel.location],
-            "networks": [name],
-            "queries": [query],
+            "inputs": [watched.reel.location],
+            "networks": [watched.network],
+            "queries": [query_text(query) for query in queries],
             "formats": "mp4,gif,png,html",
-            "track": bool(pick and pick.follow),
-            **choice,
+            "track": watched.track,
+            **dict(watched.chosen),
         }
     )
     st.caption(
-        "A video, a GIF, a contact sheet, and this film strip as one file that works offline:"
+        "A video, a GIF, a contact sheet, and this film strip as one file that works offline. "
+        "Other layouts and formats, and the files themselves, are on the Export page."
     )
-    st.code(options.command(), language="console", wrap_lines=True)
+    st.code(options.in_users_terms().command(), language="console", wrap_lines=True)
 
 
 video()

@@ -18,7 +18,7 @@ class Column(NamedTuple):
 
     name: str
     kind: type  # str, int or float
-    told: bool = False  # whether the summary has its mean over images
+    told: bool = False  # whether the summary has its mean over inputs
 
 
 WHERE_FROM = (
@@ -33,6 +33,21 @@ WHERE_FROM = (
     Column("form", str),
     Column("coupling", str),
 )
+WHEN = (
+    Column("frames", int),
+    Column("frame", int),
+    Column("time_s", float),
+    Column("note", str),
+)
+"""Of clips: how many frames were read; which of them a row is of, none for the whole clip."""
+
+OVER_TIME = (
+    Column("frame_information_bits", float, told=True),
+    Column("own_frame_mass", float, told=True),
+    Column("drift_nats", float, told=True),
+)
+"""Of clips: see `app.stats.clip_rows`."""
+
 MADE_BY = (Column("seed", int), Column("version", str), Column("torch_version", str))
 
 NUMBERS = tuple(
@@ -57,9 +72,10 @@ AGREEMENTS = ("mass", "chance", "lift", "precision", "precision_chance", "querie
 CHANGES = tuple(how for how in INTERVENTIONS if how != "on")
 
 
-def columns(options: Options) -> list[Column]:
-    """Return the columns of a table, the same for all its rows."""
-    return [*WHERE_FROM, *_of_reports(), *_asked_for(options), *MADE_BY]
+def columns(options: Options, *, clips: bool = False) -> list[Column]:
+    """Return the columns of a table, the same for all its rows; that of clips has some more."""
+    when, over_time = (WHEN, OVER_TIME) if clips else ((), ())
+    return [*WHERE_FROM, *when, *_of_reports(), *over_time, *_asked_for(options), *MADE_BY]
 
 
 def prefix(term: str) -> str:

@@ -14,7 +14,10 @@ from app.batch.command_line import (
     ChosenEngine,
     EngineName,
     Force,
+    Frames,
     Resume,
+    Start,
+    Stride,
     ending_in_a_sentence,
     engine_of,
 )
@@ -25,7 +28,8 @@ def stats(
         list[str] | None,
         typer.Argument(
             metavar="INPUT...",
-            help="Files, folders, globs, samples, samples:NAME, rendered:SEED or :FIRST-LAST.",
+            help="Files, folders, globs, samples, samples:NAME, rendered:SEED or :FIRST-LAST; "
+            "videos, folders of videos, and for clips folders of frames.",
         ),
     ] = None,
     network: Annotated[
@@ -51,6 +55,9 @@ def stats(
             "--baselines", help="Columns for uniform, mean-row and shuffled attention, too."
         ),
     ] = False,
+    start: Start = None,
+    stride: Stride = None,
+    frames: Frames = None,
     seed: Annotated[int, typer.Option(min=0, help="Of all that is sampled.")] = 0,
     out: Annotated[
         Path, typer.Option(help="The table: *.csv, *.parquet or *.json.", rich_help_panel=RUN)
@@ -69,7 +76,9 @@ def stats(
 ) -> None:
     """Measure how degenerate the attention of networks is: a row per input, network and block.
 
-    Prints the means over images with 95 % bootstrap intervals and, in brackets, of how many.
+    Of clips there is a row for every frame, and one for the whole clip if the network looks at it.
+
+    Prints the means over inputs with 95 % bootstrap intervals and, in brackets, of how many.
 
     Exit status: 0, 1 if inputs failed (see errors.csv), 2 if nothing was begun, 3 if the results
     cannot be written, 130 after Ctrl-C.
@@ -85,6 +94,9 @@ def stats(
             interventions=interventions,
             baselines=baselines,
             seed=seed,
+            start=start,
+            stride=stride,
+            frames=frames,
         )
         done = _run(
             options,

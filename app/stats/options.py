@@ -1,7 +1,11 @@
 """What a table of statistics is asked for."""
 
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from typing import Any
+
+from analysis.clips import check_choice
+from app.batch.inputs import moves
 
 OWN_LABELS = "own"
 
@@ -14,13 +18,16 @@ class Options:
         ValueError: Something that must be given is not.
     """
 
-    inputs: tuple[str, ...]  # files, folders, globs, samples, samples:NAME, rendered:SEED
+    inputs: tuple[str, ...]  # files, folders, globs, samples, samples:NAME, rendered:SEED, videos
     networks: tuple[str, ...]  # bundled or published names, or weight files
     block: str | None = None  # None: all that a network has
     labels: str | None = None  # folder of label images named like the inputs, or OWN_LABELS
     interventions: bool = False
     baselines: bool = False
     seed: int = 0
+    start: int | None = None  # of clips: the first frame; None is 0
+    stride: int | None = None  # of clips: from frame to frame; None spreads them to the end
+    frames: int | None = None  # of clips: how many; None is what the first network looks at
 
     def __post_init__(self) -> None:
         for name, values in [("input", self.inputs), ("network", self.networks)]:
@@ -29,6 +36,16 @@ class Options:
             for value in values:
                 if name == "network" and values.count(value) > 1:
                     raise ValueError(f"every network can be given once, {value!r} is twice")
+        check_choice(self.start or 0, self.stride, self.frames)
+
+    @cached_property
+    def moving(self) -> bool:
+        """Whether the inputs are to be read as clips, as far as the options themselves say so.
+
+        A network that looks at clips says so, too: see `app.batch.clips.of_clips`.
+        """
+        chosen = (self.start, self.stride, self.frames)
+        return any(one is not None for one in chosen) or any(map(moves, self.inputs))
 
     @property
     def label_folder(self) -> str | None:

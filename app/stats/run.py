@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from analysis.capture import attention_blocks
 from app import PRODUCT
+from app.batch.clips import of_clips
 from app.batch.engine import Engine, local
 from app.batch.errors import ERRORS, write_errors
 from app.batch.inputs import Source, find_sources
@@ -22,7 +23,6 @@ from app.stats.options import OWN_LABELS, Options
 from app.stats.result import check_format, write_result
 from app.stats.summary import Averages, average
 from app.stats.work import measure_input
-from models.preprocess import ClipPreprocess
 
 ERROR_COLUMNS = ("input", "network", "error")
 
@@ -47,7 +47,7 @@ def measure_all(
     force: bool = False,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Summary:
-    """Measure all inputs, and write a table with a row for every block, and maybe `errors.csv`.
+    """Measure all inputs, and write a table with rows for every block, and maybe `errors.csv`.
 
     Equal options and inputs give equal bytes, whatever the engine and `jobs` are and however often
     the run was interrupted and resumed in between.
@@ -73,9 +73,12 @@ def measure_all(
             f"there is no folder of labels {options.label_folder}; --labels {OWN_LABELS} takes "
             "those of rendered streets"
         )
-    sources = find_sources(options.inputs)
+    clips = of_clips(options)
+    if clips and options.labels is not None:
+        raise ValueError("clips have no labels")
+    sources = find_sources(options.inputs, clips=clips)
     names = [source.name for source in sources]
-    table = columns(options)
+    table = columns(options, clips=clips)
     journal = Journal(
         out.with_name(f".{out.name}.journal"), _fingerprint(options, hashes, sources), "run"
     )
@@ -112,14 +115,12 @@ def check_networks(options: Options) -> dict[str, str]:
     """Return the hash of every network, by title.
 
     Raises:
-        ValueError: One has no attention, not the block that is asked for, or no images as input.
+        ValueError: One has no attention, or not the block that is asked for.
     """
     hashes: dict[str, str] = {}
     for name in options.networks:
         network = load(name)
         blocks = list(attention_blocks(network.module))
-        if isinstance(network.module.preprocess, ClipPreprocess):
-            raise ValueError(f"network {name!r} reads clips, statistics are of images")
         if not blocks:
             raise ValueError(f"network {name!r} has no attention block to measure")
         if options.block is not None and options.block not in blocks:

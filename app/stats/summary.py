@@ -1,7 +1,9 @@
-"""What a table says on average: means over images with their intervals, as lines of text."""
+"""What a table says on average: means over inputs with their intervals, as lines of text."""
 
 from array import array
 from collections.abc import Iterable, Iterator
+from itertools import groupby
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 from analysis.catalog import STATISTICS
@@ -13,7 +15,7 @@ SIDE_BY_SIDE = 3
 
 
 class Group(NamedTuple):
-    """What is averaged over images: one head of one block of one network."""
+    """What is averaged over inputs: one head of one block of one network."""
 
     network: str
     block: str
@@ -29,16 +31,26 @@ Averages = dict[Group, dict[str, Interval]]
 
 
 def average(rows: Iterable[dict[str, Cell]], columns: list[Column], *, seed: int) -> Averages:
-    """Return for every group the mean of every told column, with its interval over images."""
+    """Return for every group the mean of every told column, with its interval over inputs.
+
+    Where an input has several rows, as clips have, it counts once: as its row of the whole clip,
+    or as the mean over its frames.
+    """
     told = [column.name for column in columns if column.told]
-    values: dict[Group, dict[str, array]] = {}
-    for row in rows:
-        group = Group(row["network"], row["block"], row["head"])  # type: ignore[arg-type]
-        of_group = values.setdefault(group, {name: array("d") for name in told})
-        for name in told:
-            cell = row.get(name)
-            if isinstance(cell, int | float):
-                of_group[name].append(cell)
+    values: dict[Group, dict[str, array[float]]] = {}
+    for _, of_input in groupby(rows, key=itemgetter("input")):
+        by_group: dict[Group, list[dict[str, Cell]]] = {}
+        for row in of_input:
+            group = Group(row["network"], row["block"], row["head"])  # type: ignore[arg-type]
+            by_group.setdefault(group, []).append(row)
+        for group, found in by_group.items():
+            of_group = values.setdefault(group, {name: array("d") for name in told})
+            whole = [row for row in found if row.get("frame") is None]
+            for name in told:
+                cells = [row.get(name) for row in whole or found]
+                numbers = [cell for cell in cells if isinstance(cell, int | float)]
+                if numbers:
+                    of_group[name].append(sum(numbers) / len(numbers))
     return {
         group: {name: mean_interval(of_group[name], seed=seed) for name in told}
         for group, of_group in values.items()

@@ -34,12 +34,13 @@ def distribution(table: pd.DataFrame, statistic: str) -> alt.LayerChart:
         x=alt.X(f"mean({statistic})", type="quantitative"),
         tooltip=alt.Tooltip(f"mean({statistic})", type="quantitative", format=".4f"),
     )
-    return (points + means).properties(height=_height(table))
+    chart: alt.LayerChart = (points + means).properties(height=_height(table))
+    return chart
 
 
 def share_against_information(table: pd.DataFrame) -> alt.Chart:
     """Return unary share against query information: degenerate blocks lie at the lower right."""
-    return (
+    chart: alt.Chart = (
         alt.Chart(table)
         .mark_circle(size=POINT, opacity=0.65)
         .encode(
@@ -56,6 +57,7 @@ def share_against_information(table: pd.DataFrame) -> alt.Chart:
         )
         .properties(height=FURNITURE + 240)
     )
+    return chart
 
 
 def lift_by_class(class_table: pd.DataFrame, term: str) -> alt.LayerChart:
@@ -75,14 +77,16 @@ def lift_by_class(class_table: pd.DataFrame, term: str) -> alt.LayerChart:
         )
     )
     chance = alt.Chart(pd.DataFrame({"lift": [1.0]})).mark_rule(strokeDash=[4, 4]).encode(x="lift")
-    return (points + chance).properties(height=FURNITURE + 22 * means["class"].nunique())
+    height = FURNITURE + 22 * means["class"].nunique()
+    chart: alt.LayerChart = (points + chance).properties(height=height)
+    return chart
 
 
 def gcnet_bars(table: pd.DataFrame) -> alt.Chart:
     """Return mean cosine distances of input, output and attention, as bars per network."""
     long = table.melt(id_vars=[SERIES], value_vars=list(GCNET), value_name="distance").dropna()
     long["of"] = long["variable"].map(GCNET)
-    return (
+    chart: alt.Chart = (
         alt.Chart(long)
         .mark_bar()
         .encode(
@@ -98,6 +102,7 @@ def gcnet_bars(table: pd.DataFrame) -> alt.Chart:
         )
         .properties(height=FURNITURE + 200)
     )
+    return chart
 
 
 def axis_title(statistic: str) -> str:

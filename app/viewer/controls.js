@@ -217,12 +217,20 @@ function markControls(viewer) {
   ];
 }
 
+/** Return a listener that does something and closes the menu, which would cover what it did. */
+const once = (act) => (event) => {
+  const { firstChild: title } = event.target.closest(".menu");
+  act();
+  title.parentNode.open = false;
+  title.focus({ preventScroll: true });
+};
+
 function queryControls(viewer) {
   const tools = { rectangle: "selects a rectangle", lasso: "paints a lasso", pan: "moves the picture" };
   return [
-    button("Most different pair", () => viewer.pinMostDifferent()),
-    button("Grid of queries", () => viewer.pinGrid()),
-    button("Remove all", () => viewer.clear()),
+    button("Most different pair", once(() => viewer.pinMostDifferent())),
+    button("Grid of queries", once(() => viewer.pinGrid())),
+    button("Remove all", once(() => viewer.clear())),
     line("Dragging", choice("Dragging", tools, viewer.settings.tool, (value) => viewer.set("tool", value))),
     element("p", { class: "hint" }, "Click pins a query, Shift-click adds one. A region shows the mean of its pixels' maps."),
   ];
@@ -296,6 +304,7 @@ const KEYS = [
   ["Home, End", "move it to the start or the end of its row"],
   ["Enter", "pin the query, or let it go"],
   ["Shift + Enter", "pin one more query here"],
+  ["R", "mark a corner here; then, elsewhere, take the region between"],
   ["1 to 9", "choose one of the pins"],
   ["Delete", "remove the chosen query"],
   ["[ and ]", "move it earlier or later in the list"],

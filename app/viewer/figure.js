@@ -5,10 +5,11 @@
  */
 
 import { base64Of } from "./buffer.js";
+import { pinColor } from "./color.js";
 import { element, shapeAttributes } from "./elements.js";
 import { boundsOf } from "./geometry.js";
 
-const WORDS = ".number, .title, .subtitle, .value, .ticks span, .unit span";
+const WORDS = ".title, .subtitle, .value, .ticks span, .unit span";
 const MARGIN = 16;
 const FOOTER_LINE = 15;
 
@@ -32,11 +33,11 @@ export function figureOf(viewer) {
       }
     }
     for (const node of panel.node.querySelectorAll(WORDS)) {
-      const text = node.textContent;
-      if (!text) continue;
-      const look = getComputedStyle(node);
-      items.push({ kind: "text", text, ...fontOf(look), ...boxOf(node) });
+      const font = fontOf(getComputedStyle(node));
+      for (const line of linesOf(node)) items.push({ kind: "text", fitted: true, text: line.text, ...font, ...boxOf(line.range) });
     }
+    const number = panel.node.querySelector(".number");
+    if (number) items.push({ kind: "number", text: number.textContent, color: pinColor(panel.row), family: style.fontFamily, ...boxOf(number) });
   }
   let height = frame.height + 2 * MARGIN;
   for (const text of viewer.provenance()) {
@@ -44,6 +45,21 @@ export function figureOf(viewer) {
     height += FOOTER_LINE;
   }
   return { width: Math.ceil(frame.width + 2 * MARGIN), height: Math.ceil(height + 6), ground, items };
+}
+
+/** Return the lines of a node's text as they stand on the page, each with its range. */
+function linesOf({ firstChild: words }) {
+  const lines = [];
+  for (const { index, 0: word } of words?.data?.matchAll(/\S+/g) ?? []) {
+    const range = document.createRange();
+    range.setStart(words, index);
+    range.setEnd(words, index + word.length);
+    const { top } = range.getBoundingClientRect();
+    const line = lines.at(-1);
+    if (!line || Math.abs(line.top - top) > 2) lines.push({ top, range });
+    else line.range.setEnd(words, index + word.length);
+  }
+  return lines.map(({ range }) => ({ range, text: range.toString().replaceAll("\n", " ") }));
 }
 
 const fontOf = (look) => ({
@@ -75,6 +91,20 @@ export function paintFigure({ width, height, ground, items }, viewer, density = 
       context.fillStyle = item.color;
       context.textBaseline = "middle";
       context.fillText(item.text, x, y + h / 2);
+    } else if (item.kind === "number") {
+      context.fillStyle = "#000";
+      context.strokeStyle = item.color;
+      context.lineWidth = 2;
+      context.beginPath();
+      context.arc(x + w / 2, y + h / 2, h / 2 - 1, 0, 2 * Math.PI);
+      context.fill();
+      context.stroke();
+      context.font = `700 12px ${item.family}`;
+      context.fillStyle = "#fff";
+      context.textAlign = "center";
+      context.textBaseline = "middle";
+      context.fillText(item.text, x + w / 2, y + h / 2 + 0.5);
+      context.textAlign = "start";
     } else if (item.kind === "bar") {
       context.imageSmoothingEnabled = false;
       context.drawImage(item.panel.bar, x, y, w, h);
@@ -171,10 +201,19 @@ export function svgOf({ width, height, ground, items }, viewer) {
     const { panel } = item;
     if (item.kind === "text") {
       const { text, color, size, weight, family } = item;
+      // as wide as on the page, whatever font there is to draw it with
+      const fitted = item.fitted ? { textLength: item.width, lengthAdjust: "spacingAndGlyphs" } : {};
       return tag(
         "text",
-        { x: item.x, y: item.y + item.height / 2, fill: color, "font-size": size, "font-weight": weight, "font-family": family, "dominant-baseline": "central" },
+        { x: item.x, y: item.y + item.height / 2, fill: color, "font-size": size, "font-weight": weight, "font-family": family, "dominant-baseline": "central", ...fitted },
         escaped(text),
+      );
+    }
+    if (item.kind === "number") {
+      const [cx, cy] = [item.x + item.width / 2, item.y + item.height / 2];
+      return (
+        tag("circle", { cx, cy, r: item.height / 2 - 1, fill: "#000", stroke: item.color, "stroke-width": 2 }) +
+        tag("text", { x: cx, y: cy, fill: "#fff", "font-size": 12, "font-weight": 700, "font-family": item.family, "text-anchor": "middle", "dominant-baseline": "central" }, escaped(item.text))
       );
     }
     if (item.kind === "bar") {

@@ -52,6 +52,17 @@ export function middleOf(points) {
   return { x: (Math.min(...xs) + Math.max(...xs)) / 2, y: (Math.min(...ys) + Math.max(...ys)) / 2 };
 }
 
+/** Return the corners of the rectangle that just holds the cells of two points of a grid. */
+export function cornersOf(points, grid) {
+  const cells = points.map((point) => cellOf(positionAt(point, grid), grid));
+  const rows = cells.map(({ row }) => row);
+  const cols = cells.map(({ col }) => col);
+  return [
+    cornerOf(Math.min(...rows), Math.min(...cols), grid),
+    cornerOf(Math.max(...rows) + 1, Math.max(...cols) + 1, grid),
+  ];
+}
+
 /** Return the flat positions of a query: its cell, or all cells whose middles lie in its region. */
 export function positionsOf(points, grid) {
   if (points.length > 1) {

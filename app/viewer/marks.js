@@ -124,6 +124,11 @@ function haloed(d, color, width, options = {}) {
 
 export const RING = 9; // radius, in pixels of the screen
 
+/** Return the distance from the middle of a cell to its corners, in pixels of the screen. */
+function reachOf(grid, project) {
+  return (Math.hypot(grid.cell_width, grid.cell_height) / 2) * project.scale;
+}
+
 /** Return the shapes of one query: cell outline, ring and number of a pixel, or outline of a region. */
 export function queryShapes(points, grid, position, project, { color = "#fff", label = "", faint = false } = {}) {
   const shapes = [];
@@ -135,8 +140,14 @@ export function queryShapes(points, grid, position, project, { color = "#fff", l
     return shapes;
   }
   const center = position === null ? project(points[0]) : project(centerOf(position, grid));
+  // whatever is drawn lies outside of the cell, so that its own color can be seen
+  if (position !== null && reachOf(grid, project) > RING - 2) {
+    shapes.push(...haloed(boxOf(position, grid, project, 2), color, faint ? 1.5 : 2));
+    const corner = project(cornerOf(cellOf(position, grid).row, cellOf(position, grid).col + 1, grid));
+    if (label) shapes.push({ text: label, x: corner.x + 4, y: corner.y - 3, fill: color });
+    return shapes;
+  }
   if (position !== null && !faint) {
-    // outside of the cell, so that its own color can be seen
     shapes.push({ d: boxOf(position, grid, project, 1.5), stroke: "#000", width: 1 });
     shapes.push({ d: boxOf(position, grid, project, 0.5), stroke: "#fff", width: 1 });
   }
@@ -162,25 +173,40 @@ export function mapShapes(values, { points, grid, project, marks, towards, signe
     const outline = (level) => cellOutline((j) => values[j] >= level && !skip(j), grid, project);
     shapes.push(...haloed(outline(most), "#fff", 1, { dash: "3 3" }), ...haloed(outline(half), "#fff", 1.5));
   }
-  if (marks.boxes) {
-    for (const [index, j] of strongest(values, marks.boxCount, skip).entries()) {
-      shapes.push(...haloed(boxOf(j, grid, project, 1.5), "#ffd166", 1.5));
-      const at = project(centerOf(j, grid));
-      const away = (grid.cell_width * project.scale) / 2 + 3;
-      shapes.push({ text: String(index + 1), x: at.x + away, y: at.y + 4, fill: "#ffd166", size: 10 });
-    }
-  }
   if (marks.arrows && points.length === 1) {
     const from = project(points[0]);
+    const clear = Math.max(RING, reachOf(grid, project)) + 1;
     const paths = strongest(values, marks.arrowCount, skip).map((j) => {
       const to = project(centerOf(j, grid));
-      return towards ? arrow(to, from, { endGap: RING + 1 }) : arrow(from, to, { gap: RING + 1 });
+      return towards ? arrow(to, from, { endGap: clear }) : arrow(from, to, { gap: clear });
     });
     shapes.push(...haloed(paths.join(""), "#fff", 1.25));
   }
+  if (marks.boxes) shapes.push(...boxShapes(values, { points, grid, project, count: marks.boxCount, skip }));
   if (marks.exclude && points.length === 1) {
     const reach = marks.exclude * Math.max(grid.cell_width, grid.cell_height) * project.scale;
-    shapes.push(...haloed(circle(project(points[0]), reach), "#fff", 1, { dash: "2 4" }));
+    if (reach > reachOf(grid, project)) {
+      shapes.push(...haloed(circle(project(points[0]), reach), "#fff", 1, { dash: "2 4" }));
+    }
   }
   return shapes;
+}
+
+const DIGIT_WIDTH = 6.5; // of bold figures, 10 pixels high
+
+/** Return boxes around the strongest cells and then, above all boxes, their ranks beside them. */
+function boxShapes(values, { points, grid, project, count, skip }) {
+  const boxes = [];
+  const ranks = [];
+  const query = points.length === 1 ? project(points[0]) : { x: -Infinity };
+  for (const [index, j] of strongest(values, count, skip).entries()) {
+    boxes.push(...haloed(boxOf(j, grid, project, 1.5), "#ffd166", 1.5));
+    const text = String(index + 1);
+    const at = project(centerOf(j, grid));
+    const away = (grid.cell_width * project.scale) / 2 + 3;
+    // on the side that faces away from the query, whose cell it would cover
+    const x = at.x < query.x ? at.x - away - DIGIT_WIDTH * text.length : at.x + away;
+    ranks.push({ text, x, y: at.y + 4, fill: "#ffd166", size: 10 });
+  }
+  return [...boxes, ...ranks];
 }

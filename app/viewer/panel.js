@@ -19,6 +19,8 @@ export const UNITS = {
   "logit-difference": { name: "difference of logits", suffix: "", spoken: "as a logit" },
 };
 
+const cells = (count) => `${count} ${count === 1 ? "cell" : "cells"}`;
+
 export class Panel {
   /**
    * @param name what it shows: "photo", a term, or "difference"
@@ -102,11 +104,12 @@ export class Panel {
     this.values = values;
     this.range = range;
     const clipped = colorize(values, range, this.palette, this.words);
+    const floored = range.log ? values.reduce((count, value) => count + (value < range.low), 0) : 0;
     this.context.putImageData(this.pixels, 0, 0);
-    this.label(clipped, mode);
+    this.label(clipped, floored, mode);
   }
 
-  label(clipped, mode) {
+  label(clipped, floored, mode) {
     const { range, unit: { suffix } } = this;
     const middle = suffix && !this.signed ? 1 : 0;
     const ticks = range.log ? [0.01, 0.1, 1, 10, 100, 1000] : [range.low, middle, range.high];
@@ -130,9 +133,10 @@ export class Panel {
     this.node.classList.toggle("clipping", clipped > 0);
     const end = formatValue(range.high) + suffix;
     const scale = this.signed && mode === "log" ? "shared" : mode;
-    const beyond = clipped ? `${clipped} ${clipped === 1 ? "cell" : "cells"} ${this.signed ? "beyond ±" : "above "}${end}` : "";
     // what was done to the colors comes first, what it cut off second
-    const words = scale === "shared" || (scale === "log" && beyond) ? [beyond] : [BADGES[scale], beyond];
+    const words = [BADGES[scale]];
+    if (clipped) words.push(`${cells(clipped)} ${this.signed ? "beyond ±" : "above "}${end}`);
+    if (floored) words.push(`${cells(floored)} below ${formatValue(range.low)}${suffix}`);
     setText(this.badge, words.filter(Boolean).join(", "));
   }
 

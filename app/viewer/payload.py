@@ -35,7 +35,7 @@ class Shown(NamedTuple):
     title: str  # what the network is called on the page
     record: AttentionRecord
     output: Tensor | None = None  # the network's own, for its predicted segmentation
-    sha256: str = ""  # of the weights; what is taken away says so
+    sha256: str = ""  # of the weights, or of the record's file; what is taken away says so
 
 
 def pack(observation: Observation, record: AttentionRecord, *, title: str, alt: str) -> bytes:
@@ -111,7 +111,8 @@ def pack_all(
 def config_of(payload: bytes) -> dict[str, Any]:
     """Return the configuration in a payload's header."""
     header, _ = split_safetensors(payload)
-    return json.loads(header["__metadata__"]["config"])
+    config: dict[str, Any] = json.loads(header["__metadata__"]["config"])
+    return config
 
 
 def with_view(payload: bytes, view: View) -> bytes:

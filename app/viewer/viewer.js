@@ -13,7 +13,7 @@ import { MOST_SHOWN, TITLES, buildHelp, buildQueryList, buildToolbar, remembered
 import { download, element, fileName, setText } from "./elements.js";
 import { figureOf, paintFigure, svgOf } from "./figure.js";
 import {
-  WHOLE_VIEW, cellOf, centerOf, clampedView, middleOf, positionAt, positionsOf, sameGrid, sumWithin, thinned,
+  WHOLE_VIEW, cellOf, centerOf, clampedView, cornersOf, middleOf, positionAt, positionsOf, sameGrid, sumWithin, thinned,
   viewShowing, zoomedView,
 } from "./geometry.js";
 import { RING, cursorShapes, mapShapes, queryShapes } from "./marks.js";
@@ -50,10 +50,15 @@ const STEPS = {
   End: [0, Infinity],
 };
 
+/** What belongs to a view: all settings but the tool in hand. */
+const SAVED_SETTINGS = Object.keys(remembered).filter((name) => name !== "tool");
+
 export const MOST_QUERIES = 16;
 const LASSO_POINTS = 24;
 const DRAG_PIXELS = 6; // a press that moves less is a click
 const LONG_PRESS_MS = 550;
+const LINK_MS = 4000; // the longest that a link waits for the host to answer
+const LINK_REST_MS = 1000; // between answers, should several be under way
 const GRID_OF_QUERIES = [2, 3]; // rows, columns
 const DISC_SHARE = 0.05; // radius of the readout's disc, of the image's shorter side
 
@@ -134,11 +139,12 @@ export class Viewer {
         .filter(({ points }) => points?.length && points.every(inside))
         .slice(0, MOST_QUERIES)
         .map(({ points, name }) => ({ points: points.map(([x, y]) => ({ x, y })), name: name ?? "" }));
-      this.active = Math.max(0, this.queries.length - 1);
+      const last = Math.max(0, this.queries.length - 1);
+      this.active = Number.isInteger(view.active) && view.active >= 0 && view.active < last ? view.active : last;
       if (this.queries.length) this.cursor = middleOf(this.queries[this.active].points);
     }
     const { settings } = this;
-    for (const name of ["scale", "palette", "signedPalette", "opacity", "direction", "smooth", "fixed"]) {
+    for (const name of SAVED_SETTINGS) {
       if (view[name] !== undefined && typeof view[name] === typeof settings[name]) settings[name] = view[name];
     }
     if (!(settings.palette in this.palettes)) settings.palette = remembered.palette;
@@ -158,18 +164,11 @@ export class Viewer {
 
   /** Return what the host is told: pinned queries in image pixels, and the settings. */
   describeView() {
-    const { settings } = this;
     return {
       query: this.pinned,
       queries: this.queries.map(({ points, name }) => ({ points: points.map(rounded), name: name ?? "" })),
       active: this.active,
-      scale: settings.scale,
-      fixed: settings.fixed,
-      palette: settings.palette,
-      signedPalette: settings.signedPalette,
-      opacity: settings.opacity,
-      direction: settings.direction,
-      smooth: settings.smooth,
+      ...Object.fromEntries(SAVED_SETTINGS.map((name) => [name, this.settings[name]])),
       terms: this.terms,
       shown: this.shown,
       difference: this.difference,
@@ -179,7 +178,15 @@ export class Viewer {
   /** Tell the host, after `delay` ms in which nothing else happens. */
   tell(delay = 0) {
     clearTimeout(this.telling);
-    this.telling = setTimeout(() => this.onPick(this.pinned, this.describeView()), delay);
+    this.telling = setTimeout(() => this.tellNow(), delay);
+  }
+
+  tellNow() {
+    clearTimeout(this.telling);
+    const view = this.describeView();
+    const told = JSON.stringify(view);
+    if (told !== this.told) [this.told, this.toldAt] = [told, Date.now()];
+    this.onPick(this.pinned, view);
   }
 
   /** The record whose grid the keyboard moves on. */
@@ -288,7 +295,8 @@ export class Viewer {
       pointermove: (event, stage) => this.onMove(event, stage),
       pointerdown: (event, stage) => this.onPress(event, stage),
       pointerup: (event, stage) => this.onRelease(event, stage),
-      pointercancel: () => this.endDrag(),
+      pointercancel: () => this.cancelDrag(),
+      dragstart: (event) => event.preventDefault(), // of a picture, which would end our own
       click: (event, stage) => this.onClick(event, stage),
       contextmenu: (event) => event.pointerType === "touch" && event.preventDefault(),
     };
@@ -305,7 +313,7 @@ export class Viewer {
     const panel = this.addPanel({
       name: "photo",
       title: many ? this.nameOf(query) : "Photo",
-      subtitle: many ? this.placeOf(query) : "",
+      subtitle: many ? this.placeOf(query, { short: !query.name }) : "",
       number: many ? row + 1 : 0,
       color: pinColor(row),
       alt: this.config.image.alt,
@@ -313,7 +321,7 @@ export class Viewer {
     });
     const url = this.predictionUrls[this.shown[0]];
     if (url) {
-      panel.prediction = element("img", { class: "prediction", src: url, alt: "Predicted segmentation" });
+      panel.prediction = element("img", { class: "prediction", src: url, alt: "Predicted segmentation", draggable: "false" });
       panel.layers.append(panel.prediction);
       if (row === 0) panel.node.append(this.buildLegend());
     }
@@ -385,8 +393,10 @@ export class Viewer {
     return element(
       "dl",
       { class: "readout" },
+      ...(this.records.length > 1 ? [field("of", "Numbers of")] : []),
       field("query", "Query"),
       field("cursor", "Under the cursor"),
+      field("value", "Whole attention there"),
       field("rank", "Rank there"),
       field("disc", `Within ${this.discRadius} pixels of it`),
       field("entropy", "Entropy of this row"),
@@ -555,7 +565,8 @@ export class Viewer {
       const shapes = [];
       if (panel.grid) {
         shapes.push(
-          ...mapShapes(panel.values, {
+          // of a difference, the strongest are those farthest from zero
+          ...mapShapes(panel.difference ? panel.values.map(Math.abs) : panel.values, {
             points: query.points,
             grid: panel.grid,
             project,
@@ -577,7 +588,8 @@ export class Viewer {
       const at = positionAt(this.cursor, grid);
       const onItself = query.points.length === 1 && at === positionAt(query.points[0], grid);
       if (index >= 0 && !onItself) shapes.push(...cursorShapes(this.cursor, project));
-      if (this.drag?.path) shapes.push(...queryShapes(this.drag.path, grid, null, project));
+      const begun = this.drag?.path ?? (this.corner && cornersOf([this.corner, this.cursor], this.queryGrid));
+      if (begun) shapes.push(...queryShapes(begun, grid, null, project));
       panel.draw(shapes);
     }
   }
@@ -601,19 +613,22 @@ export class Viewer {
       this.fields.cursor,
       this.queries.length ? this.describe(positionAt(this.cursor, onto), onto) : "the query itself",
     );
+    if (this.fields.of) setText(this.fields.of, this.leading.title);
+    const { suffix } = UNITS[spec.signed ? "logit" : "uniform"];
+    setText(this.fields.value, key === null ? "–" : formatValue(maps.whole[key]) + suffix);
     setText(this.fields.rank, key === null ? "–" : `${rankOf(maps.whole, key)} of ${cells}`);
     setText(this.fields.discLabel, `Within ${this.discRadius} pixels of it`);
     const within = sumWithin(maps.whole, onto, this.cursor, this.discRadius) / (mean * cells);
     setText(this.fields.disc, spec.signed ? "none: no softmax" : `${(100 * within).toPrecision(3)} % of ${column ? "all looks here" : "the row"}`);
     if (column) {
       setText(this.fields.entropyLabel, "Looked at, on average");
-      setText(this.fields.entropy, formatValue(mean) + UNITS[spec.signed ? "logit" : "uniform"].suffix);
+      setText(this.fields.entropy, formatValue(mean) + suffix);
     } else {
       setText(this.fields.entropyLabel, "Entropy of this row");
       const bits = `${entropy.toFixed(2)} of ${Math.log2(cells).toFixed(2)} bits`;
       setText(this.fields.entropy, Number.isFinite(entropy) ? bits : "none: no softmax");
     }
-    setText(this.fields.share, Number.isFinite(pairwiseShare) ? `${(100 * pairwiseShare).toFixed(0)} %` : "–");
+    setText(this.fields.share, Number.isFinite(pairwiseShare) ? `${(100 * pairwiseShare).toFixed(0)} %` : "none: of rows alone");
     this.announce(maps, onto);
   }
 
@@ -624,22 +639,23 @@ export class Viewer {
     return `${points.length > 1 ? "region at " : ""}x ${Math.floor(x)}, y ${Math.floor(y)}`;
   }
 
-  placeOf(query) {
+  /** Where a query is; `short` without its pixel, for where that is its title. */
+  placeOf(query, { short = false } = {}) {
     const { points } = query;
-    if (points.length === 1) return this.describe(positionAt(points[0], this.queryGrid), this.queryGrid);
+    if (points.length === 1) return this.describe(positionAt(points[0], this.queryGrid), this.queryGrid, { short });
     const maps = this.rows?.find((row) => row.query === query)?.maps[0];
     const cells = maps ?? { cells: 0, of: positionsOf(points, this.queryGrid).length };
     const mean = cells.of > cells.cells && cells.cells ? `mean of ${cells.cells} of its ${cells.of} cells` : `mean of ${cells.of} cells`;
-    return `${this.nameOf({ points, name: "" })} · ${mean}`;
+    return short ? mean : `${this.nameOf({ points, name: "" })} · ${mean}`;
   }
 
-  describe(position, grid) {
+  describe(position, grid, { short = false } = {}) {
     if (position === null) return "–";
     const { row, col } = cellOf(position, grid);
     const { x, y } = centerOf(position, grid);
     const { spec, arrays } = this.leading;
     const name = grid === spec.query_grid ? spec.classes[arrays.cell_classes?.[position]]?.name : null;
-    const place = `x ${Math.floor(x)}, y ${Math.floor(y)} · row ${row}, column ${col}`;
+    const place = `${short ? "" : `x ${Math.floor(x)}, y ${Math.floor(y)} · `}row ${row}, column ${col}`;
     return name ? `${place} · ${name}` : place;
   }
 
@@ -654,14 +670,19 @@ export class Viewer {
       const column = this.settings.direction === "column";
       const unit = UNITS[this.leading.spec.signed ? "logit" : "uniform"];
       const number = this.queries.length > 1 ? ` ${this.active + 1}` : "";
-      const under = this.queries.length
-        ? ` Under the cursor, ${this.fields.cursor.textContent}: rank ${this.fields.rank.textContent}.`
-        : "";
+      const said = (name) => this.fields[name].textContent;
+      const share = column ? "" : ` Pairwise share ${said("share")}.`;
+      const value = maps.whole[positionAt(this.cursor, onto)];
+      const under =
+        value === undefined
+          ? ""
+          : ` Under the cursor, ${said("cursor")}: ${formatValue(value)} ${unit.spoken}, rank ${said("rank")}; ` +
+            `${said("discLabel").toLowerCase()}: ${said("disc")}.`;
       setText(
         this.status,
         `Query${number} ${this.placeOf(this.current)}. ${column ? "Strongest look comes from" : "Strongest key at"} ` +
           `x ${Math.floor(at.x)}, y ${Math.floor(at.y)}: ${formatValue(whole[strongest])} ${unit.spoken}. ` +
-          `${this.fields.entropyLabel.textContent} ${this.fields.entropy.textContent}.${under}`,
+          `${said("entropyLabel")} ${said("entropy")}.${share}${under} ${this.cornerInWords()}`.trim(),
       );
     }, 500);
   }
@@ -705,6 +726,7 @@ export class Viewer {
   }
 
   clear() {
+    this.corner = null;
     const query = this.queries[this.active];
     if (query) this.live = { points: [middleOf(query.points)] };
     this.change([], 0);
@@ -752,12 +774,11 @@ export class Viewer {
 
   pinGrid([rows, columns] = GRID_OF_QUERIES) {
     const { width, height } = this.config.image;
-    const queries = Array.from({ length: rows * columns }, (_, index) => ({
-      points: [
-        { x: ((index % columns) + 0.5) * (width / columns), y: (Math.floor(index / columns) + 0.5) * (height / rows) },
-      ],
-      name: "",
-    }));
+    const grid = this.queryGrid;
+    const queries = Array.from({ length: rows * columns }, (_, index) => {
+      const point = { x: ((index % columns) + 0.5) * (width / columns), y: (Math.floor(index / columns) + 0.5) * (height / rows) };
+      return { points: [centerOf(positionAt(point, grid), grid)], name: "" };
+    });
     this.change(queries, 0);
   }
 
@@ -884,6 +905,12 @@ export class Viewer {
     this.drag = null;
   }
 
+  /** The browser took the pointer, for example to scroll: nothing is selected, nothing stays drawn. */
+  cancelDrag() {
+    this.endDrag();
+    this.drawMarks();
+  }
+
   onClick(event, stage) {
     if (this.dragged) {
       this.dragged = false;
@@ -938,6 +965,7 @@ export class Viewer {
       if (this.queries.length) this.remove(this.active);
       else this.place(this.live.points);
     } else if (key === "Escape") this.clear();
+    else if (letter === "r") this.markCorner();
     else if (key === "Delete") this.queries.length && this.remove(this.active);
     else if (/^[1-9]$/.test(key)) this.activate(Number(key) - 1);
     else if (key === "[") this.move(this.active, -1);
@@ -977,6 +1005,23 @@ export class Viewer {
       this.listQueries();
       this.tell(300);
     } else this.place([this.cursor], { delay: 300 });
+  }
+
+  /** Take the cursor's cell as the corner of a region; the next time, pin all cells from there to here. */
+  markCorner() {
+    const points = this.corner && cornersOf([this.corner, this.cursor], this.queryGrid);
+    this.corner = points ? null : this.cursor;
+    if (points) this.place(points);
+    else {
+      this.drawMarks();
+      setText(this.status, this.cornerInWords());
+    }
+  }
+
+  cornerInWords() {
+    if (!this.corner) return "";
+    const [x, y] = [this.corner.x, this.corner.y].map(Math.floor);
+    return `A region begins at x ${x}, y ${y}: move, and R takes all from there to here.`;
   }
 
   toggleMaps() {
@@ -1051,11 +1096,22 @@ export class Viewer {
   }
 
   async copyLink(button) {
-    this.onPick(this.pinned, this.describeView()); // the host writes the address
-    await new Promise((done) => setTimeout(done, 700));
+    setText(button, "Copying…");
+    this.tellNow();
+    await this.addressWritten();
     const said = await copyText(location.href).then(() => "Link copied", () => "Copy the address above");
     setText(button, said);
     setTimeout(() => setText(button, "Copy link"), 2500);
+  }
+
+  /** Wait until the host has written what it was told: until the address has changed and then rests. */
+  async addressWritten() {
+    let address = location.href;
+    let changedAt = null;
+    while (Date.now() - this.toldAt < LINK_MS && (changedAt === null || Date.now() - changedAt < LINK_REST_MS)) {
+      await new Promise((done) => setTimeout(done, 50));
+      if (location.href !== address) [address, changedAt] = [location.href, Date.now()];
+    }
   }
 
   destroy() {

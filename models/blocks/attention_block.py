@@ -130,7 +130,8 @@ class AttentionBlock(nn.Module):
     @staticmethod
     def default_scale(inner_channels: int) -> float:
         """Return the factor on dot products that holds where none is given."""
-        return inner_channels**-0.5
+        scale: float = inner_channels**-0.5
+        return scale
 
     def embeddings(self, channels: int, inner: int) -> tuple[nn.Module | None, nn.Module | None]:
         """Return the layers that make queries and keys; None where the block has no such layer."""
@@ -190,7 +191,8 @@ class AttentionBlock(nn.Module):
         self, aggregated: Float[Tensor, "batch query_pos value_channels"], shape: tuple[int, ...]
     ) -> Float[Tensor, "batch channels *grid"]:
         """Return what the block adds to its input, given the aggregated values on a grid."""
-        return self.out(aggregated.transpose(1, 2).unflatten(2, shape))
+        added: Tensor = self.out(aggregated.transpose(1, 2).unflatten(2, shape))
+        return added
 
     def forward(
         self, x: Float[Tensor, "batch channels *grid"]

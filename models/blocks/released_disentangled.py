@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from models.blocks.attend import attend, attend_alike
 from models.blocks.attention_block import BATCH_NORM, CONV, AttentionBlock, Init, Projections
+from models.blocks.disentangled import UnaryNonLocalBlock
 
 Whitening = Literal["none", "channel", "spatial", "layer", "channel_std", "layer_std", "batch"]
 Unary = Literal["none", "mask", "shared"]
@@ -112,12 +113,7 @@ class ReleasedDisentangledBlock(AttentionBlock):
         self, channels: int, inner: int, batch_norm: bool
     ) -> tuple[nn.Module, nn.Sequential]:
         """Return the layer that makes values, and what may follow the aggregation."""
-        conv = CONV[self.dimension]
-        thin = self.projects_out
-        return conv(channels, inner if thin else channels, 1, bias=thin), nn.Sequential(
-            conv(inner, channels, 1, bias=False) if thin else nn.Identity(),
-            BATCH_NORM[self.dimension](channels) if batch_norm else nn.Identity(),
-        )
+        return _transforms(self.dimension, channels, inner, self.projects_out, batch_norm)
 
     def initialize(self, init: Init) -> None:
         """Draw all weights as the authors do, or let an awake block start from similarity."""
@@ -143,7 +139,8 @@ class ReleasedDisentangledBlock(AttentionBlock):
         if self.whitening == "none":
             return x
         if self.whitening == "batch":
-            return normalize(x.transpose(1, 2)).transpose(1, 2)
+            normalized: Tensor = normalize(x.transpose(1, 2)).transpose(1, 2)
+            return normalized
         over = OVER[self.whitening.removesuffix("_std")]
         x = x - x.mean(dim=over, keepdim=True)
         if self.whitening.endswith("_std"):
@@ -157,3 +154,61 @@ class ReleasedDisentangledBlock(AttentionBlock):
         query, key, value, unary, *_ = projections
         pairwise = self.gain * attend(query, key, value, scale=self.scale)
         return pairwise if unary is None else pairwise + attend_alike(unary, value)
+
+
+class ReleasedUnaryBlock(UnaryNonLocalBlock):
+    """The unary term alone, as the same authors compute it: `softmax(m)`, without a gain.
+
+    Args:
+        channels: Channels of the input and of the output.
+        inner_channels: Channels of values that `projects_out`.
+        dimension: 1, 2 or 3, see `AttentionBlock`.
+        subsample: Max-pool the input of values and mask by 2 in space.
+        projects_out: Whether values are thin and a convolution without bias widens them again.
+        batch_norm: Normalize after everything.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        *,
+        inner_channels: int | None = None,
+        dimension: int = 2,
+        subsample: bool = False,
+        projects_out: bool = False,
+        batch_norm: bool = False,
+    ) -> None:
+        self.projects_out = projects_out
+        super().__init__(
+            channels,
+            inner_channels=inner_channels,
+            dimension=dimension,
+            subsample=subsample,
+            pool_order="before",
+            batch_norm=batch_norm,
+            init="awake",
+        )
+
+    def transforms(
+        self, channels: int, inner: int, batch_norm: bool
+    ) -> tuple[nn.Module, nn.Sequential]:
+        """Return the layer that makes values, and what may follow the aggregation."""
+        return _transforms(self.dimension, channels, inner, self.projects_out, batch_norm)
+
+    def initialize(self, init: Init) -> None:
+        """Draw all weights as the authors do."""
+        convolutions = [
+            m for m in self.modules() if isinstance(m, nn.Conv1d | nn.Conv2d | nn.Conv3d)
+        ]
+        for convolution in convolutions:
+            nn.init.normal_(convolution.weight, std=0.01)
+
+
+def _transforms(
+    dimension: int, channels: int, inner: int, thin: bool, batch_norm: bool
+) -> tuple[nn.Module, nn.Sequential]:
+    conv = CONV[dimension]
+    return conv(channels, inner if thin else channels, 1, bias=thin), nn.Sequential(
+        conv(inner, channels, 1, bias=False) if thin else nn.Identity(),
+        BATCH_NORM[dimension](channels) if batch_norm else nn.Identity(),
+    )

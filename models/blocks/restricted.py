@@ -41,7 +41,8 @@ class SpaceOnlyNonLocalBlock(NonLocalBlock):
         x: Float[Tensor, "batch pos channels"], shape: tuple[int, ...]
     ) -> Float[Tensor, "parts pos_of_part channels"]:
         """Make every part a batch item of its own."""
-        return x.unflatten(1, frames_and_places(shape)).flatten(0, 1)
+        parts: Tensor = x.unflatten(1, frames_and_places(shape)).flatten(0, 1)
+        return parts
 
     @staticmethod
     def unfold(
@@ -49,7 +50,8 @@ class SpaceOnlyNonLocalBlock(NonLocalBlock):
     ) -> Float[Tensor, "batch pos channels"]:
         """Undo `fold`."""
         frames, _ = frames_and_places(shape)
-        return x.unflatten(0, (-1, frames)).flatten(1, 2)
+        whole: Tensor = x.unflatten(0, (-1, frames)).flatten(1, 2)
+        return whole
 
     def project(self, x: Float[Tensor, "batch channels *grid"]) -> Projections:
         """Embed the input; keys of another part than the query's get a logit lower by 300."""
@@ -117,7 +119,8 @@ class TimeOnlyNonLocalBlock(SpaceOnlyNonLocalBlock):
         x: Float[Tensor, "batch pos channels"], shape: tuple[int, ...]
     ) -> Float[Tensor, "parts pos_of_part channels"]:
         """Make every part a batch item of its own."""
-        return x.unflatten(1, frames_and_places(shape)).transpose(1, 2).flatten(0, 1)
+        parts: Tensor = x.unflatten(1, frames_and_places(shape)).transpose(1, 2).flatten(0, 1)
+        return parts
 
     @staticmethod
     def unfold(
@@ -125,7 +128,8 @@ class TimeOnlyNonLocalBlock(SpaceOnlyNonLocalBlock):
     ) -> Float[Tensor, "batch pos channels"]:
         """Undo `fold`."""
         _, places = frames_and_places(shape)
-        return x.unflatten(0, (-1, places)).transpose(1, 2).flatten(1, 2)
+        whole: Tensor = x.unflatten(0, (-1, places)).transpose(1, 2).flatten(1, 2)
+        return whole
 
 
 def frames_and_places(shape: tuple[int, ...]) -> tuple[int, int]:

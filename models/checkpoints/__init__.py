@@ -16,6 +16,7 @@ from models.checkpoints import (
     non_local_pytorch,
     slowfast,
     slowfast_blocks,
+    sssegmentation,
     temporal_shift,
     video_nonlocal,
 )
@@ -25,6 +26,7 @@ from models.checkpoints.reading import Contents, read_contents
 
 LAYOUTS: tuple[Layout, ...] = (
     mmsegmentation.LAYOUT,
+    sssegmentation.LAYOUT,
     mmaction2.LAYOUT,
     slowfast.LAYOUT,
     video_nonlocal.LAYOUT,
@@ -38,6 +40,7 @@ BLOCK_LAYOUTS: tuple[BlockLayout, ...] = (
     non_local_pytorch.LAYOUT,
     slowfast_blocks.LAYOUT,
     disentangled.LAYOUT,
+    disentangled.UNARY,
 )
 """Single blocks, wherever they stand."""
 
@@ -105,10 +108,6 @@ def network_of(path: Path, contents: Contents, **options: Any) -> Network:
             plan = layout.plan(tensors, **options)
     except ValueError as error:
         raise ValueError(f"{path} does not fit the layout {layout.name}: {error}") from error
-    if plan.unused is not None:
-        tensors = {
-            name: tensor for name, tensor in tensors.items() if not name.startswith(plan.unused)
-        }
-    fill(path, plan.network, tensors, plan.rules)
+    fill(path, plan.network, tensors, plan.rules, plan.unused)
     plan.network.decisions = (f"layout of {layout.name}", *plan.decisions)
     return plan.network.eval().requires_grad_(False)

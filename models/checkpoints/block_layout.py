@@ -22,6 +22,7 @@ class BlockPlan(NamedTuple):
     block: AttentionBlock
     rules: Rules
     decisions: tuple[str, ...] = ()
+    unused: str | None = None  # start of the names that the block rightly does without
 
 
 @dataclass(frozen=True)
@@ -108,5 +109,5 @@ def block_of(
             plan = layout.plan(own, **options)
     except ValueError as error:
         raise ValueError(f"{path} does not fit the layout {layout.name}: {error}") from error
-    fill(path, plan.block, own, plan.rules)
+    fill(path, plan.block, own, plan.rules, plan.unused)
     return plan.block.eval().requires_grad_(False)

@@ -1,14 +1,19 @@
 """Blocks as the authors of the disentangled block name them: yinmh17/DNL-Semantic-Segmentation.
 
 Both `_NonLocalNd_bn` and `_NonLocalNd_nowd`, and the detection code's, which has the same names.
-What whitening there is, and at which temperature, no tensor tells.
+What whitening there is, and at which temperature, no tensor tells. Blocks with the unary term alone
+are `_Unary`, and `_NonLocalNd_nowd` told to go without queries and keys (`with_nl`).
 """
 
 from collections.abc import Collection
 
 from torch import Tensor
 
-from models.blocks.released_disentangled import ReleasedDisentangledBlock, Whitening
+from models.blocks.released_disentangled import (
+    ReleasedDisentangledBlock,
+    ReleasedUnaryBlock,
+    Whitening,
+)
 from models.checkpoints.block_layout import BlockLayout, BlockPlan
 from models.checkpoints.layout import Rules, sides
 
@@ -95,9 +100,39 @@ def plan(
     return BlockPlan(block, RULES, (f"whitening {said}, {scaled}",))
 
 
+def plan_unary(tensors: dict[str, Tensor], *, subsample: bool = False) -> BlockPlan:
+    """Return the block that the tensors are for; a gain among them weighs nothing there.
+
+    Args:
+        tensors: By their names in the block.
+        subsample: Whether the input of values and mask is pooled (`downsample`).
+
+    Raises:
+        ValueError: Tensors that tell a size are missing or malformed.
+    """
+    weight = tensors.get("conv_mask.weight")
+    dimension = weight.ndim - 2 if weight is not None else 2
+    channels = sides(tensors, "conv_mask.weight", 2 + dimension)[1]
+    block = ReleasedUnaryBlock(
+        channels,
+        inner_channels=sides(tensors, "conv_value.weight", 2 + dimension)[0],
+        dimension=dimension,
+        subsample=subsample,
+        projects_out="conv_out.weight" in tensors,
+        batch_norm="out_bn.weight" in tensors,
+    )
+    return BlockPlan(block, RULES, ("the unary term alone",), unused="gamma")
+
+
 def recognizes(names: Collection[str]) -> bool:
     """Return whether a module with such children is a block of this layout."""
     return {"conv_query", "conv_key", "conv_value", "gamma"} <= set(names)
 
 
+def recognizes_unary(names: Collection[str]) -> bool:
+    """Return whether a module with such children is one of its blocks without queries and keys."""
+    return {"conv_mask", "conv_value"} <= set(names) and not {"conv_query", "conv_key"} & set(names)
+
+
 LAYOUT = BlockLayout("DNL-Semantic-Segmentation", recognizes, plan)
+UNARY = BlockLayout("DNL-Semantic-Segmentation's unary term", recognizes_unary, plan_unary)

@@ -82,7 +82,8 @@ def fetch(url: str, sha256_prefix: str | None, progress: Progress | None = None)
 
 def _open(url: str, start: int) -> HTTPResponse:
     headers = {"User-Agent": "nonlocal-lens"} | ({"Range": f"bytes={start}-"} if start else {})
-    return urlopen(Request(url, headers=headers), timeout=TIMEOUT)
+    response: HTTPResponse = urlopen(Request(url, headers=headers), timeout=TIMEOUT)
+    return response
 
 
 def _download(url: str, partial: Path, progress: Progress | None) -> None:

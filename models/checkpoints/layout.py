@@ -74,14 +74,23 @@ def without_prefix(tensors: dict[str, Tensor], prefix: str = "module.") -> dict[
     return {name.removeprefix(prefix): tensor for name, tensor in tensors.items()}
 
 
-def fill(path: Path, network: nn.Module, tensors: dict[str, Tensor], rules: Rules = ()) -> None:
+def fill(
+    path: Path,
+    network: nn.Module,
+    tensors: dict[str, Tensor],
+    rules: Rules = (),
+    unused: str | None = None,
+) -> None:
     """Put every tensor where it belongs, in place, or say which do not fit.
 
-    Sides of length 1 do not count: a normalization's gain may be (C,) or (C, 1, 1).
+    Tensors whose names begin with `unused` are left out. Sides of length 1 do not count: a
+    normalization's gain may be (C,) or (C, 1, 1).
 
     Raises:
         ValueError: A tensor is missing, is not used, has the wrong shape or holds NaN or infinity.
     """
+    if unused is not None:
+        tensors = {name: each for name, each in tensors.items() if not name.startswith(unused)}
     published = {renamed(name, rules): name for name in tensors}
     if len(published) < len(tensors):
         raise ValueError(f"{path}: two of its tensors have the same place in the network")

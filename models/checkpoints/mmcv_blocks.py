@@ -63,7 +63,8 @@ def plan_non_local(
     form = possible_form(form, possible)
     decisions, more = [], {}
     if form == "disentangled":
-        more["temperature"] = PUBLISHED_TEMPERATURE if temperature is None else temperature
+        given = PUBLISHED_TEMPERATURE if temperature is None else temperature
+        more["temperature"] = given * inner**-0.5 if use_scale is False else given
         if temperature is None:
             decisions.append(f"temperature {PUBLISHED_TEMPERATURE}, as in every released network")
     elif form == "non_local":

@@ -41,6 +41,8 @@ def plan(
     classes: Sequence[str] | None = None,
     temperature: float | None = None,
     form: str | None = None,
+    use_scale: bool | None = None,
+    output_stride: int = 8,
     align_corners: bool = False,
     long_side: int | None = None,
 ) -> Plan:
@@ -51,6 +53,8 @@ def plan(
         classes: Names of the classes; those of the data set with as many if not given.
         temperature: Of a disentangled block's pairwise term, 0.05 if not given.
         form: "dot_product" for a head trained with that mode, whose tensors do not tell it.
+        use_scale: False for a head whose logits are not divided by the root of their channels.
+        output_stride: 16 for networks whose backbone strides once more, and dilates less.
         align_corners: True for networks trained on crops of 769 x 769 pixels.
         long_side: Pixels to which the long side of larger images is reduced; 1024 if not given.
 
@@ -58,7 +62,7 @@ def plan(
         ValueError: Tensors that tell a size are missing or malformed, or an option is impossible.
     """
     decisions = []
-    backbone = _backbone(tensors)
+    backbone = _backbone(tensors, output_stride)
     channels, features = sides(tensors, "decode_head.convs.0.conv.weight", 4)[:2]
     if features != backbone.channels:
         raise ValueError(
@@ -76,12 +80,15 @@ def plan(
     prefix = f"decode_head.{kind}."
     own = under(tensors, prefix)
     if kind == "gc_block":
-        asked = [name for name, value in (("form", form), ("temperature", temperature)) if value]
+        given = {"form": form, "temperature": temperature, "use_scale": use_scale}
+        asked = [name for name, value in given.items() if value is not None]
         if asked:
             raise ValueError(f"{asked[0]} belongs to non-local blocks; the file has a {kind}")
-        block, rules, told = mmcv_blocks.plan_global_context(own)
+        block, rules, told, _ = mmcv_blocks.plan_global_context(own)
     else:
-        block, rules, told = mmcv_blocks.plan_non_local(own, form=form, temperature=temperature)
+        block, rules, told, _ = mmcv_blocks.plan_non_local(
+            own, form=form, temperature=temperature, use_scale=use_scale
+        )
     decisions += told
     if any(name.startswith(AUXILIARY) for name in tensors):
         decisions.append("without the auxiliary head, which takes part in training alone")
@@ -96,13 +103,13 @@ def plan(
     return Plan(network, (*HEAD, *moved(rules, prefix, "head.block.")), AUXILIARY, tuple(decisions))
 
 
-def _backbone(tensors: dict[str, Tensor]) -> ResNetV1c:
+def _backbone(tensors: dict[str, Tensor], output_stride: int) -> ResNetV1c:
     stem = [sides(tensors, f"backbone.stem.{index}.weight", 4)[0] for index in (0, 3, 6)]
     stages = range(1, 5)
     depths = [count(tensors, f"backbone.layer{stage}.{{}}.") for stage in stages]
     widths = [sides(tensors, f"backbone.layer{stage}.0.conv1.weight", 4)[0] for stage in stages]
     bottleneck = "backbone.layer1.0.conv3.weight" in tensors
-    return ResNetV1c(stem, widths, depths, bottleneck=bottleneck)
+    return ResNetV1c(stem, widths, depths, bottleneck=bottleneck, stride=output_stride)
 
 
 LAYOUT = Layout("mmsegmentation", recognizes, plan)

@@ -36,6 +36,7 @@ class Inert:
 BOOKKEEPING: list[Any] = [
     (Inert, name)
     for name in (
+        "builtins.getattr",  # as which the log's own methods are written, by mmengine's programs
         "mmengine.logging.history_buffer.HistoryBuffer",
         "numpy.core.multiarray._reconstruct",
         "numpy.core.multiarray.scalar",
@@ -104,7 +105,7 @@ def _check_zip(path: Path) -> None:
 
 
 def _read_pytorch(path: Path) -> Contents:
-    bookkeeping: AbstractContextManager = safe_globals(BOOKKEEPING)
+    bookkeeping: AbstractContextManager[None] = safe_globals(BOOKKEEPING)
     try:
         with bookkeeping:
             loaded = torch.load(path, map_location="cpu", weights_only=True)

@@ -87,7 +87,7 @@ def plan_video(
     rules, told = list(trunk), list(decisions)
     blocks: dict[str, nn.Module] = {}
     for prefix, after in attention.items():
-        block, block_rules, block_told = plan_block(under(tensors, prefix))
+        block, block_rules, block_told, _ = plan_block(under(tensors, prefix))
         place = f"{after}_non_local."
         seen = (group or {}).get(after.partition(".")[0])
         blocks[after] = block if seen is None else FrameGroups(block, seen)

@@ -44,7 +44,8 @@ class Position(nn.Module):
         places = torch.stack(torch.meshgrid(*ticks, indexing="ij"))[list(self.axes)]
         waves = [2**octave * pi / 2 * places for octave in range(OCTAVES)]
         code = torch.cat([places, *map(torch.sin, waves), *map(torch.cos, waves)])
-        return x + self.embed(code.unsqueeze(0))
+        marked: Tensor = x + self.embed(code.unsqueeze(0))
+        return marked
 
 
 class ClipHead(nn.Module):
@@ -78,7 +79,8 @@ class ClipHead(nn.Module):
             x = x + (self.block(marked) - marked)
         x = framewise(self.conv_out, x)
         pooled = torch.cat((x.mean(dim=(2, 3, 4)), x.amax(dim=(2, 3, 4))), dim=1)
-        return self.classify(self.dropout(pooled))
+        scores: Tensor = self.classify(self.dropout(pooled))
+        return scores
 
 
 def framewise(
@@ -86,7 +88,8 @@ def framewise(
     x: Float[Tensor, "batch channels frames height width"],
 ) -> Float[Tensor, "batch channels2 frames rows cols"]:
     """Run a layer for images on every frame by itself."""
-    return layer(x.transpose(1, 2).flatten(0, 1)).unflatten(0, (len(x), -1)).transpose(1, 2)
+    images = layer(x.transpose(1, 2).flatten(0, 1))
+    return torch.unflatten(images, 0, (len(x), -1)).transpose(1, 2)
 
 
 class CellScores(NamedTuple):
@@ -129,7 +132,8 @@ class ClipNetwork(nn.Module):
         self, x: Float[Tensor, "batch 3 frames height width"]
     ) -> Float[Tensor, "batch classes"]:
         """Return class scores (logits) of whole clips."""
-        return self.head(framewise(self.features, x))
+        scores: Tensor = self.head(framewise(self.features, x))
+        return scores
 
     def in_cells(self, images: Float[Tensor, "images 3 height width"]) -> CellScores:
         """Return what is in every cell of single frames, and in which color."""
@@ -140,4 +144,5 @@ class ClipNetwork(nn.Module):
         self, images: Float[Tensor, "images 3 height width"]
     ) -> Float[Tensor, "images channels rows cols"]:
         """Return the backbone's last features, which see one frame each."""
-        return self.backbone(images)[0]
+        last: Tensor = self.backbone(images)[0]
+        return last

@@ -37,4 +37,5 @@ class FCNHead(nn.Module):
         """Return class scores at the resolution of the features."""
         attended = self.conv_out(self.block(self.conv_in(features)))
         fused = self.fuse(torch.cat((features, attended), dim=1))
-        return self.classify(self.dropout(fused))
+        scores: Tensor = self.classify(self.dropout(fused))
+        return scores

@@ -29,7 +29,8 @@ class Digits(Preprocess):
         """Return the luminance of 8-bit RGB images, in [0, 1]."""
         from torchvision.transforms.v2 import functional as TF  # as in Preprocess.__call__
 
-        return TF.rgb_to_grayscale(images.float() / 255)
+        gray: Tensor = TF.rgb_to_grayscale(images.float() / 255)
+        return gray
 
 
 class MNISTNetwork(nn.Module):
@@ -74,4 +75,5 @@ class MNISTNetwork(nn.Module):
         """Return class scores (logits)."""
         for index, attend in enumerate((self.nl_1, self.nl_2), start=1):
             x = attend(self.get_submodule(f"conv_{index}")(x))
-        return self.fc(self.get_submodule("conv_3")(x).flatten(1))
+        scores: Tensor = self.fc(self.get_submodule("conv_3")(x).flatten(1))
+        return scores

@@ -44,7 +44,8 @@ class AttentionHead(nn.Module):
         attended = self.conv_out(self.block(self.conv_in(features)))
         fused = upsample(self.fuse(torch.cat((features, attended), dim=1)), detail.shape[2:])
         refined = self.refine(torch.cat((fused, self.detail(detail)), dim=1))
-        return self.classify(self.dropout(refined))
+        scores: Tensor = self.classify(self.dropout(refined))
+        return scores
 
 
 def upsample(

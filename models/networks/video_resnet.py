@@ -120,7 +120,8 @@ class VideoResNet(nn.Module):
             x = self.pool(x)
         for stage in (2, 3, 4):
             x = self.get_submodule(f"layer{stage}")(x)
-        return self.fc(self.dropout(x.mean(dim=(2, 3, 4))))
+        scores: Tensor = self.fc(self.dropout(x.mean(dim=(2, 3, 4))))
+        return scores
 
 
 class ShiftedConv3d(nn.Conv3d):

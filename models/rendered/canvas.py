@@ -79,4 +79,5 @@ class Canvas:
 def fixed(pixels: Float[np.ndarray, "*shape 2"]) -> np.ndarray:
     """Return subpixel coordinates as OpenCV wants them: integers with `SHIFT` binary digits."""
     # Pixel centers are at integers there and at halves here; another half rounds.
-    return (pixels * (SUPERSAMPLING * 2**SHIFT) - (2 ** (SHIFT - 1) - 0.5)).astype(np.int32)
+    fixed: np.ndarray = pixels * (SUPERSAMPLING * 2**SHIFT) - (2 ** (SHIFT - 1) - 0.5)
+    return fixed.astype(np.int32)

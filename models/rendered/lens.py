@@ -60,7 +60,8 @@ def tone_curves(lens: Lens) -> UInt8[np.ndarray, "1 256 3"]:
     """Return the curve of each channel."""
     level = np.linspace(0, 1, 256)[:, None] * np.array(lens.gains)
     curve = lens.black + (255 - lens.black) * np.clip(level, 0, 1) ** lens.gamma
-    return np.rint(curve).clip(0, 255).astype(np.uint8)[None]
+    table: np.ndarray = np.rint(curve).clip(0, 255).astype(np.uint8)[None]
+    return table
 
 
 @lru_cache(maxsize=8)

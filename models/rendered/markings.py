@@ -92,6 +92,7 @@ def markings(
 
 def band(distance: np.ndarray, half_width: float, pixel: np.ndarray) -> np.ndarray:
     """Return how much of each pixel lies within a band, 0 to 1; `pixel` is its size in meters."""
-    return np.clip(
+    covered: np.ndarray = np.clip(
         (half_width - np.abs(distance)) / pixel + 0.5, 0, np.minimum(1, 2 * half_width / pixel)
     )
+    return covered

@@ -155,7 +155,8 @@ class Figure:
 
     def place(self, joints: Joints) -> Float[np.ndarray, "points 3"]:
         """Return joints in street coordinates."""
-        return np.array(joints, float) @ self.turn + self.at
+        placed: np.ndarray = np.array(joints, float) @ self.turn + self.at
+        return placed
 
     def limb(self, joints: Joints, width: float, color: Color) -> None:
         """Paint a thick line through joints."""

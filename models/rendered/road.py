@@ -83,7 +83,7 @@ def road_edge(plan: RoadPlan, x: Field, s: Float[np.ndarray, "rows 1"]) -> Field
 
     Where two roads meet the kerb turns in an arc.
     """
-    edge = np.abs(x) - plan.half_width
+    edge: Field = np.abs(x) - plan.half_width
     for road in plan.side_roads:
         beside = np.maximum(np.abs(s - road.s) - road.half_width, -x * road.side)
         edge = rounded_union(edge, beside, radius=2.5)
@@ -99,7 +99,8 @@ def rounded_union(a: Field, b: Field, radius: float) -> Field:
     The "round union" of constructive solid geometry with distance fields.
     """
     corner = np.hypot(np.maximum(radius - a, 0), np.maximum(radius - b, 0))
-    return np.maximum(np.minimum(a, b), radius) - corner
+    distance: np.ndarray = np.maximum(np.minimum(a, b), radius) - corner
+    return distance
 
 
 def footprint(field: Field) -> Field:

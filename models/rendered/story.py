@@ -71,7 +71,8 @@ class Track:
 
     def speed(self) -> Samples:
         """Return how fast it is at each second of the `CLOCK`, in meters per second."""
-        return np.hypot(np.gradient(self.x, CLOCK), np.gradient(self.s, CLOCK))
+        speed: np.ndarray = np.hypot(np.gradient(self.x, CLOCK), np.gradient(self.s, CLOCK))
+        return speed
 
 
 @dataclass(frozen=True)

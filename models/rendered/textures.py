@@ -27,21 +27,22 @@ def noise(octaves: int, coarsest: int) -> Float[np.ndarray, "tile tile"]:
         side = TILE // cells
         smooth = cv2.resize(grid, None, fx=side, fy=side, interpolation=cv2.INTER_CUBIC)
         total += 0.6**octave * smooth[2 * side : 2 * side + TILE, 2 * side : 2 * side + TILE]
-    return (total - total.mean()) / total.std()
+    waves: np.ndarray = (total - total.mean()) / total.std()
+    return waves
 
 
 @cache
 def brick() -> UInt8[np.ndarray, "tile tile"]:
     """Return courses of bricks as brightness around 128."""
     tile = masonry(height=4, width=8, joint=150, tone=124, spread=12)
-    return (tile + 5 * noise(3, 4)).clip(0, 255).astype(np.uint8)
+    return _bytes(tile + 5 * noise(3, 4))
 
 
 @cache
 def stone() -> UInt8[np.ndarray, "tile tile"]:
     """Return blocks of stone as brightness around 128."""
     tile = masonry(height=16, width=32, joint=104, tone=130, spread=9)
-    return (tile + 6 * noise(3, 8)).clip(0, 255).astype(np.uint8)
+    return _bytes(tile + 6 * noise(3, 8))
 
 
 def masonry(
@@ -61,14 +62,14 @@ def masonry(
 @cache
 def plaster() -> UInt8[np.ndarray, "tile tile"]:
     """Return weathered plaster or concrete as brightness around 128."""
-    return (128 + 7 * noise(4, 4) + 3 * noise(1, 128)).clip(0, 255).astype(np.uint8)
+    return _bytes(128 + 7 * noise(4, 4) + 3 * noise(1, 128))
 
 
 @cache
 def leaves() -> UInt8[np.ndarray, "tile tile"]:
     """Return foliage as brightness around 128: clumps with dark gaps."""
     clumps = 26 * noise(2, 16) + 22 * noise(2, 64)
-    return (128 + clumps).clip(0, 255).astype(np.uint8)
+    return _bytes(128 + clumps)
 
 
 @cache
@@ -77,4 +78,9 @@ def boards() -> UInt8[np.ndarray, "tile tile"]:
     rng = np.random.default_rng(3)
     tile = np.repeat(rng.normal(128, 14, TILE // 4), 4)[None].repeat(TILE, axis=0)
     tile[:, ::4] -= 50
-    return (tile + 5 * noise(3, 8)).clip(0, 255).astype(np.uint8)
+    return _bytes(tile + 5 * noise(3, 8))
+
+
+def _bytes(brightness: Float[np.ndarray, "tile tile"]) -> UInt8[np.ndarray, "tile tile"]:
+    tile: np.ndarray = brightness.clip(0, 255).astype(np.uint8)
+    return tile

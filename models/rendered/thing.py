@@ -46,7 +46,8 @@ def box_outline(
     forward = np.array((np.sin(heading), np.cos(heading))) * length / 2
     right = np.array((np.cos(heading), -np.sin(heading))) * width / 2
     corners = np.stack([-forward - right, forward - right, forward + right, right - forward])
-    return corners + np.array((x, s))
+    outline: np.ndarray = corners + np.array((x, s))
+    return outline
 
 
 @dataclass(frozen=True)

@@ -295,7 +295,8 @@ def within(
     def at(u: float, v: float) -> np.ndarray:
         lower = corners[0] * (1 - u) + corners[1] * u
         upper = corners[3] * (1 - u) + corners[2] * u
-        return lower * (1 - v) + upper * v
+        point: np.ndarray = lower * (1 - v) + upper * v
+        return point
 
     return np.stack([at(left, low), at(right, low), at(right, high), at(left, high)])
 

@@ -47,4 +47,5 @@ def recolored(image: Image, rng: np.random.Generator) -> Image:
     pixels = gray + (pixels - gray) * rng.uniform(0.7, 1.3)
     pixels = (pixels - gray.mean()) * rng.uniform(0.7, 1.3) + gray.mean() * rng.uniform(0.7, 1.3)
     pixels *= rng.uniform(0.95, 1.05, size=3).astype(np.float32)
-    return pixels.clip(0, 255).astype(np.uint8)
+    jittered: np.ndarray = pixels.clip(0, 255).astype(np.uint8)
+    return jittered

@@ -98,7 +98,8 @@ def features_of(
             inputs = network.preprocess.normalize(torch.from_numpy(batch).movedim(-1, 1))
             with torch.autocast("cpu", dtype=torch.bfloat16):
                 found.append(framewise(network.features, inputs).bfloat16().contiguous())
-    return torch.cat(found).unflatten(0, (2, len(images)))
+    features: Tensor = torch.cat(found).unflatten(0, (2, len(images)))
+    return features
 
 
 def clip_losses(

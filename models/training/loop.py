@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Generic, TypeVar, cast
+from typing import Any, Generic, TypeVar, cast
 
 import numpy as np
 import torch
@@ -105,7 +105,7 @@ def attention_blocks_of(network: nn.Module) -> list[AttentionBlock]:
     return [module for module in network.modules() if isinstance(module, AttentionBlock)]
 
 
-def parameter_groups(network: nn.Module, recipe: Recipe) -> list[dict]:
+def parameter_groups(network: nn.Module, recipe: Recipe) -> list[dict[str, Any]]:
     """Split the parameters by how they are to be trained.
 
     Weight decay applies neither to gains and biases nor to what decides where a block looks
@@ -143,7 +143,10 @@ def poly_schedule(
     total = recipe.epochs * steps_per_epoch
 
     def factor(step: int) -> float:
-        return min(1.0, (step + 1) / recipe.warmup_steps) * max(0.0, 1 - step / total) ** 0.9
+        share: float = (
+            min(1.0, (step + 1) / recipe.warmup_steps) * max(0.0, 1 - step / total) ** 0.9
+        )
+        return share
 
     return torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
 
