@@ -29,6 +29,7 @@ from analysis.left_out import NO_ADAPTER, LeftOut, unread_blocks
 from analysis.places import LAYERS, Places
 from analysis.record import AttentionRecord
 from models.blocks import AttentionBlock, Projections
+from models.blocks import attention_blocks as attention_blocks
 from models.preprocess import ClipPreprocess, Preprocess
 
 
@@ -140,15 +141,6 @@ def _observe(
     with evaluating(network), torch.no_grad(), recording(network, (height, width)) as records:
         output = network(x)
     return Observation(pixels, output, tuple(records))
-
-
-def attention_blocks(network: nn.Module) -> dict[str, AttentionBlock]:
-    """Return the blocks that `capture` will record, by name."""
-    return {
-        name: module
-        for name, module in network.named_modules()
-        if isinstance(module, AttentionBlock)
-    }
 
 
 def foreign_blocks(network: nn.Module) -> dict[str, tuple[nn.Module, Reader]]:

@@ -21,3 +21,11 @@ def saved_photos(folder, count=3):
         pixels = draws.integers(0, 256, (40, 56, 3), dtype=np.uint8)
         Image.fromarray(pixels).save(photos / f"photo{number}.png")
     return photos
+
+
+def assert_is_wrong_use(result, sentence):
+    """Fail unless a command ended with status 2 and one line on stderr that says why."""
+    assert result.exit_code == 2
+    assert result.stderr.startswith("error: ")
+    assert sentence in result.stderr
+    assert result.stderr.count("\n") == 1

@@ -7,6 +7,7 @@ import browser as host
 import numpy as np
 import pytest
 import torch
+from payloads import pack
 from PIL import Image
 from records import KEYS, KINDS, QUERIES, random_record
 
@@ -16,7 +17,6 @@ from analysis.render import DIVERGING_PALETTES, PALETTES, palette_table
 from app.networks import title_of
 from app.pictures import sample_picture
 from app.viewer.bundle import viewer_js
-from app.viewer.payload import pack
 from models import load_network
 
 pytestmark = pytest.mark.browser

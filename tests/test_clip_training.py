@@ -6,6 +6,7 @@ import pytest
 import torch
 from clips import made_up_clips, tiny_clip_architecture, tiny_clip_network
 from networks import tiny_architecture, tiny_network
+from trainings import killed_and_resumed, weights
 from typer.testing import CliRunner
 
 from models import evaluate as evaluate_command
@@ -14,7 +15,7 @@ from models.checkpoint import ModelCard, list_networks, save_network
 from models.networks.clip_network import CellScores, framewise
 from models.rendered import CLIP_LABELS, MIRRORED, render_clip, split_seeds
 from models.streets import VOID
-from models.training import clip_data, clips, loop
+from models.training import clip_data, clips
 from models.training.cells import CAR, PEDESTRIAN, cell_loss, cells_of, crops, random_crop
 from models.training.clip_data import rendered_clips
 from models.training.evaluation import clip_confusion_matrix
@@ -43,10 +44,6 @@ def few_rendered(monkeypatch):
     monkeypatch.setattr(clip_data, "SIZE_HW", (32, 40))
 
 
-def weights(network):
-    return torch.cat([tensor.flatten().double() for tensor in network.state_dict().values()])
-
-
 def run(folder, name="tiny-block"):
     return clips.train_clips(name, made_up_clips(13), made_up_clips(5, seed=1), folder)
 
@@ -61,20 +58,11 @@ def test_training_learns_resumes_and_repeats_bit_for_bit(tiny_recipes, tmp_path,
     assert log[-1]["loss"] < log[0]["loss"]
     assert 0 <= log[-1]["val_accuracy"] <= 1
 
-    saving, saves = loop.save_state, []
-
-    def save_then_die(*arguments):
-        saving(*arguments)
-        saves.append(arguments)
-        if len(saves) in (1, 4):  # in the trunk, and in what starts from it
-            raise KeyboardInterrupt
-
-    monkeypatch.setattr(loop, "save_state", save_then_die)
-    for _ in range(2):
-        with pytest.raises(KeyboardInterrupt):
-            run(tmp_path / "pieces")
-    resumed = run(tmp_path / "pieces")
-
+    resumed, saves = killed_and_resumed(
+        lambda: run(tmp_path / "pieces"),
+        monkeypatch,
+        after=(1, 4),  # in the trunk, and in what starts from it
+    )
     assert len(saves) == 5, "nothing was trained twice"
     assert torch.equal(weights(resumed), weights(whole))
 

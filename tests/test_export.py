@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from batches import saved_network, saved_photos
+from batches import assert_is_wrong_use, saved_network, saved_photos
 from networks import tiny_architecture, tiny_network
 from PIL import Image
 from typer.testing import CliRunner
@@ -368,10 +368,7 @@ def test_wrong_use_ends_in_one_sentence_and_status_2(arguments, sentence, networ
     paths = {"NETWORK": str(network), "PLAIN": str(plain)}
     arguments = [paths.get(argument, argument) for argument in arguments]
     result = run("export", *arguments, "--out", tmp_path / "out")
-    assert result.exit_code == 2
-    assert result.stderr.startswith("error: ")
-    assert sentence in result.stderr
-    assert result.stderr.count("\n") == 1
+    assert_is_wrong_use(result, sentence)
     assert not (tmp_path / "out").exists()
 
 

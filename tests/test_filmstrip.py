@@ -1,4 +1,3 @@
-import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -6,8 +5,8 @@ import numpy as np
 import pytest
 import torch
 from networks import tiny_clip_network, tiny_network
+from payloads import unpack
 from records import random_record
-from safetensors.numpy import load
 
 from analysis import capture, terms
 from analysis.capture import capture_frames
@@ -23,12 +22,6 @@ from app.viewer.bundle import joined
 
 FRAMES = np.random.default_rng(0).integers(0, 256, (5, 40, 56, 3), dtype=np.uint8)
 FILMSTRIP = Path(__file__).parents[1] / "app" / "filmstrip"
-
-
-def unpack(payload):
-    length = int.from_bytes(payload[:8], "little")
-    config = json.loads(json.loads(payload[8 : 8 + length])["__metadata__"]["config"])
-    return config, load(payload)
 
 
 @pytest.mark.parametrize("block", ["non_local", "disentangled", "dot_product", "concatenation"])

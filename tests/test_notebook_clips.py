@@ -2,7 +2,6 @@
 
 import base64
 import gc
-import json
 import weakref
 
 import browser as host
@@ -10,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from networks import tiny_clip_network, tiny_network
+from payloads import unpack
 from PIL import Image
 from videos import write_video
 
@@ -37,8 +37,7 @@ def film(network):
 
 
 def config(payload):
-    length = int.from_bytes(payload[:8], "little")
-    return json.loads(json.loads(payload[8 : 8 + length])["__metadata__"]["config"])
+    return unpack(payload)[0]
 
 
 def save_gif(path, frames=FRAMES):

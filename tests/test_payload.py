@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from networks import tiny_network
+from payloads import pack, unpack
 from PIL import Image
 from records import KEYS, KINDS, QUERIES, random_record
 from safetensors.numpy import load
@@ -24,18 +25,11 @@ from app.viewer.payload import (
     Shown,
     color_scale,
     config_of,
-    pack,
     pack_all,
     readable,
     with_view,
 )
 from app.viewer.view import Query, View, read_view
-
-
-def unpack(payload):
-    length = int.from_bytes(payload[:8], "little")
-    config = json.loads(json.loads(payload[8 : 8 + length])["__metadata__"]["config"])
-    return config, load(payload)
 
 
 def observation_of(record, output=None):

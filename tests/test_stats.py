@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from batches import saved_network, saved_photos
+from batches import assert_is_wrong_use, saved_network, saved_photos
 from networks import tiny_architecture, tiny_network
 from PIL import Image
 from typer.testing import CliRunner
@@ -335,10 +335,7 @@ def test_wrong_use_ends_in_one_sentence_and_status_2(arguments, sentence, networ
     arguments = [paths.get(argument, argument) for argument in arguments]
     out = [] if "--out" in arguments else ["--out", tmp_path / "out" / "stats.csv"]
     result = run("stats", *arguments, *out)
-    assert result.exit_code == 2
-    assert result.stderr.startswith("error: ")
-    assert sentence in result.stderr
-    assert result.stderr.count("\n") == 1
+    assert_is_wrong_use(result, sentence)
     assert not (tmp_path / "out").exists()
 
 

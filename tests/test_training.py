@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from networks import tiny_architecture
+from trainings import killed_and_resumed, weights
 from typer.testing import CliRunner
 
 from models import evaluate as evaluate_command
@@ -77,10 +78,6 @@ def root(tmp_path):
     return tmp_path / "data"
 
 
-def weights(network):
-    return torch.cat([tensor.flatten().double() for tensor in network.state_dict().values()])
-
-
 def run(folder, name="tiny-block"):
     real, rendered = ([sample(seed) for seed in seeds] for seeds in (range(5), range(20, 23)))
     return streets.train_streets(name, real, rendered, [sample(9)], folder)
@@ -96,20 +93,11 @@ def test_training_learns_resumes_and_repeats_bit_for_bit(tiny_recipes, tmp_path,
     assert log[-1]["loss"] < log[0]["loss"]
     assert "val_miou" in log[-1]
 
-    saving, saves = loop.save_state, []
-
-    def save_then_die(*arguments):
-        saving(*arguments)
-        saves.append(arguments)
-        if len(saves) in (2, 5):  # in the trunk, and in what starts from it
-            raise KeyboardInterrupt
-
-    monkeypatch.setattr(loop, "save_state", save_then_die)
-    for _ in range(2):
-        with pytest.raises(KeyboardInterrupt):
-            run(tmp_path / "pieces")
-    resumed = run(tmp_path / "pieces")
-
+    resumed, saves = killed_and_resumed(
+        lambda: run(tmp_path / "pieces"),
+        monkeypatch,
+        after=(2, 5),  # in the trunk, and in what starts from it
+    )
     assert len(saves) == 7, "nothing was trained twice"
     assert torch.equal(weights(resumed), weights(whole))
 

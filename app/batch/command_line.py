@@ -23,6 +23,18 @@ class EngineName(StrEnum):
     ray = "ray"
 
 
+Inputs = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="INPUT...",
+        help="Files, folders, globs, samples, samples:NAME, rendered:SEED or :FIRST-LAST; "
+        "videos, folders of videos, and for clips folders of frames.",
+    ),
+]
+Networks = Annotated[
+    list[str] | None, typer.Option(help="A name or a weight file; again for more.")
+]
+
 RUN = "How it runs"
 
 Resume = Annotated[

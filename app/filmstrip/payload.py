@@ -32,7 +32,7 @@ def pack_clip(
 ) -> bytes:
     """Return the payload of one block on one clip.
 
-    Numbers travel as in `app.viewer.payload.pack`.
+    Numbers travel as in `app.viewer.payload.pack_all`.
 
     Args:
         clip: The frames.

@@ -15,6 +15,8 @@ from app.batch.command_line import (
     EngineName,
     Force,
     Frames,
+    Inputs,
+    Networks,
     Resume,
     Start,
     Stride,
@@ -24,17 +26,8 @@ from app.batch.command_line import (
 
 
 def stats(
-    inputs: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="INPUT...",
-            help="Files, folders, globs, samples, samples:NAME, rendered:SEED or :FIRST-LAST; "
-            "videos, folders of videos, and for clips folders of frames.",
-        ),
-    ] = None,
-    network: Annotated[
-        list[str] | None, typer.Option(help="A name or a weight file; again for more.")
-    ] = None,
+    inputs: Inputs = None,
+    network: Networks = None,
     block: Annotated[str | None, typer.Option(help="Default: all of a network.")] = None,
     labels: Annotated[
         str | None,

@@ -15,7 +15,6 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from analysis import terms
-from analysis.capture import Observation
 from analysis.record import AttentionRecord
 from analysis.render import DIVERGING_PALETTES, PALETTES, indexed_png, jpeg, palette_table
 from analysis.streaming import query_chunks
@@ -36,11 +35,6 @@ class Shown(NamedTuple):
     record: AttentionRecord
     output: Tensor | None = None  # the network's own, for its predicted segmentation
     sha256: str = ""  # of the weights, or of the record's file; what is taken away says so
-
-
-def pack(observation: Observation, record: AttentionRecord, *, title: str, alt: str) -> bytes:
-    """Return the payload of one record on one image, see `pack_all`."""
-    return pack_all(observation.image, [Shown(title, record, observation.output)], alt=alt)
 
 
 def pack_all(

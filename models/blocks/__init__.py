@@ -2,6 +2,7 @@
 
 from models.blocks.attention_block import AttentionBlock as AttentionBlock
 from models.blocks.attention_block import Projections as Projections
+from models.blocks.attention_block import attention_blocks as attention_blocks
 from models.blocks.disentangled import DisentangledNonLocalBlock as DisentangledNonLocalBlock
 from models.blocks.disentangled import PairwiseNonLocalBlock as PairwiseNonLocalBlock
 from models.blocks.disentangled import ProductNonLocalBlock as ProductNonLocalBlock

@@ -200,3 +200,12 @@ class AttentionBlock(nn.Module):
         """Return the input plus what attention gathered for every position."""
         projections = self.project(x)
         return x + self.restore(self.aggregate(projections), projections.query_shape)
+
+
+def attention_blocks(network: nn.Module) -> dict[str, AttentionBlock]:
+    """Return every attention block of this package in a network, by name."""
+    return {
+        name: module
+        for name, module in network.named_modules()
+        if isinstance(module, AttentionBlock)
+    }

@@ -6,6 +6,8 @@ that mmsegmentation has for it.
 
 import re
 from collections.abc import Sequence
+from functools import wraps
+from typing import Any
 
 from torch import Tensor
 
@@ -36,43 +38,11 @@ def recognizes(names: Sequence[str]) -> bool:
     return all(any(name.startswith(start) for name in names) for start in (BLOCKS, "backbone_net."))
 
 
-def plan(
-    tensors: dict[str, Tensor],
-    *,
-    classes: Sequence[str] | None = None,
-    temperature: float | None = None,
-    form: str | None = None,
-    use_scale: bool | None = None,
-    output_stride: int = 8,
-    align_corners: bool = False,
-    long_side: int | None = None,
-) -> Plan:
-    """Return the network that the tensors are for; arguments are mmsegmentation's.
-
-    Args:
-        tensors: By the names in the file.
-        classes: Names of the classes; those of the data set with as many if not given.
-        temperature: Of a disentangled block's pairwise term, 0.05 if not given.
-        form: "dot_product" for a head trained with that mode, whose tensors do not tell it.
-        use_scale: False for a head whose logits are not divided by the root of their channels.
-        output_stride: 16 for the networks named "os16".
-        align_corners: Whether scores are enlarged with the outer centers of both grids aligned.
-        long_side: Pixels to which the long side of larger images is reduced; 1024 if not given.
-
-    Raises:
-        ValueError: Tensors that tell a size are missing or malformed, or an option is impossible.
-    """
+@wraps(mmsegmentation.plan)  # the options are the same, too
+def plan(tensors: dict[str, Tensor], **options: Any) -> Plan:
+    """Return the network that the tensors are for; arguments are mmsegmentation's."""
     there = {renamed(name, PARTS): tensor for name, tensor in tensors.items()}
-    found = mmsegmentation.plan(
-        there,
-        classes=classes,
-        temperature=temperature,
-        form=form,
-        use_scale=use_scale,
-        output_stride=output_stride,
-        align_corners=align_corners,
-        long_side=long_side,
-    )
+    found = mmsegmentation.plan(there, **options)
     rules = [
         (f"{re.escape(name)}$", renamed(renamed(name, PARTS), found.rules)) for name in tensors
     ]

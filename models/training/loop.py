@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
-from models.blocks import AttentionBlock
+from models.blocks import attention_blocks
 from models.training.identity_dropout import drop_identity
 from models.training.recipe import Recipe
 
@@ -56,7 +56,7 @@ def train(name: str, course: Course[Network], runs: Path) -> Network:
         network, multi_avg_fn=get_ema_multi_avg_fn(recipe.averaging), use_buffers=True
     )
     averaged = cast(Network, average.module)
-    for block in attention_blocks_of(network):
+    for block in attention_blocks(network).values():
         drop_identity(block, recipe.identity_dropout)
 
     first_epoch = 0
@@ -100,11 +100,6 @@ def train(name: str, course: Course[Network], runs: Path) -> Network:
     return averaged.eval()
 
 
-def attention_blocks_of(network: nn.Module) -> list[AttentionBlock]:
-    """Return every attention block in a network."""
-    return [module for module in network.modules() if isinstance(module, AttentionBlock)]
-
-
 def parameter_groups(network: nn.Module, recipe: Recipe) -> list[dict[str, Any]]:
     """Split the parameters by how they are to be trained.
 
@@ -114,7 +109,7 @@ def parameter_groups(network: nn.Module, recipe: Recipe) -> list[dict[str, Any]]
     """
     logit = {
         id(parameter)
-        for block in attention_blocks_of(network)
+        for block in attention_blocks(network).values()
         for parameter in block.logit_parameters()
     }
     decayed: list[nn.Parameter] = []
