@@ -17,7 +17,7 @@ class Baselines(NamedTuple):
     shuffled: float  # every row keeps its weights, at random keys of its own
 
 
-def unary_share_baselines(queries: int) -> Baselines:
+def unary_share_baselines(queries: float) -> Baselines:
     """Return the baselines of the unary share; those of shuffled logits are means over shuffles.
 
     Uniform attention has equal logits, of which nothing can be shared. Shuffling leaves the squares

@@ -199,10 +199,13 @@ def recording(network: nn.Module, image_hw: tuple[int, int]) -> Iterator[list[At
     with ExitStack() as hooks:
         sized = network.register_forward_pre_hook(note_size, with_kwargs=True)
         hooks.callback(sized.remove)
+        own, foreign = attention_blocks(network), foreign_blocks(network)
+        of_blocks = {layer for block in own.values() for layer in block.modules()}
+        of_blocks |= {layer for block, _ in foreign.values() for layer in block.modules()}
         for module in network.modules():
             if isinstance(module, LAYERS):
-                hooks.callback(module.register_forward_hook(places.note).remove)
-        own, foreign = attention_blocks(network), foreign_blocks(network)
+                note = partial(places.note, inside_block=module in of_blocks)
+                hooks.callback(module.register_forward_hook(note).remove)
         for name, block in own.items():
             hooks.callback(block.register_forward_pre_hook(partial(keep, name)).remove)
         for name, (module, reader) in foreign.items():
@@ -253,6 +256,7 @@ def record_of(
         key_grid=_pooled(query_grid, key_thw),
         pairwise_gain=block.pairwise_gain,
         whitened=block.whitened,
+        reach=projections.reach,
     )
 
 
@@ -278,6 +282,12 @@ def records_of(
     offset = places.offset((height, width), image_hw)
     query_grid = Grid.tiling(image_hw, height, width, frames=frames, offset=offset)
     key_grid = _pooled(query_grid, key_thw)
+    if heads.keys_at is not None:
+        step, first = heads.keys_at
+        key_grid = query_grid.sampled(*key_thw[1:], step=step, first=first)
+    unary = heads.unary
+    if unary is not None:
+        unary = unary.expand(len(query), -1)
     return [
         AttentionRecord(
             block=name,
@@ -286,12 +296,13 @@ def records_of(
             scale=heads.scale,
             query=_own(query[head : head + 1]),
             key=_own(key[head : head + 1]),
-            unary=None if heads.unary is None else _own(heads.unary.unsqueeze(0)),
+            unary=None if unary is None else _own(unary[head : head + 1]),
             query_grid=query_grid,
             key_grid=key_grid,
             head=head if len(query) > 1 else None,
             pairwise_gain=heads.pairwise_gain,
             whitened=heads.whitened,
+            reach=heads.reach,
         )
         for head in range(len(query))
     ]

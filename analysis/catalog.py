@@ -17,7 +17,7 @@ STATISTICS = {
         "",
         "SS(unary) / (SS(pairwise) + SS(unary)): how much of the logits' variation over keys "
         "ignores the query. 1 is fully degenerate, 0 purely pairwise; undefined where all logits "
-        "are equal. Where queries look at part of a clip, of the logits within the parts.",
+        "are equal. Where queries look at a part of the grid, of the logits within the parts.",
     ),
     "query_information_bits": Statistic(
         "Query information",

@@ -17,7 +17,7 @@ from analysis.catalog import HEADLINES as HEADLINES
 from analysis.catalog import OF_DISTRIBUTIONS
 from analysis.catalog import STATISTICS as STATISTICS
 from analysis.divergence import Estimate, jensen_shannon_nats
-from analysis.parts import Parts, parts_of, unmarked
+from analysis.parts import Restriction, restriction
 from analysis.record import AttentionRecord
 from analysis.spectrum import sampled_rank
 from analysis.streaming import RowSums, entropy_nats, sum_rows
@@ -67,7 +67,7 @@ class DegeneracyReport:
     frame_share: tuple[float, ...]  # of attention, by frames from query to key; see `frame_offsets`
     farthest: float  # greatest distance between a query and a key, in image pixels
     baselines: dict[str, Baselines] = field(repr=False)  # of every statistic of attention
-    parts: Parts | None = None  # what queries are restricted to, see `analysis.parts`
+    restriction: Restriction | None = None  # where queries do not look at all keys
 
     @property
     def frame_offsets(self) -> range:
@@ -85,7 +85,7 @@ class DegeneracyReport:
             keys=self.keys,
             cosine_distance=self.cosine_distance,
             shuffled_cosine_distance=self.baselines["cosine_distance"].shuffled,
-            parts=self.parts,
+            restriction=self.restriction,
         )
 
     def bounds(self, statistic: str) -> tuple[float, float]:
@@ -144,8 +144,8 @@ def measure(
     jsd = shuffled_jsd = Estimate(nan, nan)
     if not sums.signed:
         jsd, shuffled_jsd = jensen_shannon_nats(sums, generator=_seeded(seed), shuffles=shuffles)
-    parts = parts_of(record)
-    together = len(record.query) // (parts.number if parts else 1)
+    restricted = restriction(record)
+    together = len(record.query) / 2 ** (restricted.information_bits if restricted else 0)
     found = {
         "unary_share": (unary_share(record), unary_share_baselines(together)),
         **_of_rows(sums),
@@ -156,15 +156,14 @@ def measure(
     if sums.signed:
         found |= dict.fromkeys(OF_DISTRIBUTIONS, (nan, Baselines(nan, nan, nan)))
         entropy = torch.full_like(entropy, nan)
-    query, key = unmarked(record)
     return DegeneracyReport(
         block=record.block,
         queries=len(record.query),
         keys=len(record.key),
         **{name: value for name, (value, _) in found.items()},
         input_cosine_distance=vectors.input if vectors else nan,
-        query_cosine_distance=cosine_distance(query),
-        key_cosine_distance=cosine_distance(key),
+        query_cosine_distance=cosine_distance(record.query),
+        key_cosine_distance=cosine_distance(record.key),
         output_cosine_distance=vectors.output if vectors else nan,
         jsd_standard_error=jsd.standard_error,
         effective_rank_rows=rank.rows,
@@ -173,7 +172,7 @@ def measure(
         frame_share=_share_by_offset(sums),
         farthest=sums.distances.farthest,
         baselines={name: baselines for name, (_, baselines) in found.items()},
-        parts=parts,
+        restriction=restricted,
     )
 
 

@@ -86,6 +86,24 @@ class Grid:
             self.offset,
         )
 
+    def sampled(self, height: int, width: int, *, step: float, first: float = 0.0) -> "Grid":
+        """Return a grid whose middles lie `step` of these cells apart, so large that they meet.
+
+        The first one lies `first` cells from the first of these, down and across: 0 where every
+        `step`-th cell is taken, (step - 1) / 2 where windows of `step` cells are pooled.
+        """
+        moved = first - (step - 1) / 2
+        down, across = self.offset
+        return Grid(
+            height,
+            width,
+            self.cell_height * step,
+            self.cell_width * step,
+            self.image_hw,
+            self.frames,
+            (down + self.cell_height * moved, across + self.cell_width * moved),
+        )
+
     @property
     def shape(self) -> tuple[int, int, int]:
         """Frames, rows, columns."""

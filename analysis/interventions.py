@@ -37,8 +37,8 @@ def intervene(network: nn.Module, how: Intervention) -> Iterator[None]:
     its terms to 1; a learned gain on the pairwise term stays. Values and output layers are the
     block's own, and no query x key matrix is kept. Per block and image `off` costs nothing,
     `mean_row` and `uniform` one run of the block's own attention, the two terms a pass over chunks
-    of rows (which carries no gradient). Blocks that look at part of a clip do not stay in it:
-    `mean_row`, `uniform` and `unary_only` are of all its positions.
+    of rows (which carries no gradient). Blocks that look at part of a clip do not stay in it
+    with `mean_row` and `uniform`, which are of all its positions.
 
     Blocks keep their weights, hooks and modes, and are as they were afterwards, also after an
     exception.
@@ -92,10 +92,11 @@ def _attend_by_term(
 ) -> Float[Tensor, "query_pos value_channels"]:
     record = record_of("", block, projections, image_hw=(1, 1))  # no pixel has a part in this
     value = projections.value[0].to(record.key)
-    if term == "unary":  # all rows are the same
+    if term == "unary" and record.reach is None:  # all rows are the same
         row = terms.attention(record, [0], term) @ value
         return row.expand(len(record.query), -1).to(projections.value)
-    value = record.pairwise_gain * value
+    if term == "pairwise":
+        value = record.pairwise_gain * value
     chunks = [terms.attention(record, chunk, term) @ value for chunk in query_chunks(record)]
     return torch.cat(chunks).to(projections.value)
 

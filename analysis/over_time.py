@@ -130,7 +130,7 @@ def unary_maps(record: AttentionRecord) -> Float[Tensor, "key_frames cells"]:
     grid = record.key_grid
     if record.coupling == "unnormalized":
         return torch.full((grid.frames, grid.height * grid.width), nan, dtype=torch.float64)
-    weights = terms.attention(record, [0], "unary")[0].double().unflatten(0, (grid.frames, -1))
+    weights = terms.unary_map(record).double().unflatten(0, (grid.frames, -1))
     shares: Tensor = weights / weights.sum(dim=1, keepdim=True)
     return shares
 

@@ -1,106 +1,86 @@
-"""Blocks whose queries look at part of a clip: which part, and the record of each.
+"""Blocks whose queries do not look at all keys: what that alone says, and the record of each part.
 
-`models.blocks.restricted` has the restriction in its logits: channels at the end of queries and
-keys mark the parts, and lower the logits between two of them by 300. By these marks a record tells,
-wherever it comes from. They are no embedding, and their products no similarity: what is measured of
-logits or of embedded vectors is measured without them, within the parts.
+What such a block is judged by is what it does with the keys in reach: that its queries look at
+their own frame, window or row is no merit of theirs.
 """
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Literal, NamedTuple
+from math import log
+from typing import NamedTuple
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Int
 from torch import Tensor
-from torch.nn import functional
 
 from analysis.grid import Grid
 from analysis.record import AttentionRecord
 from analysis.terms import once_per_record
-from models.blocks.restricted import PENALTY
+
+CHUNK = 256  # queries whose reach is looked at together
 
 
-class Parts(NamedTuple):
-    """How a block's queries are restricted: to keys of their own part."""
+class Restriction(NamedTuple):
+    """What it means for a block's rows that queries do not look at all keys."""
 
-    kind: Literal["frame", "place"]  # what the positions of a part have in common
-    number: int  # of parts, and of channels that mark them
+    kind: str  # what a query has in common with the keys that it looks at
+    information_bits: float  # that a query tells by where it may look: of rows uniform in reach
+    width_bits: float  # mean over queries of log2 of the keys in reach
 
 
 @once_per_record
-def parts_of(record: AttentionRecord) -> Parts | None:
-    """Return how the queries of a block are restricted; None where they look everywhere."""
-    if (record.form, record.coupling) != ("embedded_gaussian", "coupled") or record.scale <= 0:
+def restriction(record: AttentionRecord) -> Restriction | None:
+    """Return how the queries of a block are restricted; None where they look everywhere.
+
+    With parts the information is the entropy of the part of a query. Time and memory as for
+    labels, where reaches overlap O(queries x keys) and O(chunk x keys).
+    """
+    if record.reach is None:
         return None
-    candidates = Parts("frame", record.query_grid.frames), Parts("place", _places(record)[0])
-    return next((parts for parts in candidates if _marked(record, parts)), None)
-
-
-def part_of_positions(
-    record: AttentionRecord, parts: Parts
-) -> tuple[Int[Tensor, " query_pos"], Int[Tensor, " key_pos"]]:
-    """Return the part of every query and of every key."""
-    sides = (len(record.query), len(record.key))
-    if parts.kind == "place":
-        of_queries, of_keys = (torch.arange(side) % parts.number for side in sides)
+    queries, keys = len(record.query), len(record.key)
+    mean_row = torch.zeros(keys, dtype=torch.float64)
+    width = 0.0
+    if record.reach.parts is not None:
+        of_queries, of_keys, number = record.reach.parts
+        members = of_queries.bincount(minlength=number).double()
+        sizes = of_keys.bincount(minlength=number).double()
+        mean_row += (members / sizes.clamp_min(1))[of_keys]
+        width += (members * sizes.clamp_min(1).log2()).sum().item()
     else:
-        of_queries, of_keys = (torch.arange(side) * parts.number // side for side in sides)
-    return of_queries, of_keys
-
-
-def unmarked(
-    record: AttentionRecord,
-) -> tuple[Float[Tensor, "query_pos channels"], Float[Tensor, "key_pos channels"]]:
-    """Return the queries and keys of a record without the channels that mark parts."""
-    parts = parts_of(record)
-    channels = record.query.shape[1] - (parts.number if parts else 0)
-    return record.query[:, :channels], record.key[:, :channels]
+        for chunk in torch.arange(queries).split(CHUNK):
+            seen = record.reach.sees(chunk).double()
+            sizes = seen.sum(dim=1)
+            mean_row += (1 / sizes) @ seen
+            width += sizes.log2().sum().item()
+    width /= queries
+    entropy = -torch.special.xlogy(mean_row / queries, mean_row / queries).sum().item() / log(2)
+    return Restriction(record.reach.kind, max(entropy - width, 0.0), width)
 
 
 def part_records(record: AttentionRecord) -> Iterator[AttentionRecord]:
-    """Yield the record of every part by itself; of a block that is not restricted, the record."""
-    parts = parts_of(record)
+    """Yield the record of every part by itself; of a block that has none, the record."""
+    parts = None if record.reach is None else record.reach.parts
     if parts is None:
         yield record
         return
-    query, key = unmarked(record)
-    of_queries, of_keys = part_of_positions(record, parts)
-
-    def alone(grid: Grid) -> Grid:
-        if parts.kind == "frame":
-            return replace(grid, frames=1)
-        return replace(grid, height=1, width=1)
-
-    for part in range(parts.number):
+    for part in parts.of_queries.unique().tolist():
+        queries, keys = ((side == part).nonzero()[:, 0] for side in parts[:2])
         yield replace(
             record,
-            query=query[of_queries == part],
-            key=key[of_keys == part],
-            query_grid=alone(record.query_grid),
-            key_grid=alone(record.key_grid),
+            query=record.query[queries],
+            key=record.key[keys],
+            unary=None if record.unary is None else record.unary[keys],
+            query_grid=_alone(record.query_grid, queries),
+            key_grid=_alone(record.key_grid, keys),
+            reach=None,
         )
 
 
-def _places(record: AttentionRecord) -> tuple[int, int]:
-    grids = record.query_grid, record.key_grid
-    of_queries, of_keys = (grid.positions // grid.frames for grid in grids)
-    return of_queries, of_keys
-
-
-def _marked(record: AttentionRecord, parts: Parts) -> bool:
-    """Return whether the last channels are what `models.blocks.restricted` marks parts by."""
-    if parts.kind == "frame" and record.key_grid.frames != parts.number:
-        return False
-    if parts.kind == "place" and len(set(_places(record))) > 1:
-        return False
-    if record.query.shape[1] <= parts.number:
-        return False
-    size = (PENALTY / record.scale) ** 0.5
-    of_queries, of_keys = (
-        functional.one_hot(part, parts.number).to(record.query)
-        for part in part_of_positions(record, parts)
+def _alone(grid: Grid, positions: Int[Tensor, " part"]) -> Grid:
+    """Return a grid of as many cells, of the shape of the part where that is a box."""
+    frames, rows, columns = (
+        len(index.unique()) for index in torch.unravel_index(positions, grid.shape)
     )
-    return torch.allclose(record.query[:, -parts.number :], size * of_queries) and torch.allclose(
-        record.key[:, -parts.number :], size * (of_keys - 1)
-    )
+    if frames * rows * columns != len(positions):
+        frames, rows, columns = 1, 1, len(positions)
+    return replace(grid, frames=frames, height=rows, width=columns)

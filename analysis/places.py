@@ -28,22 +28,35 @@ class Places:
 
     That holds in networks that only reduce their input, whichever way branches take, and where they
     enlarge features to a size that was there before. Sizes that no layer of `LAYERS` made (but a
-    function, say) are unknown, and their cells are taken to tile the image.
+    function, say) are unknown, and their cells are taken to tile the image. What attention blocks
+    make of their input, their keys say, need not lie as the features of that size do: that counts
+    until a layer outside of blocks tells.
     """
 
     input_hw: Size = (1, 1)
     axes: dict[Size, tuple[Axis, Axis]] = field(default_factory=dict)
+    of_blocks: set[Size] = field(default_factory=set)  # sizes that only layers of blocks told of
 
     def begin(self, input_hw: Size) -> None:
         """Forget all but where the pixels of the input lie."""
         self.input_hw = input_hw
         self.axes = {input_hw: (Axis(1.0, 0.5), Axis(1.0, 0.5))}
+        self.of_blocks = set()
 
-    def note(self, layer: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> None:
+    def note(
+        self,
+        layer: nn.Module,
+        args: tuple[Tensor, ...],
+        output: Tensor,
+        *,
+        inside_block: bool = False,
+    ) -> None:
         """Learn from one call of a layer; a forward hook."""
         before, after = (_size(x) for x in (args[0] if args else output, output))
-        if before not in self.axes or after in self.axes:
+        known = after in self.axes and (inside_block or after not in self.of_blocks)
+        if before not in self.axes or known:
             return
+        (self.of_blocks.add if inside_block else self.of_blocks.discard)(after)
         kernel, stride, dilation, padding = (
             _pair(getattr(layer, name, 1))
             for name in ("kernel_size", "stride", "dilation", "padding")

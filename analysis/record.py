@@ -12,9 +12,11 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from analysis.grid import Grid
+from models.blocks import Reach
 
-SCHEMA_VERSION = 2
-READABLE_VERSIONS = (1, 2)  # the first had no gain, no whitening to tell and no offset of grids
+SCHEMA_VERSION = 3
+READABLE_VERSIONS = (1, 2, 3)
+"""The first had no gain, no whitening to tell and no offset of grids, the second no reach."""
 HEADER_KEY = "nonlocal_lens.record"
 
 ROW_SUM: dict[str, float] = {
@@ -67,6 +69,7 @@ class AttentionRecord:
     head: int | None = None  # None where the block has one head only
     pairwise_gain: float = 1.0  # weight of the pairwise softmax beside the unary one
     whitened: bool = True  # False where the pairwise softmax has its derived unary logits left in
+    reach: Reach | None = None  # which keys queries look at; None where they look at all
 
     @property
     def row_sum(self) -> float:
@@ -128,6 +131,16 @@ class AttentionRecord:
                     f"{name} must have one row for each of the {grid.positions} positions of its "
                     f"grid (frames, rows, columns) = {grid.shape}, got {tensor.shape[0]}"
                 )
+        if self.reach is None:
+            return
+        if self.coupling == "unnormalized":
+            raise ValueError("only the weights of a softmax can be 0 out of reach")
+        labels = len(self.reach.query), len(self.reach.key)
+        if labels != (len(self.query), len(self.key)):
+            raise ValueError(
+                f"reach must have labels for {len(self.query)} queries and {len(self.key)} keys, "
+                f"got {labels[0]} and {labels[1]}"
+            )
 
     def save(self, path: str | Path) -> None:
         """Write the record to one safetensors file; nothing half-written is left behind."""
@@ -146,6 +159,10 @@ class AttentionRecord:
         tensors = {"query": self.query.contiguous(), "key": self.key.contiguous()}
         if self.unary is not None:
             tensors["unary"] = self.unary.contiguous()
+        if self.reach is not None:
+            header["reach"] = self.reach.kind
+            tensors["query_labels"] = self.reach.query.int().contiguous()
+            tensors["key_labels"] = self.reach.key.int().contiguous()
         path = Path(path)
         partial = path.with_name(path.name + ".partial")
         try:
@@ -176,7 +193,10 @@ class AttentionRecord:
             if version not in READABLE_VERSIONS:
                 known = ", ".join(map(str, READABLE_VERSIONS))
                 raise ValueError(f"schema_version must be one of {known}, got {version}")
+            kind = header.pop("reach", None)
+            reach = kind and Reach(kind, tensors.pop("query_labels"), tensors.pop("key_labels"))
             return cls(
+                reach=reach,
                 query=tensors.pop("query"),
                 key=tensors.pop("key"),
                 unary=tensors.pop("unary", None),

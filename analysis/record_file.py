@@ -12,6 +12,8 @@ A file is `.safetensors` or `.npz` (nothing in it is executed). Its fields:
 | `scale` | one number | optional, 1: factor on every dot product |
 | `query_grid`, `key_grid` | two integers: rows, columns | optional where shapes say it |
 | `form`, `coupling`, `block` | text | optional, see `analysis.record` |
+| `query_labels`, `key_labels` | (positions,) or (positions, labels) | optional: see `Reach` |
+| `reach` | text | optional: what the labels stand for, "part" if not given |
 
 Text and numbers may stand in a safetensors file's metadata. Several blocks or heads have their
 names before a dot: `head0.query`, `head0.key`, `head1.query`, ... A file that
@@ -38,6 +40,7 @@ from torch import Tensor
 from analysis.grid import Grid
 from analysis.images import read_image
 from analysis.record import HEADER_KEY, AttentionRecord
+from models.blocks import Reach
 
 FIELDS = (
     "query",
@@ -51,6 +54,9 @@ FIELDS = (
     "form",
     "coupling",
     "block",
+    "query_labels",
+    "key_labels",
+    "reach",
 )
 ROW_SUM_TOLERANCE = 1e-2
 MOST_MATRIX_VALUES = 2**24  # a whole attention matrix of 4096 queries and keys
@@ -218,7 +224,28 @@ def _record(
         unary=unary,
         query_grid=Grid.tiling(image_hw, *query_hw),
         key_grid=Grid.tiling(image_hw, *key_hw),
+        reach=_reach(fields),
     )
+
+
+def _reach(fields: dict[str, Any]) -> Reach | None:
+    sides = [name for name in ("query_labels", "key_labels") if name in fields]
+    if not sides:
+        return None
+    if len(sides) == 1:
+        raise ValueError(f"field {sides[0]!r} must not be given without the other side's labels")
+    query, key = (_labels(fields[name], name) for name in sides)
+    return Reach(_text(fields, "reach", "part"), query, key)
+
+
+def _labels(value: Any, name: str) -> Tensor:
+    labels = value if isinstance(value, Tensor) else _plain(value, name)
+    if labels.is_floating_point() or labels.ndim not in (1, 2):
+        raise ValueError(
+            f"field {name!r} must hold one or more integers for every position, "
+            f"got {labels.dtype} of shape {tuple(labels.shape)}"
+        )
+    return labels.reshape(len(labels), -1).long()
 
 
 def _floats(fields: Mapping[str, Any], name: str, dimensions: tuple[int, ...]) -> Tensor:

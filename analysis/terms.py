@@ -36,6 +36,12 @@ mean_key), whose rows sum to 0 but whose columns do not.
 In the unnormalized coupling nothing cancels (Wang et al. 2018, equations 4 and 5: C(x) = N). The
 logit of the concatenation form is ReLU(query_i + key_j), whose row and column means take a sort and
 a running sum, not the matrix.
+
+Where queries do not look at all keys (`record.reach`), every softmax is over those that they look
+at. If these are parts of the grid that attend to themselves, logits between two parts do not exist,
+and every mean above is one over the part: the terms are those of each part by itself. If reaches
+overlap, as a row and a column do, no such decomposition exists within them, and it is that of all
+logits, seen by a softmax or not.
 """
 
 from collections.abc import Callable, Sequence
@@ -44,7 +50,7 @@ from typing import Literal, TypeVar, get_args
 from weakref import WeakKeyDictionary
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -80,8 +86,16 @@ def whiten(x: Float[Tensor, "pos channels"]) -> Float[Tensor, "pos channels"]:
     return x - x.mean(dim=0)
 
 
+def mean_by_part(
+    x: Float[Tensor, "pos channels"], part: Int[Tensor, " pos"], parts: int
+) -> Float[Tensor, "parts channels"]:
+    """Return the mean over the positions of every part; 0 where it has none."""
+    count = part.bincount(minlength=parts).clamp_min(1).to(x)[:, None]
+    return x.new_zeros(parts, x.shape[1]).index_add_(0, part, x) / count
+
+
 def logits(record: AttentionRecord, queries: Queries) -> Float[Tensor, "queries key_pos"]:
-    """Return what the form makes of some queries and every key, nothing taken out.
+    """Return what the form makes of some queries and every key, nothing taken out, seen or not.
 
     Raises:
         ValueError: A query is not a position of the record's query grid.
@@ -96,7 +110,7 @@ def pairwise_logits(record: AttentionRecord, queries: Queries) -> Float[Tensor, 
     """Return the part of the logits that depends on query and key together.
 
     Each row sums to 0, and so does each column over all queries, unless the record is not
-    `whitened`. All 0 where the block has no pairwise term.
+    `whitened`; where the grid has parts, within them. All 0 where the block has no pairwise term.
 
     Raises:
         ValueError: A query is not a position of the record's query grid.
@@ -108,18 +122,16 @@ def pairwise_logits(record: AttentionRecord, queries: Queries) -> Float[Tensor, 
         row, column = _rectified_means(record)
         rest = logits(record, index).double() - row[index, None] - column + row.mean()
         return rest.to(record.key.dtype)
-    query = record.query[index]
-    if record.whitened:
-        query = query - _mean_query(record)
-    return record.scale * query @ _whitened_key(record).T
+    query = whitened_query(record) if record.whitened else record.query
+    return record.scale * query[index] @ whitened_key(record).T
 
 
 @once_per_record
 def unary_logits(record: AttentionRecord) -> Float[Tensor, " key_pos"]:
     """Return the logits that all queries share: learned where the block has them, else derived.
 
-    Derived ones have mean 0; learned ones are the block's own, with whatever mean they have. All 0
-    where the block has no unary term.
+    Derived ones have mean 0, in every part where the grid has parts; learned ones are the block's
+    own, with whatever mean they have. All 0 where the block has no unary term.
     """
     if record.unary is not None:
         return record.unary
@@ -128,7 +140,32 @@ def unary_logits(record: AttentionRecord) -> Float[Tensor, " key_pos"]:
     if record.form == "concatenation":
         _, column = _rectified_means(record)
         return (column - column.mean()).to(record.key.dtype)
-    return record.scale * (_whitened_key(record) @ _mean_query(record))
+    return derived_unary_logits(record)
+
+
+def derived_unary_logits(record: AttentionRecord) -> Float[Tensor, " key_pos"]:
+    """Return what dot products with the mean query make of whitened keys."""
+    if record.reach is None or record.reach.parts is None:
+        return record.scale * (whitened_key(record) @ record.query.mean(dim=0))
+    of_queries, of_keys, parts = record.reach.parts
+    mean_query = mean_by_part(record.query, of_queries, parts)[of_keys]
+    products: Tensor = torch.linalg.vecdot(whitened_key(record), mean_query)
+    return record.scale * products
+
+
+def unary_map(record: AttentionRecord) -> Float[Tensor, " key_pos"]:
+    """Return the weight that the unary term gives to every key, for whoever looks at it.
+
+    It sums to 1 over all keys or, where the grid has parts, over every one of them.
+    """
+    unary = unary_logits(record)
+    if record.reach is None or record.reach.parts is None:
+        return _weights(record, unary, None)
+    weights = torch.empty_like(unary)
+    for part in range(record.reach.parts.number):
+        keys = record.reach.parts.of_keys == part
+        weights[keys] = unary[keys].softmax(dim=0)
+    return weights
 
 
 def row_logits(record: AttentionRecord, queries: Queries) -> Float[Tensor, " queries"]:
@@ -148,7 +185,10 @@ def row_logits(record: AttentionRecord, queries: Queries) -> Float[Tensor, " que
 
 
 def grand_logit(record: AttentionRecord) -> Float[Tensor, ""]:
-    """Return the mean of all logits; like `row_logits`, it cancels in every softmax."""
+    """Return the mean of all logits; like `row_logits`, it cancels in every softmax.
+
+    It has no meaning where queries do not look at all keys, and `row_logits` has none either.
+    """
     if record.form == "concatenation":
         row, _ = _rectified_means(record)
         return row.mean().to(record.query.dtype)
@@ -165,8 +205,9 @@ def attention(
     those of a term that the block does not have are uniform. In the unnormalized coupling weights
     have any sign, and times the number of keys they are logits, of the whole or of the term.
 
-    Rows of the whole sum to `record.row_sum`. The rows of the unary term are all the same. With a
-    negative gain, weights of the whole may be below 0.
+    Rows of the whole sum to `record.row_sum`. The rows of the unary term are all the same, but for
+    the keys that a query looks at where it does not look at all. With a negative gain, weights of
+    the whole may be below 0.
 
     Raises:
         ValueError: A query is not a position of the record's query grid, or the term is unknown.
@@ -175,17 +216,18 @@ def attention(
         raise ValueError(f"unknown term {term!r}; available: {', '.join(TERMS)}")
     index = positions(record, queries)
     unary = unary_logits(record)
+    unseen = None if record.reach is None else ~record.reach.sees(index)
     if term == "unary":
-        return _weights(record, unary).expand(len(index), -1)
+        return _weights(record, unary, unseen).expand(len(index), -1)
     if term == "whole" and record.coupling == "unnormalized":
-        return _weights(record, logits(record, index))
+        return _weights(record, logits(record, index), unseen)
     pairwise = pairwise_logits(record, index)
     if term == "pairwise":
-        return _weights(record, pairwise)
+        return _weights(record, pairwise, unseen)
     if record.coupling == "disentangled":
-        weights = _weights(record, pairwise)
-        return torch.add(_weights(record, unary), weights, alpha=record.pairwise_gain)
-    return _weights(record, pairwise + unary)  # in the couplings of one term, the other is 0
+        weights = _weights(record, pairwise, unseen)
+        return torch.add(_weights(record, unary, unseen), weights, alpha=record.pairwise_gain)
+    return _weights(record, pairwise + unary, unseen)  # in couplings of one term, the other is 0
 
 
 def positions(record: AttentionRecord, queries: Queries) -> Int[Tensor, " queries"]:
@@ -199,19 +241,33 @@ def positions(record: AttentionRecord, queries: Queries) -> Int[Tensor, " querie
 
 
 @once_per_record
-def _whitened_key(record: AttentionRecord) -> Float[Tensor, "key_pos channels"]:
-    return whiten(record.key)
+def whitened_query(record: AttentionRecord) -> Float[Tensor, "query_pos channels"]:
+    """Return the queries without their mean, or that of their part."""
+    if record.reach is None or record.reach.parts is None:
+        return whiten(record.query)
+    part, _, parts = record.reach.parts
+    return record.query - mean_by_part(record.query, part, parts)[part]
 
 
 @once_per_record
-def _mean_query(record: AttentionRecord) -> Float[Tensor, " channels"]:
-    return record.query.mean(dim=0)
+def whitened_key(record: AttentionRecord) -> Float[Tensor, "key_pos channels"]:
+    """Return the keys without their mean, or that of their part."""
+    if record.reach is None or record.reach.parts is None:
+        return whiten(record.key)
+    _, part, parts = record.reach.parts
+    return record.key - mean_by_part(record.key, part, parts)[part]
 
 
-def _weights(record: AttentionRecord, logits: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
+def _weights(
+    record: AttentionRecord,
+    logits: Float[Tensor, "..."],
+    unseen: Bool[Tensor, "queries key_pos"] | None,
+) -> Float[Tensor, "..."]:
     """Return what the coupling makes of logits, row by row."""
     if record.coupling == "unnormalized":
         return logits / record.key.shape[0]
+    if unseen is not None:
+        logits = logits.masked_fill(unseen, -torch.inf)
     return logits.softmax(dim=-1)
 
 

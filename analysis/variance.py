@@ -7,7 +7,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from analysis import terms
-from analysis.parts import part_of_positions, part_records, parts_of, unmarked
+from analysis.parts import part_records
 from analysis.record import AttentionRecord
 from analysis.streaming import query_chunks
 
@@ -19,9 +19,12 @@ def unary_share(record: AttentionRecord) -> float:
     a closed form, O(positions x channels^2): with whitened Q and K, SS(pairwise) is
     scale^2 <Q'Q, K'K>.
 
-    Where queries look at part of a clip, logits that no softmax sees count for nothing: the sums
-    are those of the parts (see `analysis.parts`).
+    Logits that no softmax sees count for nothing: where the grid has parts, the sums are those of
+    the parts. Where the reaches of queries overlap, the terms are not orthogonal within them, and
+    there is no such share: NaN.
     """
+    if _overlapping(record):
+        return nan
     unary = pairwise = 0.0
     for part in part_records(record):
         unary += _unary_squares(part)
@@ -37,21 +40,20 @@ def squares_of_rows(
 
     Time O(queries x keys x channels), memory O(queries x keys).
     """
-    parts = parts_of(record)
-    if parts is None:
-        unary = terms.unary_logits(record).double()
-        pairwise = terms.pairwise_logits(record, queries).double().square().sum().item()
-        return len(queries) * (unary - unary.mean()).square().sum().item(), pairwise
-    of_queries, of_keys = part_of_positions(record, parts)
-    unary = torch.empty(len(record.key), dtype=torch.float64)
-    for number, part in enumerate(part_records(record)):
-        unary[of_keys == number] = terms.unary_logits(part).double()
-    seen = of_queries[queries, None] == of_keys
-    query, key = unmarked(record)
-    logits = (record.scale * query[queries] @ key.T).double()
-    rest = (logits - unary) * seen
-    rest = (rest - rest.sum(dim=1, keepdim=True) / seen.sum(dim=1, keepdim=True)) * seen
-    return (unary.square() * seen).sum().item(), rest.square().sum().item()
+    if _overlapping(record):
+        return nan, nan
+    unary, pairwise = terms.unary_logits(record).double(), terms.pairwise_logits(record, queries)
+    if record.reach is None:
+        squares = len(queries) * (unary - unary.mean()).square().sum().item()
+        return squares, pairwise.double().square().sum().item()
+    seen = record.reach.sees(queries).double()
+    mean = (seen @ unary) / seen.sum(dim=1)
+    unary_squares = ((unary - mean[:, None]).square() * seen).sum().item()
+    return unary_squares, (pairwise.double().square() * seen).sum().item()
+
+
+def _overlapping(record: AttentionRecord) -> bool:
+    return record.reach is not None and record.reach.parts is None
 
 
 def _unary_squares(record: AttentionRecord) -> float:
@@ -59,7 +61,7 @@ def _unary_squares(record: AttentionRecord) -> float:
     unary_logits = terms.unary_logits(record).double()
     unary = len(record.query) * (unary_logits - unary_logits.mean()).square().sum().item()
     if not record.whitened:  # what every query shares is in both softmaxes
-        derived = record.scale * (terms.whiten(record.key) @ record.query.mean(dim=0)).double()
+        derived = terms.derived_unary_logits(record).double()
         unary += len(record.query) * derived.square().sum().item()
     return unary
 

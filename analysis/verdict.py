@@ -2,7 +2,7 @@
 
 from math import isnan, log2
 
-from analysis.parts import Parts
+from analysis.parts import Restriction
 
 DEGENERATE, DEPENDENT = 0.1, 0.5
 """How much queries differ, over how much rows of the same width can differ: attention below the
@@ -15,6 +15,8 @@ NEARLY_UNIFORM_BITS = 0.02
 """Attention is called nearly uniform if its rows are narrower than uniform ones by less than this
 on average."""
 
+ROUNDING_BITS = 1e-9
+
 
 def verdict(
     *,
@@ -24,14 +26,14 @@ def verdict(
     keys: int,
     cosine_distance: float,
     shuffled_cosine_distance: float,
-    parts: Parts | None = None,
+    restriction: Restriction | None = None,
 ) -> str:
     """Return one sentence on how degenerate attention is.
 
     The query information is compared with its bound for rows of the given entropy: neither more
     than log2(keys) - entropy, nor more than log2(queries). Where weights have signs there is no
     information, and the cosine distance is compared with that of rows with shuffled keys. Where
-    queries look at part of a clip, that they do is no information: all is judged within the parts.
+    queries do not look at all keys, that they do not is no information: the rest is judged.
 
     Args:
         query_information_bits: NaN where weights have signs.
@@ -40,12 +42,12 @@ def verdict(
         keys: Number of key positions.
         cosine_distance: Of rows; NaN where all weights are 0.
         shuffled_cosine_distance: Likewise, of the rows with shuffled keys.
-        parts: What queries are restricted to, if they are.
+        restriction: How queries are restricted, if they are.
     """
     if isnan(cosine_distance):
         return "There is nothing to judge: all weights are 0."
-    count = parts.number if parts else 1
-    if queries == count:
+    known, width = restriction[1:] if restriction else (0.0, log2(keys))
+    if log2(queries) - known < ROUNDING_BITS:
         return "There is nothing to judge: a single query cannot differ from others."
     if isnan(query_information_bits):
         share = cosine_distance / shuffled_cosine_distance if shuffled_cosine_distance else 0.0
@@ -54,12 +56,12 @@ def verdict(
             f"{share:.0%} of that of rows with shuffled keys"
         )
     else:
-        query_information_bits = max(query_information_bits - log2(count), 0.0)
-        possible = min(log2(keys / count) - entropy_bits, log2(queries / count))
+        query_information_bits = max(query_information_bits - known, 0.0)
+        possible = min(width - entropy_bits, log2(queries) - known)
         if possible < NEARLY_UNIFORM_BITS:
             return f"Degenerate: every query looks everywhere alike ({entropy_bits:.2f} bits wide)."
         share = query_information_bits / possible
-        within = f"within its own {parts.kind} " if parts else ""
+        within = f"within its own {restriction.kind} " if restriction else ""
         measured = (
             f"{within}the query tells {query_information_bits:.3f} bits about where it looks, "
             f"{share:.0%} of what it could for rows as wide as these"

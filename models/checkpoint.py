@@ -182,8 +182,8 @@ def _build(path: Path, contents: Contents) -> Network:
     Raises:
         ValueError: There is no such network, or the file cannot hold it.
     """
-    architecture = read_architecture(contents.header[HEADER_KEY])
     try:
+        architecture = read_architecture(contents.header[HEADER_KEY])
         if sum(architecture.depths) > len(contents.tensors):
             raise ValueError(
                 f"{sum(architecture.depths)} residual blocks are more than its tensors"

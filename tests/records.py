@@ -4,6 +4,7 @@ import torch
 
 from analysis.grid import Grid
 from analysis.record import FIXED_CHANNELS, AttentionRecord
+from models.blocks import Reach
 
 QUERY_HW, KEY_HW, CHANNELS = (5, 7), (3, 11), 13
 QUERIES, KEYS = QUERY_HW[0] * QUERY_HW[1], KEY_HW[0] * KEY_HW[1]
@@ -22,6 +23,7 @@ def random_record(
     learned=None,
     offset=0.7,
     scale=0.3,
+    reach=None,
 ):
     """Return a record whose queries and keys have a mean far from 0, as real ones do.
 
@@ -44,7 +46,18 @@ def random_record(
         unary=draw(KEYS) if learned else None,
         query_grid=Grid.tiling((40, 56), *QUERY_HW),
         key_grid=Grid.tiling((40, 56), *KEY_HW),
+        reach=reach,
     )
+
+
+PARTS = Reach("part", torch.arange(QUERIES)[:, None] % 3, torch.arange(KEYS)[:, None] // 5 % 3)
+"""Three parts of unequal size, scattered over both grids."""
+
+OVERLAPPING = Reach(
+    "row and column",
+    torch.stack((torch.arange(QUERIES) // 7 % 3, torch.arange(QUERIES) % 7), dim=1),
+    torch.stack((torch.arange(KEYS) // 11, torch.arange(KEYS) % 11), dim=1),
+)
 
 
 KINDS = {
@@ -56,5 +69,8 @@ KINDS = {
     "unary": {"coupling": "unary"},
     "dot_product": {"coupling": "unnormalized"},
     "concatenation": {"coupling": "unnormalized", "form": "concatenation"},
+    "parts": {"coupling": "coupled", "reach": PARTS},
+    "disentangled_parts": {"coupling": "disentangled", "reach": PARTS},
+    "overlapping": {"coupling": "coupled", "reach": OVERLAPPING},
 }
 """One way to draw a random record for every kind of attention there is."""

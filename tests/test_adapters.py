@@ -578,14 +578,41 @@ def test_a_softmax_over_the_wrong_axis_is_reported_as_what_it_is(image):
         assert capture(network, image) == ()
 
 
-def test_channels_that_are_folded_wrongly_are_reported(image):
-    class Folding(NonLocalLike):
+class FoldingLike(nn.Module):
+    """PyTorch-Networks' block: half the channels, viewed as if they were all of them."""
+
+    def __init__(self, axis):
+        super().__init__()
+        self.conv_phi, self.conv_theta, self.conv_g = (
+            nn.Conv2d(CHANNELS, CHANNELS // 2, 1, bias=False) for _ in range(3)
+        )
+        self.softmax = nn.Softmax(dim=axis)
+        self.conv_mask = nn.Conv2d(CHANNELS // 2, CHANNELS, 1, bias=False)
+
+    def forward(self, x):
+        phi, theta, g = (
+            layer(x).view(len(x), CHANNELS, -1)
+            for layer in (self.conv_phi, self.conv_theta, self.conv_g)
+        )
+        attended = g @ self.softmax(theta.mT @ phi).mT
+        return x + self.conv_mask(attended.reshape(len(x), CHANNELS // 2, *x.shape[2:]))
+
+
+@pytest.mark.parametrize(("axis", "also"), [(2, "image$"), (1, "image, and normalizes over quer")])
+def test_channels_that_are_folded_wrongly_are_reported_as_what_they_are(axis, also):
+    picture = np.random.default_rng(0).integers(0, 256, (56, 80, 3), dtype=np.uint8)
+    message = "it folds channels into positions: 6 channels of 704 positions are read as 12 of 352"
+    with pytest.warns(UserWarning, match=f"{message}, which are no places of the {also}"):
+        assert capture(drawn(Stem(FoldingLike(axis))), picture) == ()
+
+
+def test_what_nobody_knows_is_reported_as_that(image):
+    class Rolling(NonLocalLike):
         def forward(self, x):
-            folded = super().forward(x)
-            return folded.flatten(1).roll(1).unflatten(1, x.shape[1:])
+            return super().forward(x).flatten(1).roll(1).unflatten(1, x.shape[1:])
 
     with pytest.warns(UserWarning, match="no known way from its queries and keys"):
-        assert capture(drawn(Stem(Folding(MMCV))), image) == ()
+        assert capture(drawn(Stem(Rolling(MMCV))), image) == ()
 
 
 class SAGANLike(nn.Module):

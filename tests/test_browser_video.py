@@ -219,7 +219,7 @@ def test_networks_for_images_have_a_row_in_every_frame_and_queries_are_followed(
         assert [one["entropy"] for one in numbers] == pytest.approx(
             [row.entropy_bits for row in expected], rel=1e-3
         )
-        assert [one["share"] for one in numbers] == pytest.approx(
+        assert [one["pairwiseShare"] for one in numbers] == pytest.approx(
             [row.pairwise_share for row in expected], rel=2e-2
         )
         np.testing.assert_allclose([[p["x"], p["y"]] for p in places], path, atol=1e-3)
@@ -243,7 +243,7 @@ def test_the_share_of_a_restricted_row_is_of_the_logits_that_its_softmax_sees(pa
         )
     ]
     (numbers,) = page.evaluate("document.querySelector('.host').nonlocalFilm.numbers")
-    assert numbers["share"] == pytest.approx(squares[0] / sum(squares), rel=2e-2)
+    assert numbers["pairwiseShare"] == pytest.approx(squares[0] / sum(squares), rel=2e-2)
 
 
 def test_a_hostile_name_is_shown_as_text(page, tmp_path, records):

@@ -82,7 +82,7 @@ def test_unary_share_equals_the_one_of_the_materialized_logits(generator, dtype,
     assert degeneracy.unary_share(record) == pytest.approx(expected, abs=tolerance)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if "reach" not in KINDS[kind]])
 def test_unary_share_is_that_of_the_terms_the_block_uses(generator, kind):
     record = random_record(generator, **KINDS[kind])
     pairwise = terms.pairwise_logits(record, range(QUERIES)).square().sum().item()

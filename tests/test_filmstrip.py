@@ -103,4 +103,4 @@ def test_a_restricted_block_says_what_its_queries_look_at():
     for block, part in (("non_local", None), ("space_only", "frame"), ("time_only", "place")):
         records = capture(tiny_clip_network(block), clip)
         config, _ = unpack(pack_clip(clip, records, title="t", alt="a"))
-        assert config["part"] == part
+        assert config["records"][0]["reach"] == part

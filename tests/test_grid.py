@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -67,6 +69,24 @@ def test_pooled_cells_are_moved_as_far_as_those_they_are_made_of():
     assert pooled.box(Cell(1, 2)) == (28.5, 12.5, 16, 16)
     with pytest.raises(ValueError, match="under no cell"):
         pooled.cell_at(x=48, y=0)
+
+
+@pytest.mark.parametrize(("step", "height", "width"), [(2, 3, 4), (3, 2, 3), (1, 5, 7)])
+def test_cells_that_are_sampled_keep_their_middles_and_leave_nothing_out(step, height, width):
+    grid = Grid.tiling((40, 56), 5, 7, offset=(-3.5, 2.25))
+    sampled = grid.sampled(height, width, step=step)
+    for row in range(height):
+        for col in range(width):
+            assert sampled.center(Cell(row, col)) == grid.center(Cell(step * row, step * col))
+    assert sampled.cell_at(x=55.9, y=39.9) == Cell(height - 1, width - 1)
+    assert sampled.cell_at(x=0, y=0) == Cell(0, 0)
+
+
+def test_windows_are_sampled_at_their_middles_and_leave_the_remainder_out():
+    grid = Grid.tiling((72, 88), 9, 11, offset=(-1.5, -1.5))
+    assert grid.sampled(2, 2, step=4, first=1.5) == replace(
+        grid, height=2, width=2, cell_height=32, cell_width=32
+    )
 
 
 @pytest.mark.parametrize("point", [(-1, 0), (480, 0), (0, -0.1), (0, 360)], ids=str)

@@ -30,11 +30,15 @@ from app.viewer.payload import (
     with_view,
 )
 from app.viewer.view import Query, View, read_view
+from models.blocks import Reach
 
 
 def observation_of(record, output=None):
     image = np.random.default_rng(0).integers(0, 256, (40, 56, 3), dtype=np.uint8)
     return Observation(image, torch.zeros(1) if output is None else output, (record,))
+
+
+EVERY = torch.arange(QUERIES)
 
 
 @pytest.mark.parametrize("coupling", ["coupled", "disentangled"])
@@ -141,6 +145,18 @@ def test_the_color_scale_is_shared_by_all_queries_and_readable(generator):
     assert (values > scale["scale_top"]).float().mean() < 0.02
 
 
+def test_keys_out_of_reach_take_no_part_in_the_scale(generator):
+    pairs = torch.arange(QUERIES)[:, None] // 2  # the last query is alone
+    record = random_record(generator)
+    uniform = replace(
+        record,
+        key=torch.ones_like(record.query),
+        key_grid=record.query_grid,
+        reach=Reach("pair", pairs, pairs),
+    )
+    assert color_scale(uniform) == {"scale_top": 20, "peak": 40}, "of 17.5, and a single 35"
+
+
 def test_a_nearly_uniform_map_gets_no_stretched_scale(generator):
     assert color_scale(random_record(generator, scale=1e-6))["scale_top"] == 3
 
@@ -180,12 +196,14 @@ def test_columns_can_be_built_from_the_payload(generator, kind):
         tensors[f"0.{name}"].astype(np.float64) for name in ("query", "key", "unary")
     )
     logits = record.scale * query @ key.T
-    pairwise = np.exp(logits - tensors["0.pairwise_norm"][:, None])
+    seen = np.ones_like(logits) if record.reach is None else record.reach.sees(EVERY).numpy()
+    unary_norm = tensors.get("0.unary_norm", np.log(np.exp(unary).sum(keepdims=True)))
+    pairwise = seen * np.exp(logits - tensors["0.pairwise_norm"][:, None])
     if record.coupling == "disentangled":
-        whole = pairwise + np.exp(unary) / np.exp(unary).sum()
+        whole = pairwise + seen * np.exp(unary - unary_norm[:, None])
         assert "0.whole_norm" not in tensors
     else:
-        whole = np.exp(logits + unary - tensors["0.whole_norm"][:, None])
+        whole = seen * np.exp(logits + unary - tensors["0.whole_norm"][:, None])
     every = range(QUERIES)
     for shown, term in ((whole, "whole"), (pairwise, "pairwise")):
         expected = terms.attention(record, every, term).numpy()

@@ -148,3 +148,17 @@ def test_video_networks_say_where_their_cells_lie(padding, offset):
 
 def test_every_kind_of_layer_is_watched():
     assert {layer.__name__[:4] for layer in LAYERS} == {"Conv", "MaxP", "AvgP"}
+
+
+def test_keys_do_not_tell_where_features_of_their_size_lie():
+    network = nn.Sequential(
+        nn.Conv2d(3, 5, 8, stride=8),
+        NonLocalBlock(5, subsample=True),
+        nn.Conv2d(5, 5, 3, stride=2, padding=1),
+        NonLocalBlock(5),
+    ).eval()
+    with torch.no_grad(), recording(network, (32, 48)) as records:
+        network(torch.zeros(1, 3, 32, 48))
+    pooled, last = records[0].key_grid, records[1].query_grid
+    assert pooled.shape == last.shape == (1, 2, 3)
+    assert (pooled.offset, last.offset) == ((0.0, 0.0), (-4.0, -4.0))

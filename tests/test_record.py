@@ -3,12 +3,13 @@ from dataclasses import asdict, fields, replace
 
 import pytest
 import torch
-from records import KEYS, KINDS, QUERIES, random_record
+from records import KEYS, KINDS, PARTS, QUERIES, random_record
 from safetensors.torch import save_file
 
 from analysis import AttentionRecord
 from analysis.grid import Grid
 from analysis.record import HEADER_KEY
+from models.blocks import Reach
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -18,6 +19,11 @@ def test_a_saved_record_comes_back_as_it_was(generator, tmp_path, kind):
     loaded = AttentionRecord.load(tmp_path / "record.safetensors")
     for field in fields(record):
         before, after = getattr(record, field.name), getattr(loaded, field.name)
+        if isinstance(before, Reach):
+            assert before.kind == after.kind
+            assert torch.equal(before.query, after.query)
+            assert torch.equal(before.key, after.key)
+            continue
         same = torch.equal(before, after) if isinstance(before, torch.Tensor) else before == after
         assert same, field.name
     assert [path.name for path in tmp_path.iterdir()] == ["record.safetensors"]
@@ -82,12 +88,35 @@ def test_a_failed_save_leaves_nothing_behind(generator, tmp_path):
             rf"each of the 4 positions .*, got {QUERIES}",
         ),
         ({"key_grid": Grid.tiling((40, 56), 2, 2)}, rf"each of the 4 positions .*, got {KEYS}"),
+        (
+            {"form": "dot_product", "coupling": "unnormalized", "reach": PARTS},
+            "only the weights of a softmax can be 0 out of reach",
+        ),
+        (
+            {"reach": Reach("part", PARTS.query[:5], PARTS.key)},
+            f"labels for {QUERIES} queries and {KEYS} keys, got 5 and {KEYS}",
+        ),
     ],
 )
 @pytest.mark.usefixtures("as_users_run")
 def test_a_record_that_contradicts_itself_is_refused(generator, change, message):
     with pytest.raises(ValueError, match=message):
         replace(random_record(generator), **change)
+
+
+@pytest.mark.parametrize(
+    ("query", "key", "message"),
+    [
+        ([0, 1], [[0], [1]], r"at least one for every position, got \(2,\) and \(2, 1\)"),
+        ([[0, 1]], [[0], [1]], "equally many labels, got 2 and 1"),
+        ([[0], [3], [1]], [[0], [1]], "must reach a key, query 1 has no label of any"),
+        ([[0, 5], [3, 0]], [[0, 2], [1, 3]], "must reach a key, query 1 has no label of any"),
+    ],
+)
+@pytest.mark.usefixtures("as_users_run")
+def test_a_reach_that_reaches_nothing_is_refused(query, key, message):
+    with pytest.raises(ValueError, match=message):
+        Reach("part", torch.tensor(query), torch.tensor(key))
 
 
 def header_of(record):
@@ -114,7 +143,7 @@ def header_of(record):
         (lambda header, tensors: tensors.pop("key"), "not a complete record: key is missing"),
         (
             lambda header, tensors: header.update(schema_version=9),
-            "schema_version must be one of 1, 2, got 9",
+            "schema_version must be one of 1, 2, 3, got 9",
         ),
         (lambda header, tensors: header.update(coupling="x"), "unknown coupling 'x'"),
     ],

@@ -65,6 +65,16 @@ def test_queries_and_keys_are_taken_as_they_are(flat):
     assert torch.equal(record.unary, torch.from_numpy(unary).flatten())
 
 
+def test_labels_say_which_keys_a_query_looks_at():
+    window = np.arange(35).reshape(5, 7) // 12
+    fields = {"query": floats(5, 7, 13), "key": floats(5, 7, 13), "reach": "window"}
+    labels = {"query_labels": window.ravel(), "key_labels": window.ravel()}
+    (record,) = record_file.read_bytes(npz(**fields, **labels), "a.npz").records
+    assert record.reach.kind == "window"
+    seen = torch.from_numpy(window.ravel() == window[2, 3])
+    assert torch.equal(terms.attention(record, [17])[0] > 0, seen)
+
+
 @pytest.mark.parametrize("coupling", ["coupled", "pairwise"])
 def test_a_whole_attention_is_factored_into_few_channels(generator, coupling):
     record = random_record(generator, coupling, dtype=torch.float32)
@@ -124,6 +134,15 @@ GOOD = {"query": floats(36, 3), "key": floats(36, 3)}
         ({**GOOD, "scale": "big"}, "field 'scale' must be one number"),
         ({**GOOD, "image": floats(9, 9, 3)}, "field 'image': an image array must be uint8"),
         ({**GOOD, "qery": floats(3)}, "unknown field 'qery'; available: query, key"),
+        ({**GOOD, "key_labels": np.zeros(35, int)}, "'key_labels' must not be given without the"),
+        (
+            {**GOOD, "query_labels": floats(35), "key_labels": np.zeros(35, int)},
+            "field 'query_labels' must hold one or more integers for every position, got",
+        ),
+        (
+            {**GOOD, "query_labels": np.zeros(5, int), "key_labels": np.zeros(35, int)},
+            "reach must have labels for 36 queries and 36 keys, got 5 and 35",
+        ),
         ({**GOOD, "coupling": "loose"}, "unknown coupling 'loose'; available"),
         ({**GOOD, "attention": floats(3, 3)}, "field 'query' must not be given beside"),
         ({"attention": np.full((9, 9), 0.2)}, "rows that sum to 1, row 0 sums to 1.8"),

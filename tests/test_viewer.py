@@ -661,10 +661,17 @@ def test_the_drawing_to_take_away_keeps_words_and_sharp_cells(page, generator):
     assert sizes.count((11, 3)) == 6
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_the_record_to_take_away_attends_to_the_same(page, generator, kind):
-    record = random_record(generator, **KINDS[kind])
-    mount(page, packed(replace(record, head=2)))
+@pytest.mark.parametrize(
+    ("kind", "changes"),
+    [
+        *((kind, {}) for kind in KINDS),
+        ("disentangled", {"pairwise_gain": 0.3}),
+        ("disentangled", {"whitened": False}),
+    ],
+)
+def test_the_record_to_take_away_attends_to_the_same(page, generator, kind, changes):
+    record = replace(random_record(generator, **KINDS[kind]), head=2, **changes)
+    mount(page, packed(record))
     download = saved(page, "Record of net0")
     path = download.path().with_suffix(".safetensors")
     download.save_as(path)

@@ -5,8 +5,12 @@
 
 from analysis.adapters import bottleneck as bottleneck
 from analysis.adapters import disentangled as disentangled
+from analysis.adapters import generalized as generalized
+from analysis.adapters import maxvit as maxvit
 from analysis.adapters import non_local as non_local
+from analysis.adapters import reduced as reduced
 from analysis.adapters import transformers as transformers
+from analysis.adapters import windows as windows
 from analysis.adapters.adapter import Call as Call
 from analysis.adapters.adapter import Heads as Heads
 from analysis.adapters.adapter import UnreadableBlockError as UnreadableBlockError

@@ -8,6 +8,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from models.blocks import Reach
+
 MAX_PREFIX_TOKENS = 8
 TOLERANCE = 1e-4  # of what a block makes, relative, in single precision
 PROBES = 32  # queries whose output is rebuilt to tell how a block computes
@@ -20,6 +22,9 @@ class Heads:
     A shape is that of the grid which positions flatten, (H, W) or (T, H, W). None says that they
     are tokens of the image, after some for the class and such: rows and columns are then inferred,
     and the other tokens are left out.
+
+    `keys_at` is how far keys lie apart and where the first one lies, in cells of queries from the
+    middle of the first. None says that keys are whole windows of cells, one after another.
     """
 
     query: Float[Tensor, "head query_pos channels"]
@@ -27,11 +32,13 @@ class Heads:
     scale: float
     query_shape: tuple[int, ...] | None = None
     key_shape: tuple[int, ...] | None = None
-    unary: Float[Tensor, " key_pos"] | None = None
+    unary: Float[Tensor, "*head key_pos"] | None = None  # of every head, or of all together
     form: str = "embedded_gaussian"
     coupling: str = "coupled"
     pairwise_gain: float = 1.0
     whitened: bool = True
+    reach: Reach | None = None
+    keys_at: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -64,7 +71,7 @@ class Call:
         if self.images is not None and len(self.x) != self.images:
             raise UnreadableBlockError(
                 f"it was given {len(self.x)} inputs for {self.images} of the network's: it attends "
-                "inside windows or groups, and a record is of a whole image"
+                "inside windows or groups, and where they lie only its caller knows"
             )
 
     def _tensors(self) -> Iterator[Tensor]:
@@ -120,6 +127,43 @@ def split_heads(x: Float[Tensor, "pos width"], heads: int) -> Float[Tensor, "hea
 def probed(positions: int, like: Tensor) -> Int[Tensor, " probes"]:
     """Return a few of some positions, evenly spaced, to rebuild the output of."""
     return torch.linspace(0, positions - 1, min(PROBES, positions), device=like.device).long()
+
+
+def proved_by(
+    heads: Heads,
+    value: Float[Tensor, "head key_pos channels"],
+    finish: Callable[[Tensor, Tensor], Tensor],
+    own: Float[Tensor, "query_pos width"],
+) -> Heads:
+    """Return what was read if it leads to the block's own output.
+
+    What counts is what attention adds: an output that would nearly be the same without it, as that
+    of a block with its residual, proves nothing by being nearly met.
+
+    Args:
+        heads: What was read of the block.
+        value: Its values.
+        finish: What it makes of the aggregated values (probes, width) of some queries (probes).
+        own: What it made.
+
+    Raises:
+        UnreadableBlockError: It leads elsewhere.
+    """
+    queries = probed(heads.query.shape[1], value)
+    logits = heads.scale * heads.query[:, queries] @ heads.key.mT
+    if heads.reach is not None:
+        logits = logits.masked_fill(~heads.reach.sees(queries.cpu()).to(value.device), -torch.inf)
+    attended = (logits.softmax(dim=2) @ value).transpose(0, 1).flatten(1)
+    output = finish(attended, queries)
+    own = own[queries]
+    if output.shape == own.shape:
+        added = (own - finish(torch.zeros_like(attended), queries)).norm()
+        rounding = 4 * torch.finfo(own.dtype).eps
+        if (output - own).norm() <= max(TOLERANCE, rounding) * added + rounding * own.norm():
+            return heads
+    raise UnreadableBlockError(
+        "softmax of the scaled products of its queries and keys does not lead to its own output"
+    )
 
 
 def token_grid(tokens: int, input_hw: tuple[int, int]) -> tuple[int, int]:

@@ -7,7 +7,7 @@ its own row and its own column.
 """
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -26,9 +26,7 @@ def bottleneck_attention(module: nn.Module, call: Call) -> Heads:
     rows, columns = _along_sides(module.get_submodule("pos_embed")(query), height, width)
     if not getattr(module, "scale_pos_embed"):  # noqa: B009
         rows, columns = rows / scale, columns / scale
-    row, column = (side.flatten() for side in _places(height, width))
-    own_row, own_column = F.one_hot(row, height), F.one_hot(column, width)
-    place = torch.cat((own_row, own_column), dim=1).to(key).expand(heads, -1, -1)
+    place = one_hot_places(height, width).to(key).expand(heads, -1, -1)
     return Heads(
         query=torch.cat((query, rows, columns), dim=2),
         key=torch.cat((key, place), dim=2),
@@ -38,8 +36,10 @@ def bottleneck_attention(module: nn.Module, call: Call) -> Heads:
     )
 
 
-def _places(height: int, width: int) -> tuple[Tensor, ...]:
-    return torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
+def one_hot_places(height: int, width: int) -> Int[Tensor, "pos rows_and_columns"]:
+    """Return channels that are 1 for the row and for the column of a place, 0 for others."""
+    row, column = torch.cartesian_prod(torch.arange(height), torch.arange(width)).T
+    return torch.cat((F.one_hot(row, height), F.one_hot(column, width)), dim=1)
 
 
 def _along_sides(

@@ -1,4 +1,4 @@
-"""Non-local blocks of other code: mmcv, AlexHex7, SlowFast, timm, OCNet, DANet, SAGAN, BigGAN.
+"""Non-local blocks of other code: mmcv, AlexHex7, SlowFast, timm, OCNet, CCNet, SAGAN and others.
 
 Attributes name the layers but do not say what is between them: whether there is a softmax, over
 which side, and with which scale. So each way that published code takes is tried, and the block's
@@ -7,8 +7,10 @@ give the same output, and the first, the most usual one, is taken.
 """
 
 from collections.abc import Iterator
+from itertools import product
 from typing import NamedTuple
 
+import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -22,6 +24,8 @@ from analysis.adapters.adapter import (
     probed,
     register,
 )
+from analysis.adapters.criss_cross import is_called_criss_cross, row_and_column
+from models.blocks import Reach
 
 ROUNDING = 1e-6  # of a block's output, where TOLERANCE is of what it adds to its input
 
@@ -49,6 +53,7 @@ KINDS = (
     Names("theta", "phi", "g", ("W_z",)),
     Names("conv_theta", "conv_phi", "conv_g", ("conv_out", "bn"), pool="pool"),
     Names("conv_theta", "conv_phi", "conv_g", ("conv_out", "norm"), pool="pool"),
+    Names("conv_theta", "conv_phi", "conv_g", ("conv_mask",)),
     Names("theta", "phi", "g", ("out", "bn"), pool="maxpool"),
     Names("t", "p", "g", ("z", "norm")),
     Names("query_conv", "key_conv", "value_conv", (), gain="gamma"),
@@ -57,6 +62,7 @@ KINDS = (
     Names("query_project", "key_project", "value_project", ("output_project",), adds=False),
     Names("query_project", "key_project", "value_project", (), adds=False),
     Names("f_", "g_", "h_", (), gain="gamma"),
+    Names("t_func", "f_func", "g_func", ("inc",)),
     Names("f_query", "f_key", "f_value", ("W",), adds=False),
     Names("theta", "phi", "g", ("o",), gain="gamma", halves=True),
     Names(
@@ -88,7 +94,8 @@ def non_local(module: nn.Module, call: Call) -> Heads:
     """Read a block, proved by its own output.
 
     Raises:
-        UnreadableBlockError: The block computes something else, such as a softmax over queries.
+        UnreadableBlockError: The block computes something else, such as a softmax over queries, or
+            attention between positions that channels were folded into.
     """
     names, x = names_of(module), call.x
     assert names is not None  # or it would not have been recognized
@@ -107,7 +114,8 @@ def non_local(module: nn.Module, call: Call) -> Heads:
     key, value = through(names.key, pooled), layer(names.value)(pooled)
     if names.halves:
         key, value = F.max_pool2d(key, 2), F.max_pool2d(value, 2)
-    unary = layer("conv_mask")(pooled)[0].flatten() if has(module, "conv_mask") else None
+    masked = has(module, "conv_mask") and "conv_mask" not in names.out
+    unary = layer("conv_mask")(pooled)[0].flatten() if masked else None
     grids = tuple(query.shape[2:]), tuple(key.shape[2:])
     query, key, value, x = (each[0].flatten(1).T for each in (query, key, value, x))
     output = call.own[0].flatten(1).T
@@ -127,19 +135,49 @@ def non_local(module: nn.Module, call: Call) -> Heads:
         y = gain(y) if isinstance(gain, nn.Module) else gain * y
         return y[0].flatten(1).T
 
-    def explains(weights: Float[Tensor, "probes key_pos"]) -> bool:
-        error = (finish(weights @ value) - added).norm()
+    def explains(aggregated: Float[Tensor, "probes value_channels"]) -> bool:
+        error = (finish(aggregated) - added).norm()
         return bool(error <= TOLERANCE * added.norm() + ROUNDING * output[probes].norm())
 
     for heads, weights in _ways(module, names, query, key, unary, grids, probes):
-        if explains(weights):
+        if explains(weights @ value):
             return heads
     for scale in _scales(module, query.shape[1]):
-        if explains((scale * query @ key.T).softmax(dim=0)[probes]):
+        if explains((scale * query @ key.T).softmax(dim=0)[probes] @ value):
             raise UnreadableBlockError(
                 "it normalizes over queries: the columns of its attention sum to 1, not the rows"
             )
+    for axis, scale in product((1, 0), _scales(module, x.shape[1])):
+        attended = _folded(query, key, value, x.shape[1], scale, axis)
+        if attended is not None and explains(attended[probes]):
+            raise UnreadableBlockError(
+                f"it folds channels into positions: {query.shape[1]} channels of {len(query)} "
+                f"positions are read as {x.shape[1]} of {query.numel() // x.shape[1]}, which are "
+                "no places of the image" + ("" if axis else ", and normalizes over queries")
+            )
     raise UnreadableBlockError("no known way from its queries and keys leads to its own output")
+
+
+def _folded(
+    query: Float[Tensor, "pos channels"],
+    key: Float[Tensor, "key_pos channels"],
+    value: Float[Tensor, "key_pos value_channels"],
+    width: int,
+    scale: float,
+    axis: int,
+) -> Float[Tensor, "pos value_channels"] | None:
+    """Return what a block attends to that takes its inner channels to be as many as its input's.
+
+    `view(batch, width, -1)` then gives fewer positions of more channels. None where it cannot.
+    """
+    sides = query, key, value
+    if query.shape != key.shape or query.shape[1] == width:
+        return None
+    if len(value) != len(query) or any(side.numel() % width for side in sides):
+        return None
+    query, key, value = (side.T.reshape(width, -1).T for side in sides)
+    attended = (scale * query @ key.T).softmax(dim=axis) @ value
+    return attended.T.reshape(sides[2].shape[1], -1).T
 
 
 def _parts(
@@ -170,16 +208,31 @@ def _ways(
         yield Heads(*both, 1.0, *grids, form="concatenation", coupling="unnormalized"), weights
         return
     form = "embedded_gaussian" if names.query else "gaussian"
-    for scale in _scales(module, query.shape[1]):
+    for reach, scale in product(_reaches(module, *grids), _scales(module, query.shape[1])):
         if unary is not None:
             pairwise = scale * (query - query.mean(dim=0))[probes] @ (key - key.mean(dim=0)).T
             heads = Heads(*both, scale, *grids, unary, coupling="disentangled")
             yield heads, pairwise.softmax(dim=1) + unary.softmax(dim=0)
             continue
         logits = scale * query[probes] @ key.T
+        if reach is not None:
+            unseen = ~reach.sees(probes.cpu()).to(logits.device)
+            heads = Heads(*both, scale, *grids, form=form, reach=reach)
+            yield heads, logits.masked_fill(unseen, -torch.inf).softmax(dim=1)
+            continue
         yield Heads(*both, scale, *grids, form=form), logits.softmax(dim=1)
         dot_product = Heads(*both, scale, *grids, form="dot_product", coupling="unnormalized")
         yield dot_product, logits / len(key)
+
+
+def _reaches(
+    module: nn.Module, queries: tuple[int, ...], keys: tuple[int, ...]
+) -> list[Reach | None]:
+    """Return what queries may look at, the most usual first: all keys, or their row and column."""
+    if len(queries) != 2 or queries != keys:
+        return [None]
+    known = [None, row_and_column(queries)]
+    return known[::-1] if is_called_criss_cross(module) else known
 
 
 def _scales(module: nn.Module, channels: int) -> list[float]:

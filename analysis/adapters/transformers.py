@@ -17,12 +17,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from analysis.adapters.adapter import (
-    TOLERANCE,
     Call,
     Heads,
     UnreadableBlockError,
     has,
-    probed,
+    proved_by,
     register,
     split_heads,
 )
@@ -36,10 +35,13 @@ UNSUPPORTED = (
     "attention_biases",
     "pos_embed",
 )
-"""Attributes of modules that add to logits, or change them, in a way that a record cannot hold."""
+"""Attributes of modules that add to logits, or change them, in a way unknown here.
+
+Biases inside windows are read by `analysis.adapters.windows`, from the module that makes these.
+"""
 
 
-def _self_attention(module: nn.Module, call: Call) -> Tensor:
+def self_attention(module: nn.Module, call: Call) -> Tensor:
     """Return the tokens (pos, width) of the one image that a module attends to itself in."""
     added = [name for name in UNSUPPORTED if has(module, name)]
     if added:
@@ -54,35 +56,16 @@ def _self_attention(module: nn.Module, call: Call) -> Tensor:
     return call.x[0]
 
 
-def _proved(
+def proved(
     module: nn.Module,
     heads: Heads,
     value: Float[Tensor, "head pos channels"],
     after: Sequence[str],
     call: Call,
 ) -> Heads:
-    """Return what was read if it leads to the module's own output.
-
-    Args:
-        module: What was called.
-        heads: What was read of it.
-        value: Its values.
-        after: Names of the layers that may follow the aggregation, in order.
-        call: The call.
-    """
-    queries = probed(heads.query.shape[1], value)
-    logits = heads.scale * heads.query[:, queries] @ heads.key.mT
-    output = (logits.softmax(dim=2) @ value).transpose(0, 1).flatten(1)
-    for name in after:
-        if has(module, name):
-            output = module.get_submodule(name)(output)
-    own = call.own[0, queries]
-    tolerance = max(TOLERANCE, 4 * torch.finfo(own.dtype).eps)
-    if output.shape != own.shape or not (output - own).norm() <= tolerance * own.norm():
-        raise UnreadableBlockError(
-            "softmax of the scaled products of its queries and keys does not lead to its own output"
-        )
-    return heads
+    """Return what was read if it leads, by the layers of some names, to the module's own output."""
+    layers = nn.Sequential(*(module.get_submodule(name) for name in after if has(module, name)))
+    return proved_by(heads, value, lambda attended, _: layers(attended), call.own[0])
 
 
 @register(lambda module: isinstance(module, nn.MultiheadAttention))
@@ -118,7 +101,7 @@ def multihead_attention(module: nn.Module, call: Call) -> Heads:
 )
 def timm_attention(module: nn.Module, call: Call) -> Heads:
     """Read timm's `Attention`, fused or not: one layer for all three, perhaps normalized heads."""
-    packed = module.get_submodule("qkv")(_self_attention(module, call))
+    packed = module.get_submodule("qkv")(self_attention(module, call))
     if packed.shape[1] % 3:
         raise UnreadableBlockError("its queries, keys and values are not equally wide")
     heads = int(getattr(module, "num_heads"))  # noqa: B009, a module's attributes have no type
@@ -127,7 +110,7 @@ def timm_attention(module: nn.Module, call: Call) -> Heads:
         query = module.get_submodule("q_norm")(query.unsqueeze(0))[0]
         key = module.get_submodule("k_norm")(key.unsqueeze(0))[0]
     read = Heads(query, key, scale=float(getattr(module, "scale")))  # noqa: B009
-    return _proved(module, read, value, ("norm", "proj"), call)
+    return proved(module, read, value, ("norm", "proj"), call)
 
 
 HEADS = ("num_attention_heads", "num_heads")
@@ -143,7 +126,7 @@ def _is_hugging_face(module: nn.Module) -> bool:
 @register(_is_hugging_face)
 def hugging_face_attention(module: nn.Module, call: Call) -> Heads:
     """Read the attention of Hugging Face's ViT, DeiT, DINO, CLIP and SigLIP, of version 4 and 5."""
-    tokens = _self_attention(module, call)
+    tokens = self_attention(module, call)
     names = next(names for names in TRIPLES if has(module, *names))
     heads = int(getattr(module, next(name for name in HEADS if has(module, name))))
     query, key, value = (module.get_submodule(name)(tokens) for name in names)
@@ -157,7 +140,7 @@ def hugging_face_attention(module: nn.Module, call: Call) -> Heads:
         query, key = (_rotated(side, *positions) for side in (query, key))
     scale = getattr(module, "scaling", None) or getattr(module, "scale", None)
     read = Heads(query, key, scale=float(scale or query.shape[2] ** -0.5))
-    return _proved(module, read, value, ("o_proj", "out_proj"), call)
+    return proved(module, read, value, ("o_proj", "out_proj"), call)
 
 
 def _rotated(

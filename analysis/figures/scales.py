@@ -103,6 +103,7 @@ def _range(quantity: Quantity, values: Float[np.ndarray, " values"], scale: Scal
             else LogNorm(LOG_FLOOR, high, clip=True)
         )
     else:
+        size = size[size > 0]  # keys out of reach take no part
         high = float(np.quantile(size, 1 - CLIPPED_SHARE)) if size.size else 0.0
         high = max(high, quantity.least_top)
         norm = Normalize(-high if quantity.signed else 0, high)

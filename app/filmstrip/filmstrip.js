@@ -8,7 +8,7 @@
  */
 
 import { Attention, TERMS } from "../viewer/attention.js";
-import { parse, parseConfig } from "../viewer/buffer.js";
+import { parse, parseConfig, tensorsOf } from "../viewer/buffer.js";
 import { colorize, formatValue, levelOf, paletteWords, rangeOf } from "../viewer/color.js";
 import { boundsOf, cellOf, centerOf, positionAt } from "../viewer/geometry.js";
 
@@ -33,43 +33,6 @@ export function frameShares(values, frames) {
 export function greatest(values, count) {
   const order = Array.from(values.keys()).sort((one, other) => values[other] - values[one]);
   return order.slice(0, count);
-}
-
-/** Of a block that looks at part of a clip, logits this far below the best are of other parts. */
-const UNSEEN = 150;
-
-/** Return the variation over the keys of a row's pairwise and unary logits, where its softmax sees any. */
-function seenSquares(logits, unary) {
-  const least = Math.max(...logits) - UNSEEN;
-  const squares = [0, 0];
-  [logits, unary].forEach((values, term) => {
-    const seen = values.filter((_, j) => logits[j] > least);
-    const mean = seen.reduce((sum, value) => sum + value, 0) / seen.length;
-    squares[term] = seen.reduce((sum, value) => sum + (value - mean) ** 2, 0);
-  });
-  return squares;
-}
-
-/**
- * Return entropy in bits (NaN where weights have a sign) and the pairwise share of a row's logits.
- *
- * `part` is what queries share with the keys that they look at, if they look at part of the clip.
- */
-export function rowNumbers(attention, whole, part = null) {
-  let total = 0;
-  let squares = 0;
-  let unarySquares = attention.unarySquares;
-  for (let j = 0; j < whole.length; j++) {
-    total += whole[j];
-    squares += attention.logits[j] ** 2;
-  }
-  if (part) [squares, unarySquares] = seenSquares(attention.logits, attention.projections.unary);
-  let entropy = attention.spec.signed ? NaN : 0;
-  for (let j = 0; j < whole.length; j++) {
-    const p = whole[j] / total;
-    if (p > 0) entropy -= p * Math.log2(p);
-  }
-  return { entropy, share: squares / (squares + unarySquares) };
 }
 
 /**
@@ -154,13 +117,7 @@ class Filmstrip {
     this.config = config;
     this.tensors = tensors;
     this.records = config.records.map(
-      (spec, index) =>
-        new Attention(spec, {
-          query: tensors[`${index}.query`],
-          key: tensors[`${index}.key`],
-          unary: tensors[`${index}.unary`],
-          row: tensors[`${index}.row`],
-        }),
+      (spec, index) => new Attention(spec, tensorsOf(tensors, index)),
     );
     const spec = config.records[0];
     this.frames = config.frames.length;
@@ -249,14 +206,13 @@ class Filmstrip {
       this.stripNode,
     );
     const focused = this.root.contains(this.root.getRootNode().activeElement);
-    const { part } = this.config;
-    const note = part
+    const { reach } = this.config.records[0];
+    const note = reach
       ? [
           node(
             "p",
             { class: "none" },
-            `Queries of this block look at their own ${part} only. The unary term is what the mean query of ` +
-              `the whole clip would look at: read it ${part} by ${part}.`,
+            `Queries of this block look at their own ${reach} only: weights elsewhere are 0.`,
           ),
         ]
       : [];
@@ -439,14 +395,14 @@ class Filmstrip {
         return Object.fromEntries(TERMS.map((term) => [term, maps[term].subarray(from, from + size)]));
       });
       this.row = maps;
-      this.numbers = [rowNumbers(attention, maps.whole, this.config.part)];
+      this.numbers = [attention.statistics(maps)];
       return;
     }
     this.numbers = [];
     this.maps = this.path.map((point, t) => {
       const cell = point && positionAt(point, this.grid);
       const maps = cell == null ? null : this.records[t].mapsOf(cell);
-      this.numbers.push(maps ? rowNumbers(this.records[t], maps.whole) : { entropy: NaN, share: NaN });
+      this.numbers.push(maps ? this.records[t].statistics(maps) : { entropy: NaN, pairwiseShare: NaN });
       return maps;
     });
   }
@@ -567,7 +523,7 @@ class Filmstrip {
     const queried = this.query.frame;
     const share = this.chart({
       title: "Pairwise share of the query's logits in each frame",
-      series: [{ name: "Pairwise share", values: this.numbers.map((one) => one.share), class: "pairwise" }],
+      series: [{ name: "Pairwise share", values: this.numbers.map((one) => one.pairwiseShare), class: "pairwise" }],
       top: 1,
       format: (value) => `${(100 * value).toFixed(0)} %`,
       queried,
@@ -660,7 +616,7 @@ class Filmstrip {
     const numbers = this.numbers[this.config.spacetime ? 0 : frame];
     const most = Math.log2(this.config.spacetime ? this.row.whole.length : this.keyGrid.width * this.keyGrid.height);
     say(this.fields.entropy, Number.isFinite(numbers.entropy) ? `${numbers.entropy.toFixed(2)} of ${most.toFixed(2)} bits` : "none: no softmax");
-    say(this.fields.share, Number.isFinite(numbers.share) ? `${(100 * numbers.share).toFixed(0)} %` : "–");
+    say(this.fields.share, Number.isFinite(numbers.pairwiseShare) ? `${(100 * numbers.pairwiseShare).toFixed(0)} %` : "–");
     const strongest = this.strongest();
     say(this.fields.strongest, `${strongest.words}: ${formatValue(strongest.value)}${suffix}`);
     if (this.config.spacetime) {

@@ -11,7 +11,6 @@ from PIL import Image
 from safetensors.numpy import save
 
 from analysis.clips import Clip, frames_of
-from analysis.parts import parts_of
 from analysis.record import AttentionRecord
 from analysis.render import DIVERGING_PALETTES, PALETTES, jpeg, palette_table
 from analysis.tracking import CellFlow
@@ -69,7 +68,6 @@ def pack_clip(
         },
         "query": None if query is None else dict(zip(("frame", "x", "y"), query, strict=True)),
         "records": [record_spec(record) for record in records],
-        "part": parts.kind if (parts := parts_of(records[0])) else None,
     }
     tensors = {"palettes": palette_table(palettes)}
     for number, index in enumerate(shown):

@@ -55,6 +55,23 @@ export function softmaxInMultiplesOfUniform(logits, out) {
   for (let j = 0; j < out.length; j++) out[j] *= factor;
 }
 
+/** Which keys a query looks at: those that have one of its labels, in the same column of labels. */
+class Reach {
+  constructor(query, key, keys) {
+    this.query = query;
+    this.key = key;
+    this.labels = key.length / keys;
+  }
+
+  sees(query, key) {
+    const { labels } = this;
+    for (let label = 0; label < labels; label++) {
+      if (this.query[query * labels + label] === this.key[key * labels + label]) return true;
+    }
+    return false;
+  }
+}
+
 /** A region of more cells than this is the mean of this many, evenly chosen. */
 export const MOST_REGION_CELLS = 400;
 
@@ -72,32 +89,42 @@ export function evenly(total, count) {
  * some queries (their mean), and `mapsOf(position)` those of one.
  *
  * Maps are multiples of uniform. Without a softmax (unnormalized) they are logits of any sign, and
- * `row` holds what a query's own mean adds to them. `pairwise_norm` and `whole_norm` are the
- * logarithms of the rows' softmax denominators, which a column needs of every row at once.
+ * `row` holds what a query's own mean adds to them. `pairwise_norm`, `whole_norm` and `unary_norm`
+ * are the logarithms of the rows' softmax denominators, which a column needs of every row at once.
+ * Labels are given where queries do not look at all keys; weights out of reach are 0.
  */
 export class Attention {
-  constructor(spec, { query, key, unary, row, pairwise_norm: pairwiseNorm, whole_norm: wholeNorm }) {
+  constructor(spec, tensors) {
+    const { query, key, unary, row } = tensors;
     const keys = unary.length;
     this.spec = spec;
     this.keys = keys;
     this.queries = spec.query_grid.height * spec.query_grid.width;
     this.projections = { query, key, unary, row, channels: key.length / keys, scale: spec.scale };
-    this.norms = { pairwise: pairwiseNorm, whole: wholeNorm ?? pairwiseNorm };
+    this.reach = tensors.key_labels ? new Reach(tensors.query_labels, tensors.key_labels, keys) : null;
+    this.norms = {
+      pairwise: tensors.pairwise_norm,
+      whole: tensors.whole_norm ?? tensors.pairwise_norm,
+      unary: tensors.unary_norm,
+    };
     this.logits = new Float32Array(keys);
     this.coupledLogits = new Float32Array(keys);
     this.maps = this.emptyMaps("row");
     this.unaryMap = new Float32Array(keys);
     if (spec.signed) this.unaryMap.set(unary);
     else softmaxInMultiplesOfUniform(unary, this.unaryMap);
-    const mean = unary.reduce((sum, value) => sum + value, 0) / keys;
-    this.unarySquares = unary.reduce((sum, value) => sum + (value - mean) ** 2, 0);
+    this.unaryLogits = new Float32Array(unary);
+    this.unarySquares = variation(unary);
   }
 
-  /** Return buffers for the maps of one direction; `squares` is the pairwise logits' sum of squares. */
+  /**
+   * Return buffers for the maps of one direction; `squares` and `unarySquares` are the variation of
+   * the pairwise and of the unary logits over the keys in reach.
+   */
   emptyMaps(direction) {
     const size = direction === "column" ? this.queries : this.keys;
     const [whole, pairwise, unary] = TERMS.map(() => new Float32Array(size));
-    return { direction, whole, pairwise, unary, squares: 0, cells: 1, of: 1 };
+    return { direction, whole, pairwise, unary, squares: 0, unarySquares: 0, cells: 1, of: 1 };
   }
 
   mapsOf(position) {
@@ -117,9 +144,11 @@ export class Attention {
     const one = this.emptyMaps(maps.direction);
     for (const term of TERMS) maps[term].fill(positions.length ? 0 : NaN);
     maps.squares = 0;
+    maps.unarySquares = 0;
     for (const index of evenly(positions.length, MOST_REGION_CELLS)) {
       this[write](one, positions[index]);
       maps.squares += one.squares / maps.cells;
+      maps.unarySquares += one.unarySquares / maps.cells;
       for (const term of TERMS) {
         const from = one[term];
         const to = maps[term];
@@ -136,7 +165,9 @@ export class Attention {
     write(projections, position, logits);
     maps.squares = 0;
     for (let j = 0; j < logits.length; j++) maps.squares += logits[j] * logits[j];
+    maps.unarySquares = this.unarySquares;
     maps.unary.set(unaryMap);
+    if (this.reach) this.hide(maps, position);
     if (this.spec.signed) {
       maps.pairwise.set(logits);
       for (let j = 0; j < logits.length; j++) maps.whole[j] = row[position] + unary[j] + logits[j];
@@ -145,11 +176,27 @@ export class Attention {
     softmaxInMultiplesOfUniform(logits, maps.pairwise);
     if (this.spec.coupling === "disentangled") {
       const gain = this.spec.pairwise_gain;
-      for (let j = 0; j < logits.length; j++) maps.whole[j] = gain * maps.pairwise[j] + unaryMap[j];
+      for (let j = 0; j < logits.length; j++) maps.whole[j] = gain * maps.pairwise[j] + maps.unary[j];
     } else {
       for (let j = 0; j < logits.length; j++) coupledLogits[j] = logits[j] + unary[j];
       softmaxInMultiplesOfUniform(coupledLogits, maps.whole);
     }
+  }
+
+  /** Take the keys out of reach of a query out of its logits and out of its unary map. */
+  hide(maps, position) {
+    const { logits, unaryLogits, projections, reach } = this;
+    const seen = [];
+    for (let j = 0; j < logits.length; j++) {
+      if (reach.sees(position, j)) seen.push(j);
+      else logits[j] = -Infinity;
+    }
+    unaryLogits.fill(-Infinity);
+    for (const j of seen) unaryLogits[j] = projections.unary[j];
+    softmaxInMultiplesOfUniform(unaryLogits, maps.unary);
+    // the terms are not orthogonal within reaches that overlap: neither has a share of what is seen
+    maps.squares = reach.labels > 1 ? NaN : variation(seen.map((j) => logits[j]));
+    maps.unarySquares = variation(seen.map((j) => projections.unary[j]));
   }
 
   writeColumn(maps, position) {
@@ -159,7 +206,11 @@ export class Attention {
     const write = spec.form === "concatenation" ? rectifiedPairwiseLogitsOfKey : pairwiseLogitsOfKey;
     write(projections, position, logits);
     maps.squares = NaN;
+    maps.unarySquares = NaN;
     maps.unary.fill(this.unaryMap[position]);
+    if (this.reach) {
+      for (let i = 0; i < maps.unary.length; i++) maps.unary[i] = keys * Math.exp(unary[position] - norms.unary[i]);
+    }
     if (spec.signed) {
       for (let i = 0; i < logits.length; i++) maps.whole[i] = row[i] + unary[position] + logits[i];
       return;
@@ -171,9 +222,11 @@ export class Attention {
     }
     for (let i = 0; i < logits.length; i++) logits[i] = keys * Math.exp(logits[i] - norms.pairwise[i]);
     if (spec.coupling === "disentangled") {
-      for (let i = 0; i < logits.length; i++) {
-        maps.whole[i] = spec.pairwise_gain * logits[i] + this.unaryMap[position];
-      }
+      for (let i = 0; i < logits.length; i++) maps.whole[i] = spec.pairwise_gain * logits[i] + maps.unary[i];
+    }
+    if (!this.reach) return;
+    for (let i = 0; i < logits.length; i++) {
+      if (!this.reach.sees(i, position)) for (const term of TERMS) maps[term][i] = 0;
     }
   }
 
@@ -182,7 +235,7 @@ export class Attention {
    * of its logits, and the mean of the map.
    */
   statistics(maps = this.maps) {
-    const { whole, squares } = maps;
+    const { whole, squares, unarySquares } = maps;
     const total = (this.spec.row_sum ?? NaN) * whole.length;
     let entropy = 0;
     let mean = 0;
@@ -192,11 +245,7 @@ export class Attention {
       if (p !== 0) entropy -= p * Math.log2(p);
     }
     if (maps.direction === "column") entropy = NaN;
-    return { entropy, mean, pairwiseShare: squares / (squares + this.unarySquares) };
-  }
-
-  rowStatistics() {
-    return this.statistics();
+    return { entropy, mean, pairwiseShare: squares / (squares + unarySquares) };
   }
 
   /**
@@ -251,6 +300,12 @@ function entropyOf(shares) {
   let entropy = 0;
   for (let j = 0; j < shares.length; j++) if (shares[j] > 0) entropy -= shares[j] * Math.log(shares[j]);
   return entropy;
+}
+
+/** Return the sum of squares of values around their mean. */
+function variation(values) {
+  const mean = values.reduce((sum, value) => sum + value, 0) / values.length;
+  return values.reduce((sum, value) => sum + (value - mean) ** 2, 0);
 }
 
 /** Return how many values are greater than the one at `index`, plus one. */

@@ -20,6 +20,7 @@ const HALF = (() => {
 
 const DECODERS = {
   U8: (buffer) => new Uint8Array(buffer),
+  I32: (buffer) => new Int32Array(buffer),
   F32: (buffer) => new Float32Array(buffer),
   F16: (buffer) => {
     const table = HALF();
@@ -46,6 +47,13 @@ export function parse(bytes) {
   return { config: JSON.parse(metadata.config), tensors };
 }
 
+/** Return the tensors of one record by their own names, those after its number. */
+export function tensorsOf(tensors, index) {
+  const start = `${index}.`;
+  const own = Object.entries(tensors).filter(([name]) => name.startsWith(start));
+  return Object.fromEntries(own.map(([name, values]) => [name.slice(start.length), values]));
+}
+
 function readHeader(bytes) {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const length = Number(view.getBigUint64(0, true));
@@ -53,12 +61,13 @@ function readHeader(bytes) {
   return { header: JSON.parse(text), start: 8 + length };
 }
 
-/** Return a safetensors file of single-precision tensors: { name: { shape, values } }. */
+/** Return a safetensors file of { name: { shape, values } }: integers, or single precision. */
 export function safetensorsOf(tensors, metadata) {
   const header = { __metadata__: metadata };
   let size = 0;
   for (const [name, { shape, values }] of Object.entries(tensors)) {
-    header[name] = { dtype: "F32", shape, data_offsets: [size, size + 4 * values.length] };
+    const dtype = values instanceof Int32Array ? "I32" : "F32";
+    header[name] = { dtype, shape, data_offsets: [size, size + 4 * values.length] };
     size += 4 * values.length;
   }
   const plain = new TextEncoder().encode(JSON.stringify(header));
@@ -67,7 +76,8 @@ export function safetensorsOf(tensors, metadata) {
   new DataView(bytes.buffer).setBigUint64(0, BigInt(length), true);
   bytes.set(plain, 8);
   for (const [name, { values }] of Object.entries(tensors)) {
-    new Float32Array(bytes.buffer, 8 + length + header[name].data_offsets[0], values.length).set(values);
+    const Kind = values instanceof Int32Array ? Int32Array : Float32Array;
+    new Kind(bytes.buffer, 8 + length + header[name].data_offsets[0], values.length).set(values);
   }
   return bytes;
 }

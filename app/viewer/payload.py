@@ -25,6 +25,7 @@ from models.streets import STREET_CLASSES
 
 SAMPLED_QUERIES = 256
 SHOWN_QUANTILE = 0.995
+SHOWN_QUANTILE_IN_REACH = 0.95  # where rows are short: a few of 49 cells, too
 LEAST_SCALE_TOP = 3.0  # so that a nearly uniform map, all 1.0, looks flat and sits low on the scale
 
 
@@ -145,6 +146,8 @@ def record_spec(record: AttentionRecord) -> dict[str, Any]:
         "signed": signed(record),
         "row_sum": None if signed(record) else record.row_sum,
         "pairwise_gain": record.pairwise_gain,
+        "whitened": record.whitened,
+        "reach": record.reach and record.reach.kind,
         "query_grid": asdict(record.query_grid),
         "key_grid": asdict(record.key_grid),
     }
@@ -157,13 +160,16 @@ def term_tensors(record: AttentionRecord) -> dict[str, Tensor]:
     elif record.form == "concatenation":  # a number per position: whitening would not commute
         query, key = record.query.float(), record.key.float()
     else:
-        query = terms.whiten(record.query) if record.whitened else record.query
-        query, key = query.half(), terms.whiten(record.key).half()
+        query = terms.whitened_query(record) if record.whitened else record.query
+        query, key = query.half(), terms.whitened_key(record).half()
     tensors = {"query": query, "key": key, "unary": terms.unary_logits(record).float()}
     if signed(record):
         every = range(record.query_grid.positions)
         rows = terms.grand_logit(record) + terms.row_logits(record, every)
         tensors["row"] = rows.float()
+    if record.reach is not None:
+        tensors["query_labels"] = record.reach.query.int()
+        tensors["key_labels"] = record.reach.key.int()
     return tensors
 
 
@@ -173,9 +179,11 @@ def record_tensors(one: Shown) -> dict[str, np.ndarray]:
     tensors = term_tensors(record)
     query, key = tensors["query"], tensors["key"]
     if query.dtype == torch.float16:  # added again where a record is saved
-        mean = record.query.float().mean(dim=0)
-        tensors["query_mean"] = (mean if record.whitened else 0 * mean)[: query.shape[1]]
-        tensors["key_mean"] = record.key.float().mean(dim=0)[: key.shape[1]]
+        every = slice(1 if record.reach is None else None)  # one mean, or that of every part
+        taken = record.query - terms.whitened_query(record)
+        tensors["query_mean"] = taken[every, : query.shape[1]].float() * record.whitened
+        taken = record.key - terms.whitened_key(record)
+        tensors["key_mean"] = taken[every, : key.shape[1]].float()
     if not signed(record):
         tensors |= row_norms(record, query.float(), key.float(), tensors["unary"])
     arrays = {name: tensor.numpy() for name, tensor in tensors.items()}
@@ -198,14 +206,20 @@ def row_norms(
     Who looks at a key is a column of the attention: it takes one weight of every row, and with
     these the viewer need not compute the rows. Memory O(chunk x keys).
     """
-    pairwise, whole = [], []
+    norms: dict[str, list[Tensor]] = {}
     for chunk in query_chunks(record):
-        logits = record.scale * query[chunk] @ key.T
-        pairwise.append(logits.logsumexp(dim=1))
+        logits = {"pairwise": record.scale * query[chunk] @ key.T}
         if record.coupling != "disentangled":
-            whole.append((logits + unary).logsumexp(dim=1))
-    norms = {"pairwise_norm": torch.cat(pairwise)}
-    return norms | ({"whole_norm": torch.cat(whole)} if whole else {})
+            logits["whole"] = logits["pairwise"] + unary
+        if record.reach is not None:
+            seen = record.reach.sees(chunk)
+            logits = {
+                term: values.where(seen, -torch.inf)
+                for term, values in (*logits.items(), ("unary", unary))
+            }
+        for term, values in logits.items():
+            norms.setdefault(f"{term}_norm", []).append(values.logsumexp(dim=1))
+    return {name: torch.cat(chunks) for name, chunks in norms.items()}
 
 
 def signed(record: AttentionRecord) -> bool:
@@ -218,14 +232,19 @@ def color_scale(record: AttentionRecord) -> dict[str, float]:
 
     `scale_top` is the 99.5 % quantile of the magnitudes that an evenly spread sample of queries
     sees in all three maps, `peak` the maximum; both rounded up to a readable number. They hold for
-    the whole image, so that colors can be compared from query to query. The unit is multiples of
-    uniform, or logits where these are shown.
+    the whole image, so that colors can be compared from query to query. Where queries do not look
+    at all keys, it is the 95 % quantile of those in reach. The unit is multiples of uniform, or
+    logits where these are shown.
     """
     count = record.query_grid.positions
     queries = torch.linspace(0, count - 1, min(count, SAMPLED_QUERIES)).long()
     keys = record.key_grid.positions
     maps = [terms.attention(record, queries, term).abs() * keys for term in terms.TERMS]
-    top = max(_quantile(rows, SHOWN_QUANTILE) for rows in maps)
+    if record.reach is not None:
+        seen = record.reach.sees(queries)
+        maps = [rows[seen] for rows in maps]
+    share = SHOWN_QUANTILE if record.reach is None else SHOWN_QUANTILE_IN_REACH
+    top = max(_quantile(rows, share) for rows in maps)
     peak = max(rows.max().item() for rows in maps)
     least = 0.0 if signed(record) else LEAST_SCALE_TOP
     return {"scale_top": readable(max(top, least)), "peak": readable(max(peak, least))}

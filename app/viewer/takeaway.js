@@ -2,6 +2,19 @@
 
 import { base64Of, safetensorsOf } from "./buffer.js";
 
+const RECORD_SCHEMA_VERSION = 3;
+const RECORD_FIELDS = [
+  "block",
+  "form",
+  "coupling",
+  "scale",
+  "head",
+  "pairwise_gain",
+  "whitened",
+  "query_grid",
+  "key_grid",
+];
+
 /**
  * Return a record in the layout of analysis.record.AttentionRecord.save.
  *
@@ -13,14 +26,20 @@ export function recordBytes({ spec, arrays }, product) {
   const keys = arrays.unary.length;
   const channels = arrays.key.length / keys;
   const restored = (values, means) =>
-    means ? values.map((value, at) => value + means[at % channels]) : values;
+    means ? values.map((value, at) => value + means[at % means.length]) : values;
   const tensors = {
     query: { shape: [queries, channels], values: restored(arrays.query, arrays.query_mean) },
     key: { shape: [keys, channels], values: restored(arrays.key, arrays.key_mean) },
   };
   if (spec.learned) tensors.unary = { shape: [keys], values: arrays.unary };
-  const { block, form, coupling, scale, head, query_grid: queryGrid, key_grid: keyGrid } = spec;
-  const header = { schema_version: 1, block, form, coupling, scale, head, query_grid: queryGrid, key_grid: keyGrid };
+  const header = { schema_version: RECORD_SCHEMA_VERSION };
+  for (const field of RECORD_FIELDS) header[field] = spec[field];
+  if (spec.reach) {
+    header.reach = spec.reach;
+    const labels = arrays.key_labels.length / keys;
+    tensors.query_labels = { shape: [queries, labels], values: arrays.query_labels };
+    tensors.key_labels = { shape: [keys, labels], values: arrays.key_labels };
+  }
   return safetensorsOf(tensors, {
     "nonlocal_lens.record": JSON.stringify(header),
     "nonlocal_lens.source": `${product}: saved by the viewer, in half precision`,

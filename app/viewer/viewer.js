@@ -7,7 +7,7 @@
  */
 
 import { Attention, TERMS, rankOf, writeDifference } from "./attention.js";
-import { parse, parseConfig } from "./buffer.js";
+import { parse, parseConfig, tensorsOf } from "./buffer.js";
 import { formatValue, paletteWords, pinColor, rangeOf, sharedScale } from "./color.js";
 import { MOST_SHOWN, TITLES, buildHelp, buildQueryList, buildToolbar, remembered, rename } from "./controls.js";
 import { download, element, fileName, setText } from "./elements.js";
@@ -28,14 +28,16 @@ const WHOLE_SUBTITLES = {
 };
 
 /** Return what stands under the title of each map: what it is, and what it does not depend on. */
-export function subtitlesOf({ coupling, learned, row_sum: rowSum }) {
+export function subtitlesOf({ coupling, learned, row_sum: rowSum, reach }) {
+  const whole = coupling === "disentangled" ? `pairwise + unary: rows sum to ${formatValue(rowSum)}` : WHOLE_SUBTITLES[coupling];
+  const everyone = reach ? "all that look there" : "every query";
   return {
-    whole: coupling === "disentangled" ? `pairwise + unary: rows sum to ${formatValue(rowSum)}` : WHOLE_SUBTITLES[coupling],
+    whole: reach ? `${whole}, within its own ${reach}` : whole,
     pairwise: coupling === "unary" ? "none, so uniform: no query takes part" : "what depends on the query",
     unary:
       coupling === "pairwise" ? "none, so uniform: whitening takes it out"
-      : learned ? "learned, the same for every query"
-      : "the same for every query",
+      : learned ? `learned, the same for ${everyone}`
+      : `the same for ${everyone}`,
   };
 }
 
@@ -89,11 +91,7 @@ export class Viewer {
     this.config = config;
     this.tensors = parse(bytes).tensors;
     this.records = config.records.map((spec, index) => {
-      const arrays = {};
-      for (const [name, values] of Object.entries(this.tensors)) {
-        const [number, field] = name.split(".");
-        if (number === String(index)) arrays[field] = values;
-      }
+      const arrays = tensorsOf(this.tensors, index);
       return { spec, arrays, title: spec.title, attention: new Attention(spec, arrays), subtitles: subtitlesOf(spec) };
     });
     this.predictions = this.records.map(({ arrays }) => arrays.prediction);
@@ -628,7 +626,7 @@ export class Viewer {
       const bits = `${entropy.toFixed(2)} of ${Math.log2(cells).toFixed(2)} bits`;
       setText(this.fields.entropy, Number.isFinite(entropy) ? bits : "none: no softmax");
     }
-    setText(this.fields.share, Number.isFinite(pairwiseShare) ? `${(100 * pairwiseShare).toFixed(0)} %` : "none: of rows alone");
+    setText(this.fields.share, Number.isFinite(pairwiseShare) ? `${(100 * pairwiseShare).toFixed(0)} %` : column ? "none: of rows alone" : "none");
     this.announce(maps, onto);
   }
 

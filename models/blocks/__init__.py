@@ -14,6 +14,8 @@ from models.blocks.non_local import ConcatenationNonLocalBlock as ConcatenationN
 from models.blocks.non_local import DotProductNonLocalBlock as DotProductNonLocalBlock
 from models.blocks.non_local import GaussianNonLocalBlock as GaussianNonLocalBlock
 from models.blocks.non_local import NonLocalBlock as NonLocalBlock
+from models.blocks.reach import Parts as Parts
+from models.blocks.reach import Reach as Reach
 from models.blocks.restricted import SpaceOnlyNonLocalBlock as SpaceOnlyNonLocalBlock
 from models.blocks.restricted import TimeOnlyNonLocalBlock as TimeOnlyNonLocalBlock
 from models.blocks.self_attention_gan import SelfAttentionBlock as SelfAttentionBlock

@@ -7,6 +7,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from models.blocks.reach import Reach
+
 Init = Literal["identity", "awake"]
 PoolOrder = Literal["after", "before"]
 
@@ -26,6 +28,7 @@ class Projections(NamedTuple):
     unary: Float[Tensor, "batch key_pos"] | None  # learned unary logits, where the block has any
     query_shape: tuple[int, ...]  # the grid that query_pos flattens: (W,), (H, W) or (T, H, W)
     key_shape: tuple[int, ...]  # smaller than query_shape where keys are sub-sampled
+    reach: Reach | None = None  # None where queries look at all keys
 
 
 class SpatialMaxPool(nn.Module):

@@ -3,11 +3,9 @@
 Wang et al., "Non-local Neural Networks", CVPR 2018, Table 2d: what a spacetime block is worth when
 a position may look only at its own frame, or only at its own place in every frame.
 
-A restriction is a matter of logits. `project` gives queries and keys one more channel for each part
-of the clip, so that `scale * query_i . key_j` is the embeddings' own product where i and j share a
-part, and lower by 300 elsewhere. With these, all that holds for a non-local block holds here: a row
-of attention is one over the whole clip that is 0 outside of the query's part. `forward` does not
-compute those zeros: there every part is a batch item of its own, at a fraction of the cost.
+Parts are batch items of their own, so that no weight is computed to be 0. What `project` gives is
+that of the whole clip, with the parts beside it: all that holds for a non-local block holds here
+for the keys that a query reaches.
 
 An image is a clip of one frame: space-only attention is then the whole, and time-only none.
 """
@@ -17,18 +15,17 @@ from math import prod
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
-from torch.nn import functional as F
 
 from models.blocks.attend import attend
 from models.blocks.attention_block import Init, Projections
 from models.blocks.non_local import NonLocalBlock
-
-PENALTY = 300.0
-"""What a logit outside of the query's part is lower by: exp(-300) is 0 in single precision."""
+from models.blocks.reach import Reach
 
 
 class SpaceOnlyNonLocalBlock(NonLocalBlock):
     """Embedded-Gaussian block of a clip whose queries look at their own frame only."""
+
+    part = "frame"
 
     @staticmethod
     def parts(shape: tuple[int, ...]) -> Int[Tensor, " pos"]:
@@ -54,33 +51,25 @@ class SpaceOnlyNonLocalBlock(NonLocalBlock):
         return whole
 
     def project(self, x: Float[Tensor, "batch channels *grid"]) -> Projections:
-        """Embed the input; keys of another part than the query's get a logit lower by 300."""
+        """Embed the input, and say which keys a query looks at: those of its part."""
         projections = super().project(x)
-        query_part, key_part = map(self.parts, (projections.query_shape, projections.key_shape))
-        size = (PENALTY / self.scale) ** 0.5
-        count = int(query_part.max()) + 1
-
-        def labeled(vectors: Tensor, part: Tensor, there: float, elsewhere: float) -> Tensor:
-            label = F.one_hot(part, count).to(vectors) * (there - elsewhere) + elsewhere
-            return torch.cat((vectors, label.expand(len(vectors), -1, -1)), dim=2)
-
-        return projections._replace(
-            query=labeled(projections.query, query_part, size, 0.0),
-            key=labeled(projections.key, key_part, 0.0, -size),
+        query, key = (
+            self.parts(shape)[:, None] for shape in (projections.query_shape, projections.key_shape)
         )
+        return projections._replace(reach=Reach(self.part, query, key))
 
-    def forward(
-        self, x: Float[Tensor, "batch channels *grid"]
-    ) -> Float[Tensor, "batch channels *grid"]:
-        """Return the input plus what attention gathered for every position from its part."""
-        query, key, value, _, query_shape, key_shape = super().project(x)
+    def aggregate(
+        self, projections: Projections
+    ) -> Float[Tensor, "batch query_pos value_channels"]:
+        """Return, for every query position, the attention-weighted sum of its part's values."""
+        query, key, value, _, query_shape, key_shape, _ = projections
         aggregated = attend(
             self.fold(query, query_shape),
             self.fold(key, key_shape),
             self.fold(value, key_shape),
             scale=self.scale,
         )
-        return x + self.restore(self.unfold(aggregated, query_shape), query_shape)
+        return self.unfold(aggregated, query_shape)
 
 
 class TimeOnlyNonLocalBlock(SpaceOnlyNonLocalBlock):
@@ -88,6 +77,8 @@ class TimeOnlyNonLocalBlock(SpaceOnlyNonLocalBlock):
 
     Keys cannot be sub-sampled: a pooled cell is no query's own place.
     """
+
+    part = "place"
 
     def __init__(
         self,

@@ -98,10 +98,10 @@ def read_architecture(text: str) -> AnyArchitecture:
         for name in ("classes", "widths", "depths", "dilations"):
             fields[name] = tuple(fields[name])
         return ARCHITECTURES[task](**fields)
-    except (AttributeError, KeyError, TypeError, json.JSONDecodeError) as error:
-        raise ValueError(
-            f"the architecture in the file's header cannot be read: {error}"
-        ) from error
+    except KeyError as error:
+        raise ValueError(f"the architecture in its header has no {error}") from error
+    except (AttributeError, TypeError, json.JSONDecodeError) as error:
+        raise ValueError(f"the architecture in its header cannot be read: {error}") from error
 
 
 def build_network(architecture: Architecture) -> SegmentationNetwork:
