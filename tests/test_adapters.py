@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+from foreign import CHANNELS, drawn, noise
 from torch import nn
 from torch.nn import functional as F
 from torchvision.models import VisionTransformer
@@ -10,20 +11,12 @@ from analysis.adapters import UnreadableBlockError, foreign_preprocess, token_gr
 from analysis.capture import foreign_blocks, observe
 from models import load_network
 
-CHANNELS, INNER, HEADS = 12, 5, 3
+INNER, HEADS = 5, 3
 
 
 @pytest.fixture
 def image():
-    return np.random.default_rng(0).integers(0, 256, (56, 56, 3), dtype=np.uint8)
-
-
-def drawn(module):
-    torch.manual_seed(0)
-    with torch.no_grad():
-        for parameter in module.parameters():
-            parameter.uniform_(-0.4, 0.4)
-    return module.eval()
+    return noise(56, 56)
 
 
 class Stem(nn.Module):

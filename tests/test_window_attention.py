@@ -3,6 +3,7 @@ from math import log, prod
 import numpy as np
 import pytest
 import torch
+from foreign import CHANNELS, drawn, noise
 from timm.models.maxxvit import MaxxVitTransformerCfg, PartitionAttentionCl
 from timm.models.swin_transformer import SwinTransformerBlock
 from timm.models.swin_transformer_v2 import SwinTransformerV2Block
@@ -22,20 +23,12 @@ from torchvision.models.video.swin_transformer import ShiftedWindowAttention3d
 from analysis import capture, terms
 from analysis.degeneracy import measure
 
-CHANNELS, HEADS = 12, 3
+HEADS = 3
 
 
 @pytest.fixture
 def image():
-    return np.random.default_rng(0).integers(0, 256, (46, 34, 3), dtype=np.uint8)
-
-
-def drawn(module):
-    torch.manual_seed(0)
-    with torch.no_grad():
-        for parameter in module.parameters():
-            parameter.uniform_(-0.4, 0.4)
-    return module.eval()
+    return noise(46, 34)
 
 
 @pytest.fixture
