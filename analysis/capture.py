@@ -1,6 +1,6 @@
 """Run a network and keep what its attention blocks computed."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -156,21 +156,35 @@ def foreign_blocks(network: nn.Module) -> dict[str, tuple[nn.Module, Reader]]:
     return found
 
 
+Recorded = Callable[[str, AttentionBlock, Tensor, Projections], None]
+"""Called with a block's name, the block, its input and its projections."""
+
+
 @contextmanager
-def recording(network: nn.Module, image_hw: tuple[int, int]) -> Iterator[list[AttentionRecord]]:
+def recording(
+    network: nn.Module, image_hw: tuple[int, int], recorded: Recorded | None = None
+) -> Iterator[list[AttentionRecord]]:
     """Collect a record each time a block runs on one input; the hooks go when the `with` ends.
 
     Our own blocks are recorded before they attend, foreign ones when they have run.
 
     A foreign block with several heads gives a record for each. What cannot be read, and whatever
     else looks like attention, gives a warning instead when the `with` ends.
+
+    Args:
+        network: Any module.
+        image_hw: Height and width of the image that its input is made of.
+        recorded: Called when a block of ours has been recorded, before it attends.
     """
     records: list[AttentionRecord] = []
     places, left_out = Places(), LeftOut()
     images: int | None = None
 
     def keep(name: str, block: AttentionBlock, inputs: tuple[Tensor]) -> None:
-        records.append(record_of(name, block, block.project(inputs[0]), image_hw, places))
+        projections = block.project(inputs[0])
+        records.append(record_of(name, block, projections, image_hw, places))
+        if recorded is not None:
+            recorded(name, block, inputs[0], projections)
 
     def note_size(_network: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         nonlocal images

@@ -6,6 +6,8 @@ from collections.abc import Collection
 
 from torch import nn
 
+from analysis.adapters.adapter import is_plain_layer
+
 CLASS_NAME = re.compile(r"(attention|attn|non_?local)(\d?d|nd)?(block)?(\d?d|nd)?$", re.IGNORECASE)
 GATES = re.compile("channel|spatial|split|selective", re.IGNORECASE)
 """Of classes called attention in which no position looks at another: they weigh channels or cells,
@@ -54,6 +56,8 @@ def unread_blocks(network: nn.Module, read: Collection[str]) -> dict[str, nn.Mod
 
 
 def _looks_like_attention(module: nn.Module) -> bool:
+    if is_plain_layer(module):
+        return False
     kind = type(module).__name__
     if CLASS_NAME.search(kind):
         return not GATES.search(kind)

@@ -225,8 +225,8 @@ def attention(
     if term == "pairwise":
         return _weights(record, pairwise, unseen)
     if record.coupling == "disentangled":
-        weights = _weights(record, pairwise, unseen)
-        return torch.add(_weights(record, unary, unseen), weights, alpha=record.pairwise_gain)
+        weights, shared = (_weights(record, one, unseen) for one in (pairwise, unary))
+        return torch.add(shared, weights, alpha=record.pairwise_gain, out=weights)
     return _weights(record, pairwise + unary, unseen)  # in couplings of one term, the other is 0
 
 

@@ -1,6 +1,6 @@
 """One forward pass for the statistics of a network's blocks, no longer than they need."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from typing import NamedTuple
@@ -19,7 +19,7 @@ from analysis.clips import ClipSource
 from analysis.images import ImageSource
 from analysis.record import AttentionRecord
 from analysis.vectors import Unattended, VectorDistances, vector_distances
-from models.blocks import AttentionBlock
+from models.blocks import AttentionBlock, Projections
 
 
 class Watched(NamedTuple):
@@ -53,47 +53,52 @@ def watch(
     pixels, x = prepared(network, image)
     height, width = pixels.shape[-3:-1]
     output = None
-    unattended: dict[str, Unattended] = {}
+    ending = (
+        None if to_the_end else _Ending({**attention_blocks(network), **foreign_blocks(network)})
+    )
     with ExitStack() as stack:
         stack.enter_context(evaluating(network))
         stack.enter_context(torch.no_grad())
-        records = stack.enter_context(recording(network, (height, width)))
+        recorded = ending.leave if ending else None
+        records = stack.enter_context(recording(network, (height, width), recorded))
         vectors = stack.enter_context(vector_distances(network))
-        if not to_the_end:  # its hooks come last: they run after those that look
-            blocks = {**attention_blocks(network), **dict(foreign_blocks(network))}
-            stack.enter_context(_ending_after(network, blocks, unattended))
+        if ending:  # its hooks come last: they run after those that look
+            stack.enter_context(ending.striking(network))
         with suppress(_SeenError):
             output = network(x)
-    return Watched(x, tuple(records), {**vectors, **unattended}, output)
+    return Watched(x, tuple(records), {**vectors, **(ending.unattended if ending else {})}, output)
 
 
-@contextmanager
-def _ending_after(
-    network: nn.Module, names: Collection[str], unattended: dict[str, Unattended]
-) -> Iterator[None]:
-    """Let a forward pass end with `_SeenError` when all modules of some names have run.
+class _Ending:
+    """Lets a forward pass end with `_SeenError` when every one of some blocks has run.
 
     If the last one is a block of ours, the pass ends before it attends, and `unattended` has it.
     """
-    left = set(names)
 
-    def leave(name: str, block: AttentionBlock, inputs: tuple[Tensor]) -> None:
-        if left == {name}:
-            unattended[name] = Unattended(block, inputs[0], block.project(inputs[0]).value[0])
+    def __init__(self, names: Iterable[str]) -> None:
+        self.unattended: dict[str, Unattended] = {}
+        self._left = set(names)
+
+    def leave(self, name: str, block: AttentionBlock, x: Tensor, projections: Projections) -> None:
+        """End the pass if a block that is about to attend is the last."""
+        if self._left == {name} and adds_what_it_attends_to(block):
+            self.unattended[name] = Unattended(block, x, projections.value[0])
             raise _SeenError
 
-    def strike(name: str, *_: object) -> None:
-        left.discard(name)
-        if not left:
-            raise _SeenError
+    @contextmanager
+    def striking(self, network: nn.Module) -> Iterator[None]:
+        """Take blocks off the list when they have run, until the `with` ends."""
 
-    with ExitStack() as hooks:
-        for name in names:
-            module = network.get_submodule(name)
-            hooks.callback(module.register_forward_hook(partial(strike, name)).remove)
-            if isinstance(module, AttentionBlock) and adds_what_it_attends_to(module):
-                hooks.callback(module.register_forward_pre_hook(partial(leave, name)).remove)
-        yield
+        def strike(name: str, *_: object) -> None:
+            self._left.discard(name)
+            if not self._left:
+                raise _SeenError
+
+        with ExitStack() as hooks:
+            for name in self._left:
+                module = network.get_submodule(name)
+                hooks.callback(module.register_forward_hook(partial(strike, name)).remove)
+            yield
 
 
 def adds_what_it_attends_to(block: AttentionBlock) -> bool:

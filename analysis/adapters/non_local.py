@@ -81,6 +81,8 @@ KINDS = (
 def names_of(module: nn.Module) -> Names | None:
     """Return what a module calls its layers, or None if it is not such a block."""
     for names in KINDS:
+        if names.value not in module._modules:  # asked first because it is quick to tell
+            continue
         # "g" and "W" are short for a Gaussian block: its kind also tells its inner channels
         pair = (names.query, names.key) if names.query else ("inter_channels",)
         more = filter(None, (names.gain, names.compare))
