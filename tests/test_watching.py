@@ -43,11 +43,14 @@ def test_a_pass_ends_at_the_last_block_and_leaves_the_network_as_it_was():
     assert all(not module._forward_hooks for module in network.modules())
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", [*KINDS, "space_only", "time_only"])
 def test_the_rows_tell_what_a_block_adds_that_did_not_attend(generator, kind):
-    block = BLOCKS[kind](13, init="awake", subsample=True, batch_norm=False).eval()
+    restricted = kind not in KINDS
+    options = {"dimension": 3} if restricted else {"subsample": True}
+    block = BLOCKS[kind](13, init="awake", batch_norm=False, **options).eval()
     network = nn.Sequential(block)
-    x = 3 * torch.randn(1, 13, 7, 11, generator=generator)
+    size = (3, 7, 11) if restricted else (7, 11)
+    x = 3 * torch.randn(1, 13, *size, generator=generator)
     with torch.no_grad(), recording(network, (70, 110)) as records:
         with vector_distances(network) as ran:
             network(x)
