@@ -15,9 +15,8 @@ from torch import Tensor
 
 from analysis.grid import Grid
 from analysis.record import AttentionRecord
+from analysis.streaming import query_chunks
 from analysis.terms import once_per_record
-
-CHUNK = 256  # queries whose reach is looked at together
 
 
 class Restriction(NamedTuple):
@@ -32,22 +31,22 @@ class Restriction(NamedTuple):
 def restriction(record: AttentionRecord) -> Restriction | None:
     """Return how the queries of a block are restricted; None where they look everywhere.
 
-    With parts the information is the entropy of the part of a query. Time and memory as for
-    labels, where reaches overlap O(queries x keys) and O(chunk x keys).
+    Where reaches are parts of the grid, the information is the entropy of a query's part. Where
+    they overlap it takes a look at all pairs: time O(queries x keys), memory O(chunk x keys).
     """
     if record.reach is None:
         return None
     queries, keys = len(record.query), len(record.key)
     mean_row = torch.zeros(keys, dtype=torch.float64)
     width = 0.0
-    if record.reach.parts is not None:
-        of_queries, of_keys, number = record.reach.parts
+    if record.parts is not None:
+        of_queries, of_keys, number = record.parts
         members = of_queries.bincount(minlength=number).double()
         sizes = of_keys.bincount(minlength=number).double()
         mean_row += (members / sizes.clamp_min(1))[of_keys]
         width += (members * sizes.clamp_min(1).log2()).sum().item()
     else:
-        for chunk in torch.arange(queries).split(CHUNK):
+        for chunk in query_chunks(record):
             seen = record.reach.sees(chunk).double()
             sizes = seen.sum(dim=1)
             mean_row += (1 / sizes) @ seen
@@ -59,12 +58,12 @@ def restriction(record: AttentionRecord) -> Restriction | None:
 
 def part_records(record: AttentionRecord) -> Iterator[AttentionRecord]:
     """Yield the record of every part by itself; of a block that has none, the record."""
-    parts = None if record.reach is None else record.reach.parts
-    if parts is None:
+    if record.parts is None:
         yield record
         return
-    for part in parts.of_queries.unique().tolist():
-        queries, keys = ((side == part).nonzero()[:, 0] for side in parts[:2])
+    of_queries, of_keys, _ = record.parts
+    for part in of_queries.unique().tolist():
+        queries, keys = ((side == part).nonzero()[:, 0] for side in (of_queries, of_keys))
         yield replace(
             record,
             query=record.query[queries],

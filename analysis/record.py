@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from analysis.grid import Grid
-from models.blocks import Reach
+from models.blocks import Parts, Reach
 
 SCHEMA_VERSION = 3
 READABLE_VERSIONS = (1, 2, 3)
@@ -77,6 +77,14 @@ class AttentionRecord:
         if self.coupling == "disentangled":
             return self.pairwise_gain + 1
         return ROW_SUM[self.coupling]
+
+    @property
+    def parts(self) -> Parts | None:
+        """The parts of the grid that attend to themselves; None where there are none.
+
+        There are none where queries look at all keys, and where their reaches overlap.
+        """
+        return None if self.reach is None else self.reach.parts
 
     def __post_init__(self) -> None:
         for name, value, known in (

@@ -86,14 +86,6 @@ def whiten(x: Float[Tensor, "pos channels"]) -> Float[Tensor, "pos channels"]:
     return x - x.mean(dim=0)
 
 
-def mean_by_part(
-    x: Float[Tensor, "pos channels"], part: Int[Tensor, " pos"], parts: int
-) -> Float[Tensor, "parts channels"]:
-    """Return the mean over the positions of every part; 0 where it has none."""
-    count = part.bincount(minlength=parts).clamp_min(1).to(x)[:, None]
-    return x.new_zeros(parts, x.shape[1]).index_add_(0, part, x) / count
-
-
 def logits(record: AttentionRecord, queries: Queries) -> Float[Tensor, "queries key_pos"]:
     """Return what the form makes of some queries and every key, nothing taken out, seen or not.
 
@@ -145,12 +137,11 @@ def unary_logits(record: AttentionRecord) -> Float[Tensor, " key_pos"]:
 
 def derived_unary_logits(record: AttentionRecord) -> Float[Tensor, " key_pos"]:
     """Return what dot products with the mean query make of whitened keys."""
-    if record.reach is None or record.reach.parts is None:
+    if record.parts is None:
         return record.scale * (whitened_key(record) @ record.query.mean(dim=0))
-    of_queries, of_keys, parts = record.reach.parts
-    mean_query = mean_by_part(record.query, of_queries, parts)[of_keys]
-    products: Tensor = torch.linalg.vecdot(whitened_key(record), mean_query)
-    return record.scale * products
+    mean_query = _mean_by_part(record.query, record.parts.of_queries, record.parts.number)
+    of_keys: Tensor = torch.linalg.vecdot(whitened_key(record), mean_query[record.parts.of_keys])
+    return record.scale * of_keys
 
 
 def unary_map(record: AttentionRecord) -> Float[Tensor, " key_pos"]:
@@ -159,11 +150,11 @@ def unary_map(record: AttentionRecord) -> Float[Tensor, " key_pos"]:
     It sums to 1 over all keys or, where the grid has parts, over every one of them.
     """
     unary = unary_logits(record)
-    if record.reach is None or record.reach.parts is None:
-        return _weights(record, unary, None)
+    if record.parts is None:
+        return _weights(record, unary)
     weights = torch.empty_like(unary)
-    for part in range(record.reach.parts.number):
-        keys = record.reach.parts.of_keys == part
+    for part in range(record.parts.number):
+        keys = record.parts.of_keys == part
         weights[keys] = unary[keys].softmax(dim=0)
     return weights
 
@@ -220,7 +211,7 @@ def attention(
     if term == "unary":
         return _weights(record, unary, unseen).expand(len(index), -1)
     if term == "whole" and record.coupling == "unnormalized":
-        return _weights(record, logits(record, index), unseen)
+        return _weights(record, logits(record, index))  # whose reach is always everything
     pairwise = pairwise_logits(record, index)
     if term == "pairwise":
         return _weights(record, pairwise, unseen)
@@ -243,25 +234,33 @@ def positions(record: AttentionRecord, queries: Queries) -> Int[Tensor, " querie
 @once_per_record
 def whitened_query(record: AttentionRecord) -> Float[Tensor, "query_pos channels"]:
     """Return the queries without their mean, or that of their part."""
-    if record.reach is None or record.reach.parts is None:
+    if record.parts is None:
         return whiten(record.query)
-    part, _, parts = record.reach.parts
-    return record.query - mean_by_part(record.query, part, parts)[part]
+    part = record.parts.of_queries
+    return record.query - _mean_by_part(record.query, part, record.parts.number)[part]
 
 
 @once_per_record
 def whitened_key(record: AttentionRecord) -> Float[Tensor, "key_pos channels"]:
     """Return the keys without their mean, or that of their part."""
-    if record.reach is None or record.reach.parts is None:
+    if record.parts is None:
         return whiten(record.key)
-    _, part, parts = record.reach.parts
-    return record.key - mean_by_part(record.key, part, parts)[part]
+    part = record.parts.of_keys
+    return record.key - _mean_by_part(record.key, part, record.parts.number)[part]
+
+
+def _mean_by_part(
+    x: Float[Tensor, "pos channels"], part: Int[Tensor, " pos"], parts: int
+) -> Float[Tensor, "parts channels"]:
+    """Return the mean over the positions of every part; 0 where it has none."""
+    count = part.bincount(minlength=parts).clamp_min(1).to(x)[:, None]
+    return x.new_zeros(parts, x.shape[1]).index_add_(0, part, x) / count
 
 
 def _weights(
     record: AttentionRecord,
     logits: Float[Tensor, "..."],
-    unseen: Bool[Tensor, "queries key_pos"] | None,
+    unseen: Bool[Tensor, "queries key_pos"] | None = None,
 ) -> Float[Tensor, "..."]:
     """Return what the coupling makes of logits, row by row."""
     if record.coupling == "unnormalized":

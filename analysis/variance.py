@@ -53,7 +53,7 @@ def squares_of_rows(
 
 
 def _overlapping(record: AttentionRecord) -> bool:
-    return record.reach is not None and record.reach.parts is None
+    return record.reach is not None and record.parts is None
 
 
 def _unary_squares(record: AttentionRecord) -> float:

@@ -19,6 +19,12 @@ def image():
     return noise(56, 56)
 
 
+def assert_ends_same(record, seen):
+    """Compare the first row, one near it and the last with a module's own."""
+    rows = [0, 5, record.query_grid.positions - 1]
+    torch.testing.assert_close(terms.attention(record, rows), seen[rows], rtol=1e-5, atol=1e-6)
+
+
 class Stem(nn.Module):
     """Cells of 8 x 8 pixels, then a block."""
 
@@ -406,10 +412,7 @@ def test_forms_without_a_dot_product_of_embeddings_are_read(image, form, out):
     (record,) = capture(network, image)
     assert record.form == form
     assert record.key_grid.positions < record.query_grid.positions
-    rows = [0, 5, record.query_grid.positions - 1]
-    torch.testing.assert_close(
-        terms.attention(record, rows), network.block.seen[0, rows], rtol=1e-5, atol=1e-6
-    )
+    assert_ends_same(record, network.block.seen[0])
 
 
 class GeneratorLike(nn.Module):
@@ -458,10 +461,7 @@ class ContextLike(nn.Module):
 def test_blocks_that_pool_by_a_function_or_add_nothing_are_read(image, block):
     network = drawn(Stem(block))
     (record,) = capture(network, image)
-    rows = [0, 5, record.query_grid.positions - 1]
-    torch.testing.assert_close(
-        terms.attention(record, rows), block.seen[0, rows], rtol=1e-5, atol=1e-6
-    )
+    assert_ends_same(record, block.seen[0])
 
 
 class ProjectLike(nn.Module):
@@ -493,10 +493,7 @@ class ProjectLike(nn.Module):
 def test_mmsegmentations_block_without_a_gain_is_read(image, out):
     network = drawn(Stem(ProjectLike(out)))
     (record,) = capture(network, image)
-    rows = [0, 5, record.query_grid.positions - 1]
-    torch.testing.assert_close(
-        terms.attention(record, rows), network.block.seen[0, rows], rtol=1e-5, atol=1e-6
-    )
+    assert_ends_same(record, network.block.seen[0])
 
 
 class WithOther(nn.Module):

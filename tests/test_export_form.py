@@ -35,6 +35,12 @@ from app.video_clips import uploaded_reel
 from models.checkpoint import save_network
 
 
+def assert_says(words, options):
+    """Fail unless a command gives these options these values."""
+    for option, value in options.items():
+        assert words[words.index(option) + 1] == value, option
+
+
 @pytest.fixture(scope="module")
 def network(tmp_path_factory):
     path = tmp_path_factory.mktemp("network") / "tiny.safetensors"
@@ -113,22 +119,24 @@ def test_every_choice_is_in_the_command(page):
     page.toggle(key="export-caption").set_value(True)
     page.button_group(key="export-formats").set_value(["png", "svg"]).run()
     words = command(page)
-    for option, value in {
-        "--query": "grid:3x2",
-        "--terms": "pairwise,difference",
-        "--layout": "queries",
-        "--scale": "log",
-        "--colormap": "magma",
-        "--backdrop": "photo",
-        "--opacity": "0.4",
-        "--marker": "circle",
-        "--style": "slides",
-        "--arrows": "5",
-        "--width-in": "3.5",
-        "--dpi": "150",
-        "--format": "png,svg",
-    }.items():
-        assert words[words.index(option) + 1] == value, option
+    assert_says(
+        words,
+        {
+            "--query": "grid:3x2",
+            "--terms": "pairwise,difference",
+            "--layout": "queries",
+            "--scale": "log",
+            "--colormap": "magma",
+            "--backdrop": "photo",
+            "--opacity": "0.4",
+            "--marker": "circle",
+            "--style": "slides",
+            "--arrows": "5",
+            "--width-in": "3.5",
+            "--dpi": "150",
+            "--format": "png,svg",
+        },
+    )
     assert "--caption" in words
     assert not page.error
 
@@ -178,15 +186,17 @@ def test_every_choice_of_a_clip_is_in_the_command(clip_page):
     clip_page.selectbox(key="export-clip-backdrop").set_value("photo").run()
     clip_page.slider(key="export-opacity").set_value(0.4).run()
     words = command(clip_page)
-    for option, value in {
-        "--query": "auto:2",
-        "--terms": "whole,unary",
-        "--format": "png,mp4",
-        "--scale": "log",
-        "--backdrop": "photo",
-        "--opacity": "0.4",
-    }.items():
-        assert words[words.index(option) + 1] == value, option
+    assert_says(
+        words,
+        {
+            "--query": "auto:2",
+            "--terms": "whole,unary",
+            "--format": "png,mp4",
+            "--scale": "log",
+            "--backdrop": "photo",
+            "--opacity": "0.4",
+        },
+    )
     assert "--track" in words
     assert not clip_page.error
 

@@ -179,11 +179,11 @@ def record_tensors(one: Shown) -> dict[str, np.ndarray]:
     tensors = term_tensors(record)
     query, key = tensors["query"], tensors["key"]
     if query.dtype == torch.float16:  # added again where a record is saved
-        every = slice(1 if record.reach is None else None)  # one mean, or that of every part
-        taken = record.query - terms.whitened_query(record)
-        tensors["query_mean"] = taken[every, : query.shape[1]].float() * record.whitened
-        taken = record.key - terms.whitened_key(record)
-        tensors["key_mean"] = taken[every, : key.shape[1]].float()
+        some = slice(1 if record.reach is None else None)  # one mean, or that of every part
+        query_mean = record.query[some] - terms.whitened_query(record)[some]
+        key_mean = record.key[some] - terms.whitened_key(record)[some]
+        tensors["query_mean"] = query_mean[:, : query.shape[1]].float() * record.whitened
+        tensors["key_mean"] = key_mean[:, : key.shape[1]].float()
     if not signed(record):
         tensors |= row_norms(record, query.float(), key.float(), tensors["unary"])
     arrays = {name: tensor.numpy() for name, tensor in tensors.items()}
