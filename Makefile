@@ -3,35 +3,61 @@ PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
 RUNTIME := $(VENV)/runtime.stamp
+INSTALLED := $(VENV)/installed.stamp
 DEVELOPMENT := $(VENV)/development.stamp
+TYPED := $(VENV)/typed
 
-.PHONY: app test docs lint format clean help
+# A process for every core; tests of one file share what they set up, and the slow files begin.
+SIDE_BY_SIDE := -n auto --dist loadfile --no-loadscope-reorder
+
+.PHONY: app test quick bench docs lint format lock audit clean help
 .DEFAULT_GOAL := help
 
 help: ## show this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile
 
-app: $(RUNTIME) ## start the web app on http://127.0.0.1:8501
+app: $(INSTALLED) ## start the web app on http://127.0.0.1:8501
 	$(RUN) -m app
 
 test: lint ## lint, check types, run every test
-	$(RUN) -m pytest
+	$(RUN) -m pytest $(SIDE_BY_SIDE)
+
+quick: lint ## lint, check types, run what is quick: for daily work
+	$(RUN) -m pytest $(SIDE_BY_SIDE) -m "not slow and not browser"
+
+bench: $(DEVELOPMENT) ## measure every headline beside its baseline (QUICK=1: in three minutes)
+	$(RUN) -m benchmarks $(if $(QUICK),--quick,--out docs/benchmarks)
 
 docs: $(DEVELOPMENT) ## build the site into docs/_build/html
 	$(RUN) -m sphinx -W --keep-going -q -b html docs docs/_build/html
 
-lint: $(DEVELOPMENT) ## check style, format and types
+lint: $(DEVELOPMENT) $(TYPED) ## check style, format and types
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
-	$(RUN) -m mypy
+	cd $(TYPED) && $(abspath $(RUN)) -m mypy --config-file $(CURDIR)/pyproject.toml
 
 format: $(DEVELOPMENT) ## put the code in its format
 	$(RUN) -m ruff check --fix .
 	$(RUN) -m ruff format .
 
+lock: $(RUNTIME) ## write the exact versions of everything that the app needs
+	$(RUN) .ci/inventory.py lock > requirements.lock
+
+audit: $(RUNTIME) ## list licences, write sbom.json, look for known weaknesses
+	$(RUN) .ci/inventory.py licences
+	$(RUN) .ci/inventory.py sbom > sbom.json
+	$(PYTHON) -m venv $(VENV)/audit
+	$(VENV)/audit/bin/python -m pip install --quiet --disable-pip-version-check pip-audit==2.10.1
+	$(VENV)/audit/bin/pip-audit --no-deps --disable-pip --requirement requirements.lock
+
 clean: ## remove the environment and every cache
 	rm -rf $(VENV) .pytest_cache .ruff_cache .mypy_cache docs/_build docs/generated
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The package as it is when installed, in links: type checkers do not follow an editable installation.
+$(TYPED): $(RUNTIME)
+	mkdir -p $@/nonlocal_lens
+	ln -sfn $(foreach room,streets models analysis app,$(CURDIR)/$(room)) $(wildcard $(CURDIR)/nonlocal_lens/*.*) $@/nonlocal_lens/
 
 # The environment is built anew whenever what must be in it changes.
 $(RUNTIME): requirements.txt
@@ -40,6 +66,10 @@ $(RUNTIME): requirements.txt
 	$(RUN) -m pip install --quiet --disable-pip-version-check -r requirements.txt
 	touch $@
 
-$(DEVELOPMENT): requirements-dev.txt $(RUNTIME)
+$(INSTALLED): pyproject.toml $(RUNTIME)
+	$(RUN) -m pip install --quiet --disable-pip-version-check --no-deps -e .
+	touch $@
+
+$(DEVELOPMENT): requirements-dev.txt $(INSTALLED)
 	$(RUN) -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	touch $@

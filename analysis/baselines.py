@@ -5,8 +5,8 @@ from typing import NamedTuple
 
 import torch
 
-from analysis.streaming import RowSums
-from analysis.vectors import distance_from_mean_cosine
+from nonlocal_lens.analysis.streaming import RowSums
+from nonlocal_lens.analysis.vectors import distance_from_mean_cosine
 
 
 class Baselines(NamedTuple):
@@ -37,6 +37,19 @@ def shuffled_cosine_distance(sums: RowSums) -> float:
     rows, keys = len(unit_sum), len(sums.mean_unit)
     of_others = (unit_sum.sum().square() - unit_sum.square().sum()).item() / keys
     return distance_from_mean_cosine((rows + of_others) / rows**2) if rows else torch.nan
+
+
+def shuffled_extremes(sums: RowSums) -> tuple[float, float]:
+    """Return the largest share of the mean row of shuffled rows, and that over its median.
+
+    Means over as many mean rows as the sampled positions make up; of grids with more keys, of all
+    sampled positions together, whose largest is a little less.
+    """
+    keys, drawn = len(sums.mean_share), sums.shuffled_mean_share
+    rows = drawn[: len(drawn) // keys * keys].view(-1, keys) if keys < len(drawn) else drawn[None]
+    largest = rows.amax(dim=1)
+    middle = rows.quantile(0.5, dim=1)
+    return largest.mean().item(), (largest / middle).mean().item()
 
 
 def shuffled_mean_entropy_nats(sums: RowSums) -> float:

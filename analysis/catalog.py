@@ -1,86 +1,75 @@
-"""What every degeneracy statistic means, as data."""
+"""Every degeneracy statistic, in the order in which tables have them.
 
-from typing import NamedTuple
+A statistic is an entry here and its definition in `analysis.statistics`. Reports, tables, charts,
+the command line and the docs take it from this list; other packages add theirs as entry points of
+the group `nonlocal_lens.statistics`, each a `Statistic`.
+"""
+
+from nonlocal_lens.analysis.extensions import STATISTICS as STATISTICS_OF_OTHERS
+from nonlocal_lens.analysis.extensions import loaded_extensions
+from nonlocal_lens.analysis.statistics import (
+    information,
+    logits,
+    places,
+    rows,
+    sinks,
+    tokens,
+    vectors,
+)
+from nonlocal_lens.analysis.statistics.statistic import Statistic
+
+OURS = (
+    information.SELECTIVITY_BITS,
+    information.UNARY_BITS,
+    information.QUERY_INFORMATION_BITS,
+    information.UNARY_INFORMATION_SHARE,
+    tokens.TOKEN_SHARE,
+    tokens.TOKEN_INFORMATION_BITS,
+    tokens.PLACE_INFORMATION_BITS,
+    sinks.SINK_SHARE,
+    sinks.SINK_CONCENTRATION,
+    sinks.SINK_RATE,
+    sinks.SINK_ROUTED,
+    sinks.SINK_VALUE_RATIO,
+    logits.UNARY_SHARE,
+    logits.STABLE_RANK,
+    rows.COSINE_DISTANCE,
+    information.ENTROPY_BITS,
+    information.PERPLEXITY,
+    information.NORMALIZED_MUTUAL_INFORMATION,
+    rows.JSD_NATS,
+    rows.EFFECTIVE_RANK,
+    rows.PARTICIPATION_RATIO,
+    rows.ATTENTION_DISTANCE,
+    places.SELF_MASS,
+    places.LOCAL_MASS,
+    vectors.INPUT_COSINE_DISTANCE,
+    vectors.QUERY_COSINE_DISTANCE,
+    vectors.KEY_COSINE_DISTANCE,
+    vectors.OUTPUT_COSINE_DISTANCE,
+)
 
 
-class Statistic(NamedTuple):
-    """What a number means."""
+def _catalog() -> dict[str, Statistic]:
+    catalog = {statistic.name: statistic for statistic in OURS}
+    for name, statistic in loaded_extensions(STATISTICS_OF_OTHERS, Statistic).items():
+        if statistic.name in catalog:
+            raise ValueError(
+                f"the statistic {statistic.name!r} of the entry point {name!r} has the name of one "
+                "that is there already"
+            )
+        catalog[statistic.name] = statistic
+    return catalog
 
-    label: str
-    unit: str  # empty where the number is a plain ratio or count
-    definition: str
 
+STATISTICS = _catalog()
+"""Every statistic of a `DegeneracyReport`, by name."""
 
-STATISTICS = {
-    "unary_share": Statistic(
-        "Unary share",
-        "",
-        "SS(unary) / (SS(pairwise) + SS(unary)): how much of the logits' variation over keys "
-        "ignores the query. 1 is fully degenerate, 0 purely pairwise; undefined where all logits "
-        "are equal. Where queries look at a part of the grid, of the logits within the parts.",
-    ),
-    "query_information_bits": Statistic(
-        "Query information",
-        "bits",
-        "H(mean row) - mean H(row): the mutual information between query and attended key, which "
-        "is the generalized Jensen-Shannon divergence of the rows. 0 is fully degenerate.",
-    ),
-    "cosine_distance": Statistic(
-        "Cosine distance",
-        "",
-        "Mean of (1 - cos) / 2 over all ordered pairs of rows, a row with itself included: "
-        "`att` of GCNet's Table 1 (Cao et al. 2019). 0 is fully degenerate.",
-    ),
-    "entropy_bits": Statistic(
-        "Row entropy",
-        "bits",
-        "Mean entropy of a row: how widely a query spreads its attention. log2 of the number of "
-        "keys is uniform attention, 0 a single key.",
-    ),
-    "perplexity": Statistic(
-        "Perplexity",
-        "keys",
-        "Mean of 2^entropy of a row: over how many keys a query spreads its attention.",
-    ),
-    "jsd_nats": Statistic(
-        "Jensen-Shannon divergence",
-        "nats",
-        "Mean divergence over ordered pairs of rows, a row with itself included: `JSD-att` of "
-        "GCNet's Table 1. Of random pairs where there are many. 0 is fully degenerate.",
-    ),
-    "effective_rank": Statistic(
-        "Effective rank",
-        "",
-        "exp of the entropy of the normalized singular values of the rows, of a random sample "
-        "where there are many: how many different maps there are in effect. 1 is fully "
-        "degenerate.",
-    ),
-    "attention_distance": Statistic(
-        "Attention distance",
-        "pixels",
-        "Mean distance in the image between a query and where it attends.",
-    ),
-    "input_cosine_distance": Statistic(
-        "Input distance",
-        "",
-        "The cosine distance of what goes into the block, position by position: `input` of "
-        "GCNet's Table 1.",
-    ),
-    "query_cosine_distance": Statistic(
-        "Query distance", "", "The cosine distance of the query vectors."
-    ),
-    "key_cosine_distance": Statistic("Key distance", "", "The cosine distance of the key vectors."),
-    "output_cosine_distance": Statistic(
-        "Output distance",
-        "",
-        "The cosine distance of what the block adds to its input: `output` of GCNet's Table 1. 0 "
-        "where the same is added everywhere.",
-    ),
-}
-"""Every statistic of a `DegeneracyReport`, by field name."""
-
-HEADLINES = ("unary_share", "query_information_bits", "cosine_distance", "entropy_bits")
+HEADLINES = ("selectivity_bits", "unary_bits", "query_information_bits", "unary_share")
 """The statistics to show where there is room for few."""
 
-OF_DISTRIBUTIONS = ("query_information_bits", "entropy_bits", "perplexity", "jsd_nats")
+WITH_BASELINES = tuple(name for name, known in STATISTICS.items() if known.baselines is not None)
+"""Statistics of attention, as opposed to vectors and logits."""
+
+OF_DISTRIBUTIONS = tuple(name for name, known in STATISTICS.items() if known.of_distributions)
 """Statistics that weights with a sign do not have."""

@@ -1,6 +1,5 @@
-"""Where frames come from: videos (OpenCV), animations (Pillow), folders, the street renderer."""
+"""Where frames come from: videos (PyAV), animations (Pillow), folders, the street renderer."""
 
-import re
 import tempfile
 import warnings
 from contextlib import ExitStack
@@ -12,12 +11,24 @@ import numpy as np
 from jaxtyping import Float, UInt8
 from PIL import Image, UnidentifiedImageError
 
-from analysis.images import check_size, read_image
-from models.file_hash import file_sha256
+from nonlocal_lens.analysis.file_kinds import (
+    ANIMATIONS,
+    STILLS,
+    UNREADABLE,
+    Kind,
+    head_of,
+    kind_of,
+    kind_of_suffix,
+    listed,
+    sniffed,
+)
+from nonlocal_lens.analysis.images import check_size, read_file, read_with_note
+from nonlocal_lens.analysis.images import opened as open_picture
+from nonlocal_lens.models.file_hash import file_sha256
+from nonlocal_lens.models.limits import LONGEST_NAME, error_words, shortened
 
-FORMATS = ("GIF", "PNG", "JPEG", "WEBP", "BMP", "TIFF")  # Pillow's MPEG does not decode
-
-PICTURES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"}
+MOVING = ("GIF", "PNG", "WEBP", "AVIF", "TIFF")
+"""Formats whose pictures are frames; those that a JPEG of several holds are no moving picture."""
 
 
 class Frame(NamedTuple):
@@ -34,7 +45,10 @@ class FrameSource(Protocol):
     name: str
     fps: float
     reached: int  # frames that are known to be there
-    note: str
+
+    @property
+    def note(self) -> str:
+        """What the user should know of what was read so far; empty for nothing."""
 
     @property
     def count(self) -> int | None:
@@ -96,8 +110,8 @@ class RenderedFrames(FrameArray):
     @classmethod
     def of(cls, text: str, frames: int) -> "RenderedFrames":
         """Return the clip of `rendered:SEED`, its event spread over so many frames."""
-        from models.rendered import render_clip
-        from models.rendered.story import DURATION
+        from nonlocal_lens.streets import render_clip
+        from nonlocal_lens.streets.story import DURATION
 
         seed = text.partition(":")[2]
         if not seed.isdecimal():
@@ -111,10 +125,8 @@ class RenderedFrames(FrameArray):
 class FrameFolder:
     """Pictures in the natural order of their names, evenly spaced in time."""
 
-    note = ""
-
-    def __init__(self, paths: list[Path], fps: float, name: str) -> None:
-        self.name, self.fps = name, fps
+    def __init__(self, paths: list[Path], fps: float, name: str, note: str) -> None:
+        self.name, self.fps, self.note = name, fps, note
         self.count = self.reached = len(paths)
         self._paths = paths
 
@@ -122,7 +134,10 @@ class FrameFolder:
         """Return a frame; None beyond the last."""
         if index >= self.count:
             return None
-        return Frame(read_image(self._paths[index]), index / self.fps)
+        image, note = read_with_note(self._paths[index])
+        if note and note not in self.note:
+            self.note = shortened("; ".join([self.note] * bool(self.note) + [note]))
+        return Frame(image, index / self.fps)
 
     def counted(self) -> int:
         """Return how many pictures there are."""
@@ -148,9 +163,9 @@ class Animation:
 
     def __init__(self, path: Path, name: str, opened: ExitStack) -> None:
         self.name, self._path = name, path
-        self._image = opened.enter_context(Image.open(path, formats=FORMATS))
-        check_size(self._image.width, self._image.height)
-        self.count = self.reached = getattr(self._image, "n_frames", 1)
+        self._image = opened.enter_context(open_picture(read_file(path)))
+        moving = self._image.format in MOVING
+        self.count = self.reached = getattr(self._image, "n_frames", 1) if moving else 1
         self._ends = [0.0]  # when each frame seen so far ends
         self._at = -1
         self.fps = 1.0
@@ -165,15 +180,30 @@ class Animation:
             while self._at < index:
                 self._at += 1
                 self._image.seek(self._at)
-                milliseconds = self._image.info.get("duration") or 100  # as browsers play a 0
                 if len(self._ends) == self._at + 1:
-                    self._ends.append(self._ends[-1] + milliseconds / 1000)
-            return Frame(read_image(self._image.copy()), self._ends[index])
-        except (EOFError, OSError, SyntaxError) as error:
+                    self._ends.append(self._ends[-1] + self._milliseconds() / 1000)
+            return Frame(self._read(), self._ends[index])
+        except MemoryError:
+            raise
+        except Exception as error:  # decoders raise whatever went wrong in them on damaged files
             if self._at <= 0:
-                raise ValueError(f"{self.name} is damaged or incomplete: {error}") from error
+                raise ValueError(
+                    shortened(f"{self.name} is damaged or incomplete: {error_words(error)}")
+                ) from error
             self.reached = self._at
             return None
+
+    def _read(self) -> UInt8[np.ndarray, "height width 3"]:
+        if self.count > 1:
+            image, self.note = read_with_note(self._image.copy())
+        else:  # as a picture, with all that is done for one
+            image, self.note = read_with_note(read_file(self._path))
+        return image
+
+    def _milliseconds(self) -> float:
+        """Return how long the frame that is open is shown: a tenth of a second if that is 0."""
+        said = self._image.info.get("duration")
+        return said if isinstance(said, int | float) and 0 < said < MOST_MILLISECONDS else 100
 
     def counted(self) -> int:
         """Return how many frames there are."""
@@ -190,25 +220,43 @@ class Animation:
         return self
 
 
+MOST_MILLISECONDS = 86_400_000  # a day: what is longer is no time but damaged
+
+
 def open_path(path: Path, opened: ExitStack, name: str | None = None) -> FrameSource:
     """Open a file by its content; ValueError if it has no frames."""
-    name = name or path.name
+    name = shortened(name or path.name, LONGEST_NAME)
     if path.stat().st_size == 0:
         raise ValueError(f"{name} is empty (0 bytes)")
+    kind = kind_of_suffix(sniffed(head_of(path)))
+    if kind is Kind.unreadable:
+        raise ValueError(f"{name} is not a clip: {UNREADABLE[sniffed(head_of(path))]}")
+    if kind is Kind.video:
+        return _video(path, name, opened)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # our own limits are stricter
             return Animation(path, name, opened)
     except UnidentifiedImageError:
-        from analysis.video_file import VideoFile  # here: importing OpenCV takes a while
-
-        return VideoFile(path, name, opened)
+        return _video(path, name, opened)
     except Image.DecompressionBombError as error:
         raise ValueError(f"{name} has too many pixels: scale it down") from error
+    except (ValueError, MemoryError, OSError):
+        raise
+    except Exception as error:  # of a damaged header, Pillow raises whatever went wrong in it
+        raise ValueError(
+            shortened(f"{name} is damaged or incomplete: {error_words(error)}")
+        ) from error
+
+
+def _video(path: Path, name: str, opened: ExitStack) -> FrameSource:
+    from nonlocal_lens.analysis.video_file import VideoFile  # here: importing PyAV takes a while
+
+    return VideoFile(path, name, opened)
 
 
 def open_bytes(data: bytes, opened: ExitStack) -> FrameSource:
-    """Open the bytes of a file; the temporary one that OpenCV needs goes when `opened` closes."""
+    """Open the bytes of a file; the temporary one that holds them goes when `opened` closes."""
     folder = opened.enter_context(tempfile.TemporaryDirectory(prefix="nonlocal-lens-"))
     path = Path(folder) / "clip"
     path.write_bytes(data)
@@ -217,14 +265,15 @@ def open_bytes(data: bytes, opened: ExitStack) -> FrameSource:
 
 def open_folder(path: Path, fps: float) -> FrameFolder:
     """Open a folder of pictures; ValueError if there is none."""
-    found = [entry for entry in path.iterdir() if entry.suffix.lower() in PICTURES]
+    found, left_out = [], []
+    for entry in listed(path):
+        kind = kind_of(entry)
+        if kind is Kind.unreadable:
+            left_out.append(entry.name)
+        elif kind is Kind.picture and entry.suffix.lower() not in ANIMATIONS:
+            found.append(entry)
     if not found:
-        kinds = ", ".join(sorted(suffix[1:] for suffix in PICTURES))
-        raise ValueError(f"there is no picture ({kinds}) in the folder {path}")
-    return FrameFolder(sorted(found, key=_natural), fps, path.name or str(path))
-
-
-def _natural(path: Path) -> list[tuple[int, int, str]]:
-    """Order frame2 before frame10."""
-    parts = re.split(r"(\d+)", path.name)
-    return [(1, int(part), "") if part.isdecimal() else (0, 0, part) for part in parts]
+        kinds = ", ".join(sorted(suffix[1:] for suffix in STILLS))
+        raise ValueError(f"there is no picture ({kinds}) in the folder {shortened(str(path))}")
+    note = f"left out, as they cannot be read: {', '.join(left_out)}" if left_out else ""
+    return FrameFolder(found, fps, path.name or str(path), shortened(note))

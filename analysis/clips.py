@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float, Shaped, UInt8
 from torch import Tensor
 
-from analysis.clip_sources import (
+from nonlocal_lens.analysis.clip_sources import (
     FrameArray,
     FrameSource,
     RenderedFrames,
@@ -20,6 +20,8 @@ from analysis.clip_sources import (
     open_folder,
     open_path,
 )
+from nonlocal_lens.analysis.file_kinds import VIDEOS, Kind, kind_of
+from nonlocal_lens.models.limits import LONGEST_NAME, shortened
 
 FRAMES = 32
 """How many frames are read where nothing else is said."""
@@ -30,8 +32,6 @@ MOST_PIXELS = 270_000_000
 
 USUAL_FPS = 10.0
 """Frames per second where the frames do not say when they were taken: arrays and folders."""
-
-VIDEO_SUFFIXES = {".mp4", ".m4v", ".mov", ".avi", ".webm", ".mkv"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,7 +69,10 @@ def _no_progress(done: int, total: int) -> None:
 
 
 def is_clip(source: Any) -> bool:
-    """Return whether a source moves by its kind: nothing is opened. GIFs count as pictures."""
+    """Return whether a source moves by its kind: no more than its first bytes are looked at.
+
+    GIFs count as pictures.
+    """
     if isinstance(source, Clip):
         return True
     if isinstance(source, np.ndarray | Tensor):
@@ -77,7 +80,8 @@ def is_clip(source: Any) -> bool:
     if isinstance(source, str | Path):
         if str(source).startswith("rendered:"):
             return True
-        return Path(source).suffix.lower() in VIDEO_SUFFIXES or Path(source).is_dir()
+        path = Path(source)
+        return path.suffix.lower() in VIDEOS or path.is_dir() or kind_of(path) is Kind.video
     return False
 
 
@@ -103,11 +107,11 @@ def read_clip(
 ) -> Clip:
     """Return frames `start`, `start + stride`, ... of a moving picture, as 8-bit RGB.
 
-    Takes the path or the bytes of a video (mp4, avi, mov, webm, mkv and what else OpenCV's FFmpeg
-    decodes) or of a GIF, a folder of pictures (in natural order of their names), `rendered:SEED`,
-    a (frames, H, W, 3) uint8 array, or a (frames, 3, H, W) tensor. A camera's rotation is applied;
-    frames keep their own times where the rate varies; of a long video the frames between are
-    skipped, never held.
+    Takes the path or the bytes of a video (mp4, avi, mov, webm, mkv, ts, 3gp and what else PyAV's
+    FFmpeg decodes) or of a GIF, a folder of pictures (in natural order of their names),
+    `rendered:SEED`, a (frames, H, W, 3) uint8 array, or a (frames, 3, H, W) tensor. A camera's
+    rotation is applied; frames are shown at their own time stamps, in seconds from the first frame;
+    of a long video the frames between are skipped, never held.
 
     Args:
         source: What to read; a `Clip` is returned with the frames chosen of it.
@@ -147,7 +151,9 @@ def _open(
         if path.is_dir():
             return open_folder(path, fps)
         if not path.is_file():
-            raise FileNotFoundError(f"there is no video or folder of frames {path}")
+            raise FileNotFoundError(
+                f"there is no video or folder of frames {shortened(str(path), 200)}"
+            )
         return open_path(path, opened)
     array = _array(source)
     times = np.arange(len(array)) / fps
@@ -188,16 +194,19 @@ def _select(
 ) -> Clip:
     """Read the chosen frames into one array that is as large as they are."""
     there = found.count
+    if there is None and stride is None:
+        there = found.counted()
     if there is not None and start >= there:
         raise ValueError(f"start must be below the {there} frames of {name}, got {start}")
     step = stride
     if step is None:
-        there = found.counted() if there is None else there
+        assert there is not None
         step = max(1, -(-(there - start) // wanted))
     total = wanted if there is None else min(wanted, -(-(there - start) // step))
     pixels: UInt8[np.ndarray, "frames height width 3"] | None = None
     times: list[float] = []
     indices: list[int] = []
+    name = shortened(name, LONGEST_NAME)
     for number in range(total):
         index = start + number * step
         frame = found.frame(index)

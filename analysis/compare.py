@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from torch import nn
 
-from analysis.over_dataset import Labeled, over_dataset
+from nonlocal_lens.analysis.over_dataset import Labeled, over_dataset
+from nonlocal_lens.models.libraries import LibraryName
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -75,11 +76,14 @@ def title_of(network: Network) -> str:
     """Return what to call a network: its name, the name of its file, or its class."""
     if isinstance(network, nn.Module):
         return type(network).__name__
+    named = LibraryName.read(str(network))
+    if named is not None:
+        return named.title
     return Path(network).stem if Path(network).is_file() else str(network)
 
 
 def loaded(network: Network) -> nn.Module:
     """Return a network as it is, or load it."""
-    from models import load_network  # with torchvision, which takes long to import
+    from nonlocal_lens.models import load_network  # with torchvision, which takes long to import
 
     return network if isinstance(network, nn.Module) else load_network(network)

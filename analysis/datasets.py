@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import UInt8
 from torchvision.datasets import Cityscapes, VisionDataset, VOCSegmentation
 
-from models.training.data import Dataset, Sample, read_samples
+from nonlocal_lens.models.training.data import Dataset, Sample, read_samples
 
 # fmt: off
 VOC_CLASSES = (

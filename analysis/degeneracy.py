@@ -1,71 +1,67 @@
 """How query-independent (degenerate) a block's attention is: statistics of one record."""
 
-from dataclasses import dataclass, field
-from math import log, log2, nan
+from dataclasses import dataclass, field, make_dataclass
+from math import log, nan
+from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from analysis.baselines import (
-    Baselines,
-    shuffled_cosine_distance,
-    shuffled_mean_entropy_nats,
-    unary_share_baselines,
-)
-from analysis.catalog import HEADLINES as HEADLINES
-from analysis.catalog import OF_DISTRIBUTIONS
-from analysis.catalog import STATISTICS as STATISTICS
-from analysis.divergence import Estimate, jensen_shannon_nats
-from analysis.parts import Restriction, restriction
-from analysis.record import AttentionRecord
-from analysis.spectrum import sampled_rank
-from analysis.streaming import RowSums, entropy_nats, sum_rows
-from analysis.variance import unary_share as unary_share
-from analysis.vectors import (
-    Unattended,
-    VectorDistances,
-    cosine_distance,
-    distance_from_mean_cosine,
-)
-from analysis.verdict import verdict
+from nonlocal_lens.analysis.axis import Axis
+from nonlocal_lens.analysis.baselines import Baselines
+from nonlocal_lens.analysis.catalog import HEADLINES as HEADLINES
+from nonlocal_lens.analysis.catalog import STATISTICS as STATISTICS
+from nonlocal_lens.analysis.grid import Cell
+from nonlocal_lens.analysis.parts import Restriction
+from nonlocal_lens.analysis.record import AttentionRecord
+from nonlocal_lens.analysis.statistics.sinks import sink_kind
+from nonlocal_lens.analysis.statistics.statistic import Measured, Scope
+from nonlocal_lens.analysis.streaming import RowSums, sum_rows
+from nonlocal_lens.analysis.variance import unary_share as unary_share
+from nonlocal_lens.analysis.vectors import Unattended, VectorDistances
+from nonlocal_lens.analysis.verdict import verdict
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 """Shares of queries at whose place `DegeneracyReport` gives quantiles."""
 
 
-@dataclass(frozen=True)
-class DegeneracyReport:
-    """The `STATISTICS` of one record's whole attention; `bounds` gives their ranges.
+if TYPE_CHECKING:
+
+    class Numbers:
+        """One number for every entry of `STATISTICS`, under its name."""
+
+        def __getattr__(self, name: str) -> float: ...
+
+else:
+    Numbers = make_dataclass("Numbers", dict.fromkeys(STATISTICS, float).items(), frozen=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DegeneracyReport(Numbers):
+    """The `STATISTICS` of one record's whole attention, each an attribute under its name.
 
     Rows are divided by their sums into distributions before anything is measured: those of the
     disentangled coupling sum to 2, unnormalized ones to anything. Queries whose weights are all 0
     are left out. A number that has no meaning is NaN: statistics of distributions where weights
-    have a sign, `input_cosine_distance` and `output_cosine_distance` where the block was not
-    watched (see `measure`).
+    have a sign, those that need places where there are none, `input_cosine_distance` and
+    `output_cosine_distance` where the block was not observed (see `measure`). `bounds` gives the
+    range of each.
     """
 
     block: str
-    queries: int  # N, query positions
-    keys: int  # M, key positions
-    unary_share: float
-    query_information_bits: float
-    cosine_distance: float
-    entropy_bits: float
-    perplexity: float
-    jsd_nats: float
-    effective_rank: float
-    attention_distance: float
-    input_cosine_distance: float
-    query_cosine_distance: float
-    key_cosine_distance: float
-    output_cosine_distance: float
+    queries: int  # N, those that count: places, or all where none is one
+    keys: int  # M, places and named tokens
     jsd_standard_error: float  # of jsd_nats, one sigma; 0 where all pairs were compared
     effective_rank_rows: int  # that effective_rank is of
     entropy_bits_quantiles: tuple[float, ...]  # over queries, at QUANTILES
     perplexity_quantiles: tuple[float, ...]  # likewise
     frame_share: tuple[float, ...]  # of attention, by frames from query to key; see `frame_offsets`
     farthest: float  # greatest distance between a query and a key, in image pixels
+    sink: int  # index of the key that gets most attention on average
+    sink_cell: Cell | None  # of the key grid, where it is; None where it is no place
+    sink_name: str | None  # what it is called where it is no place
+    token_shares: dict[str, float]  # mean share of a row on every key that is no place, by name
     baselines: dict[str, Baselines] = field(repr=False)  # of every statistic of attention
     restriction: Restriction | None = None  # where queries do not look at all keys
 
@@ -76,11 +72,20 @@ class DegeneracyReport:
         return range(1 - reach, reach) if self.frame_share else range(0)
 
     @property
+    def sink_kind(self) -> str:
+        """What the sink does: "no-operation", "broadcast", or "" where that is not known."""
+        return sink_kind(self.sink_routed, self.sink_value_ratio)
+
+    @property
     def verdict(self) -> str:
         """One sentence on how degenerate the block is; thresholds are in `analysis.verdict`."""
         return verdict(
             query_information_bits=self.query_information_bits,
             entropy_bits=self.entropy_bits,
+            sink_share=self.sink_share,
+            sink_name=self.sink_name,
+            sink_kind=self.sink_kind,
+            token_share=self.token_share,
             queries=self.queries,
             keys=self.keys,
             cosine_distance=self.cosine_distance,
@@ -90,23 +95,10 @@ class DegeneracyReport:
 
     def bounds(self, statistic: str) -> tuple[float, float]:
         """Return the least and the greatest value that a statistic can take for this grid."""
-        ranges = {
-            "unary_share": (0.0, 1.0),
-            "query_information_bits": (0.0, log2(min(self.queries, self.keys))),
-            "cosine_distance": (0.0, 0.5),
-            "entropy_bits": (0.0, log2(self.keys)),
-            "perplexity": (1.0, float(self.keys)),
-            "jsd_nats": (0.0, log(2)),
-            "effective_rank": (1.0, float(min(self.effective_rank_rows, self.keys))),
-            "attention_distance": (0.0, self.farthest),
-            "input_cosine_distance": (0.0, 0.5),
-            "query_cosine_distance": (0.0, 0.5),
-            "key_cosine_distance": (0.0, 0.5),
-            "output_cosine_distance": (0.0, 0.5),
-        }
-        if statistic not in ranges:
-            raise ValueError(f"unknown statistic {statistic!r}; available: {', '.join(ranges)}")
-        return ranges[statistic]
+        if statistic not in STATISTICS:
+            raise ValueError(f"unknown statistic {statistic!r}; available: {', '.join(STATISTICS)}")
+        scope = Scope(self.queries, self.keys, self.effective_rank_rows, self.farthest)
+        return STATISTICS[statistic].bounds(scope)
 
 
 def measure(
@@ -118,14 +110,16 @@ def measure(
 ) -> DegeneracyReport:
     """Return the degeneracy statistics of a record, with their baselines.
 
-    One pass over chunks of queries, which keeps a sample of their rows for the divergence and the
+    Of the rows of queries that are places, or of all where none is, over all keys. One pass over
+    chunks of queries, which keeps a sample of their rows for the divergence and the
     effective rank: time O(queries x keys x channels), memory O((chunk + sample) x keys). Sums are
     kept in float64.
 
     Args:
         record: The block.
         vectors: What `analysis.vectors.vector_distances` measured while the block ran, or what
-            `analysis.watching.watch` left of it; inputs and outputs are not part of a record.
+            `analysis.early_exit.observe_blocks` left of it; inputs and outputs are no part of a
+            record.
         seed: Of everything random: sampled rows, shuffles.
         shuffles: Whether keys are really shuffled, for the baselines that have no closed form:
             those of the query information, the divergence and the effective rank, which are NaN
@@ -140,70 +134,40 @@ def measure(
     if isinstance(vectors, Unattended):
         assert sums.attended is not None  # there was a value
         vectors = vectors.distances(sums.attended)
-    rank = sampled_rank(sums.sample_rows, generator=_seeded(seed), shuffles=shuffles)
-    jsd = shuffled_jsd = Estimate(nan, nan)
-    if not sums.signed:
-        jsd, shuffled_jsd = jensen_shannon_nats(sums, generator=_seeded(seed), shuffles=shuffles)
-    restricted = restriction(record)
-    together = len(record.query) / 2 ** (restricted.information_bits if restricted else 0)
-    found = {
-        "unary_share": (unary_share(record), unary_share_baselines(together)),
-        **_of_rows(sums),
-        "jsd_nats": (jsd.mean, Baselines(0.0, 0.0, shuffled_jsd.mean)),
-        "effective_rank": (rank.rank, Baselines(1.0, 1.0, rank.shuffled)),
-    }
-    entropy = sums.entropy_nats
-    if sums.signed:
-        found |= dict.fromkeys(OF_DISTRIBUTIONS, (nan, Baselines(nan, nan, nan)))
-        entropy = torch.full_like(entropy, nan)
+    measured = Measured(record, sums, vectors, seed, shuffles)
+    found = {name: statistic.of(measured) for name, statistic in STATISTICS.items()}
+    entropy = torch.full_like(sums.entropy_nats, nan) if sums.signed else sums.entropy_nats
     return DegeneracyReport(
         block=record.block,
-        queries=len(record.query),
-        keys=len(record.key),
+        queries=measured.queries,
+        keys=measured.keys,
         **{name: value for name, (value, _) in found.items()},
-        input_cosine_distance=vectors.input if vectors else nan,
-        query_cosine_distance=cosine_distance(record.query),
-        key_cosine_distance=cosine_distance(record.key),
-        output_cosine_distance=vectors.output if vectors else nan,
-        jsd_standard_error=jsd.standard_error,
-        effective_rank_rows=rank.rows,
+        jsd_standard_error=measured.divergences[0].standard_error,
+        effective_rank_rows=measured.rank.rows,
         entropy_bits_quantiles=_quantiles(entropy / log(2)),
         perplexity_quantiles=_quantiles(entropy.exp()),
         frame_share=_share_by_offset(sums),
-        farthest=sums.distances.farthest,
-        baselines={name: baselines for name, (_, baselines) in found.items()},
-        restriction=restricted,
+        farthest=sums.distances.farthest if sums.distances else nan,
+        sink=measured.sink,
+        sink_cell=_cell(record.key_axis, measured.sink),
+        sink_name=record.key_axis.name(measured.sink),
+        token_shares=_shares_by_name(record, sums),
+        baselines={
+            name: baselines for name, (_, baselines) in found.items() if baselines is not None
+        },
+        restriction=measured.restriction,
     )
 
 
-def _of_rows(sums: RowSums) -> dict[str, tuple[float, Baselines]]:
-    """Return the statistics that one pass over the rows gives, each with its baselines."""
-    keys = len(sums.mean_share)
-    entropy = sums.entropy_nats.nanmean().item() / log(2)
-    entropy_of_mean = entropy_nats(sums.mean_share).item() / log(2)
-    shuffled_entropy_of_mean = shuffled_mean_entropy_nats(sums) / log(2)
-    perplexity = sums.entropy_nats.exp().nanmean().item()
-    # |mean unit row|^2 is the mean cosine over all ordered pairs, so no pair is ever visited
-    cosine = sums.mean_unit.square().sum().item()
-    uniform_distance = sums.distances.mean_to_keys.mean().item()
-    mean_row_distance = (sums.mean_share @ sums.distances.mean_to_keys).item()
-    return {
-        # of max(x, 0.0), unlike max(0.0, x), NaN comes out as NaN
-        "query_information_bits": (
-            max(entropy_of_mean - entropy, 0.0),
-            Baselines(0.0, 0.0, max(shuffled_entropy_of_mean - entropy, 0.0)),
-        ),
-        "cosine_distance": (
-            distance_from_mean_cosine(cosine),
-            Baselines(0.0, 0.0, shuffled_cosine_distance(sums)),
-        ),
-        "entropy_bits": (entropy, Baselines(log2(keys), entropy_of_mean, entropy)),
-        "perplexity": (perplexity, Baselines(float(keys), 2**entropy_of_mean, perplexity)),
-        "attention_distance": (
-            sums.distance.nanmean().item(),
-            Baselines(uniform_distance, mean_row_distance, uniform_distance),
-        ),
-    }
+def _cell(axis: Axis, index: int) -> Cell | None:
+    cell = axis.cell(index)
+    return None if cell is None or axis.grid is None else axis.grid.cell(cell)
+
+
+def _shares_by_name(record: AttentionRecord, sums: RowSums) -> dict[str, float]:
+    axis = record.key_axis
+    shares = torch.full_like(sums.mean_share, nan) if sums.signed else sums.mean_share
+    return dict(zip(axis.names, shares[axis.placed :].tolist(), strict=True))
 
 
 def _seeded(seed: int) -> torch.Generator:

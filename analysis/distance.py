@@ -3,62 +3,89 @@
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
+import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
-from analysis.grid import Cell, Grid
+from nonlocal_lens.analysis.axis import Axis
+from nonlocal_lens.analysis.grid import Cell, Grid
 
 
 @dataclass(frozen=True, eq=False)
 class Distances:
     """Distances between the middles of query and key cells, in image pixels.
 
-    Kept as squares along either axis, from which those of a row of cells are quickly made. Between
-    frames there is no distance.
+    Kept as squares along either axis of the two lattices, from which those of a row of cells are
+    quickly made. Between frames there is no distance, and tokens without a place are at none.
     """
 
     down: Float[Tensor, "query_rows key_rows"]
     across: Float[Tensor, "query_cols key_cols"]
+    query: Axis
+    key: Axis
     key_frames: int
     alike: bool  # whether the distance depends only on how many rows and columns lie between
 
     @classmethod
-    @lru_cache(maxsize=16)  # the images of a folder often share their grids
-    def between(cls, query_grid: Grid, key_grid: Grid, dtype: torch.dtype) -> "Distances":
-        """Return the distances between the cells of two grids on the same image."""
-        (query_x, query_y), (key_x, key_y) = _axes(query_grid), _axes(key_grid)
+    @lru_cache(maxsize=16)  # the images of a folder often share their tokens
+    def between(cls, query: Axis, key: Axis, dtype: torch.dtype) -> "Distances | None":
+        """Return the distances between the placed tokens of two sides; None if there are none."""
+        if query.grid is None or key.grid is None or not (query.placed and key.placed):
+            return None
+        (query_x, query_y), (key_x, key_y) = _middles(query.grid), _middles(key.grid)
+        alike = query.grid.cell_height == key.grid.cell_height
         down = (query_y[:, None] - key_y).square().to(dtype)
         across = (query_x[:, None] - key_x).square().to(dtype)
-        alike = query_grid.cell_height == key_grid.cell_height
-        return cls(down, across, key_grid.frames, alike)
+        return cls(down, across, query, key, key.grid.frames, alike)
 
     @property
     def farthest(self) -> float:
-        """The greatest distance of any query from any key."""
-        return (self.down.amax() + self.across.amax()).sqrt().item()
+        """The greatest distance of a query from a key; at most that where cells are missing."""
+        (rows, cols), (key_rows, key_cols) = _occupied(self.query), _occupied(self.key)
+        down, across = self.down[rows][:, key_rows], self.across[cols][:, key_cols]
+        return (down.amax() + across.amax()).sqrt().item()
 
     @cached_property
-    def mean_to_keys(self) -> Float[Tensor, " key_pos"]:
-        """The distance of every key from all queries on average."""
-        total = torch.zeros(self.down.shape[1] * self.across.shape[1], dtype=torch.float64)
-        for row in range(len(self.down)):
-            total += self.from_row(row).sum(dim=0, dtype=torch.float64)
-        return (total / (len(self.down) * len(self.across))).repeat(self.key_frames)
+    def mean_to_keys(self) -> Float[Tensor, " placed_keys"]:
+        """The distance of every placed key from all placed queries on average."""
+        total, cols = torch.zeros(self._keys_of_frame, dtype=torch.float64), len(self.across)
+        if self.query.cells is None:
+            for row in range(len(self.down)):
+                total += self.from_row(row).sum(dim=0, dtype=torch.float64)
+            total /= len(self.down) * cols
+        else:
+            for cells in self._query_cells.split(cols):
+                total += self.from_cells(cells).sum(dim=0, dtype=torch.float64)
+            total /= len(self._query_cells)
+        return total[torch.from_numpy(self.key.all_cells) % self._keys_of_frame]
 
-    def from_row(self, row: int) -> Float[Tensor, "query_cols key_pos"]:
-        """Return the distances of the cells in a row of queries from the keys of a frame."""
+    def from_row(self, row: int) -> Float[Tensor, "query_cols key_cells"]:
+        """Return the distances of a row of cells of queries from all cells of keys of a frame."""
         if not self.alike:
             return (self.down[row, :, None] + self.across[:, None]).sqrt_().flatten(1)
         start = len(self.down) - 1 - row
         return self._by_rows_between[:, start : start + self.down.shape[1]].flatten(1)
 
+    def from_cells(self, cells: Int[Tensor, " some"]) -> Float[Tensor, "some key_cells"]:
+        """Return the distances of some cells of queries from all cells of keys of a frame."""
+        rows, cols = cells // len(self.across), cells % len(self.across)
+        return (self.down[rows][:, :, None] + self.across[cols][:, None]).sqrt_().flatten(1)
+
     def weigh(
         self, first: int, weights: Float[Tensor, "queries key_pos"]
     ) -> Float[Tensor, " queries"]:
-        """Return the sum over all keys of weight times distance, for queries from `first` on."""
+        """Return the sum over placed keys of weight times distance, for queries from `first` on.
+
+        Divided by the weight of all placed keys, it is a mean distance.
+        """
+        weights = self.key.on_grid(weights, missing=0.0)
         if self.key_frames > 1:
             weights = weights.unflatten(1, (self.key_frames, -1)).sum(dim=1)
+        if self.query.cells is not None:
+            apart = self.from_cells(self._query_cells[first : first + len(weights)])
+            weighted: Tensor = torch.linalg.vecdot(weights, apart)
+            return weighted
         rows, cols = len(self.down), len(self.across)
         sums, done = [], 0
         while done < len(weights):
@@ -70,6 +97,15 @@ class Distances:
         return torch.cat(sums)
 
     @cached_property
+    def _query_cells(self) -> Int[Tensor, " placed_queries"]:
+        """Which cell of its frame every placed query is."""
+        return torch.from_numpy(self.query.all_cells) % (len(self.down) * len(self.across))
+
+    @property
+    def _keys_of_frame(self) -> int:
+        return self.down.shape[1] * self.across.shape[1]
+
+    @cached_property
     def _by_rows_between(self) -> Float[Tensor, "query_cols rows_between key_cols"]:
         """From every query column, by the rows down to the key: first those that lie above it.
 
@@ -79,7 +115,14 @@ class Distances:
         return (between[:, None] + self.across[:, None]).sqrt_()
 
 
-def _axes(grid: Grid) -> tuple[Float[Tensor, " cols"], Float[Tensor, " rows"]]:
+def _occupied(axis: Axis) -> tuple[Int[Tensor, " rows"], Int[Tensor, " cols"]]:
+    """Return the rows and the columns of a grid in which tokens are."""
+    assert axis.grid is not None  # whoever asks has places
+    _, rows, cols = np.unravel_index(axis.all_cells, axis.grid.shape)
+    return torch.from_numpy(np.unique(rows)), torch.from_numpy(np.unique(cols))
+
+
+def _middles(grid: Grid) -> tuple[Float[Tensor, " cols"], Float[Tensor, " rows"]]:
     """Return the x of the middle of every column and the y of that of every row."""
     x = [grid.center(Cell(0, col))[0] for col in range(grid.width)]
     y = [grid.center(Cell(row, 0))[1] for row in range(grid.height)]

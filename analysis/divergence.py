@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from analysis.streaming import CHUNK_VALUES, RowSums, entropy_nats, shares
+from nonlocal_lens.analysis.streaming import CHUNK_VALUES, RowSums, entropy_nats, shares
 
 PAIRS = 256
 """Pairs of queries that are compared; all of them where there are no more than that."""

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from math import isfinite, nan
 
-from analysis.attribution import PointedAt
+from nonlocal_lens.analysis.attribution import PointedAt
 
 EXPLAINS, EXPLAINS_IN_PART, EXPLAINS_HARDLY = 0.5, 0.2, 0.05
 """From these scores on attention is called an explanation, one in part, hardly one; below, none."""

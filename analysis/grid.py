@@ -1,7 +1,7 @@
 """Where attention lives on an image: the only place that maps pixel, cell and flat position."""
 
-from dataclasses import dataclass
-from math import isfinite
+from dataclasses import dataclass, replace
+from math import floor, inf, isfinite
 from typing import NamedTuple
 
 import numpy as np
@@ -28,7 +28,15 @@ class Grid:
     Where a network's windows are odd, its features are centered beside the middles of the cells
     that tile the image: all cells then lie `offset` pixels (down, across) from there, up or to the
     left where it is negative. No more pixels come into the grid or go out of it by that: those that
-    no moved cell covers belong to the nearest one.
+    no moved cell covers belong to the nearest one. Cells that are moved by more than one of them
+    lie on a part of the image, and pixels beyond that belong to none.
+
+    Where a network looks at clips, its features may have fewer frames than the clip that it was
+    given, and a block may be shown some of these only. Frame k of the cells stands for the frames
+    of the clip from `first_frame + k * frame_step` on, `frame_step` of them: `frame_at` and
+    `clip_span` tell which. Of a grid whose `frame_step` is None all that is known is that its
+    frames share the clip evenly. A block that runs once for each group of frames, as in networks
+    for long clips, gives a record for each, and these differ in `first_frame`.
     """
 
     height: int  # rows
@@ -38,6 +46,8 @@ class Grid:
     image_hw: tuple[int, int]  # height and width of the image, in pixels
     frames: int = 1
     offset: tuple[float, float] = (0.0, 0.0)  # down and across, in image pixels
+    first_frame: float = 0.0  # where the first frame of cells begins, in frames of the clip
+    frame_step: float | None = None  # frames of the clip that each spans; None: an even share of it
 
     def __post_init__(self) -> None:
         if min(self.height, self.width, self.frames) < 1:
@@ -52,6 +62,17 @@ class Grid:
             )
         if not all(isfinite(shift) for shift in self.offset):
             raise ValueError(f"the offset of cells must be finite, got {self.offset}")
+        if self.frame_step is None:
+            if self.first_frame != 0:
+                raise ValueError(
+                    "frames that share a clip evenly begin with it: first_frame must be 0 where "
+                    f"frame_step is None, got {self.first_frame}"
+                )
+        elif not (isfinite(self.first_frame) and 0 < self.frame_step < inf):
+            raise ValueError(
+                "frames of cells must begin somewhere and span something, got first_frame "
+                f"{self.first_frame} and frame_step {self.frame_step}"
+            )
 
     @classmethod
     def tiling(
@@ -76,14 +97,12 @@ class Grid:
 
     def subsampled(self, height: int, width: int) -> "Grid":
         """Return the grid left by pooling whole windows of these cells; a remainder is dropped."""
-        return Grid(
-            height,
-            width,
-            self.cell_height * (self.height // height),
-            self.cell_width * (self.width // width),
-            self.image_hw,
-            self.frames,
-            self.offset,
+        return replace(
+            self,
+            height=height,
+            width=width,
+            cell_height=self.cell_height * (self.height // height),
+            cell_width=self.cell_width * (self.width // width),
         )
 
     def sampled(self, height: int, width: int, *, step: float, first: float = 0.0) -> "Grid":
@@ -94,14 +113,13 @@ class Grid:
         """
         moved = first - (step - 1) / 2
         down, across = self.offset
-        return Grid(
-            height,
-            width,
-            self.cell_height * step,
-            self.cell_width * step,
-            self.image_hw,
-            self.frames,
-            (down + self.cell_height * moved, across + self.cell_width * moved),
+        return replace(
+            self,
+            height=height,
+            width=width,
+            cell_height=self.cell_height * step,
+            cell_width=self.cell_width * step,
+            offset=(down + self.cell_height * moved, across + self.cell_width * moved),
         )
 
     @property
@@ -140,6 +158,39 @@ class Grid:
     def columns_at(self, x: Float[np.ndarray, "*points"]) -> Int[np.ndarray, "*points"]:
         """Return the column of cells under each x of the image; `width` where there is none."""
         return _cells_at(x, self.cell_width, self.width, self.offset[1])
+
+    def frame_at(self, frame: float, clip_frames: int) -> int | None:
+        """Return the frame of cells that a frame of the clip belongs to; None where there is none.
+
+        What lies between the clip's ends and the cells there, if no wider than half a `frame_step`,
+        belongs to these: networks that skip frames leave such gaps.
+
+        Args:
+            frame: Counted from 0, as the network was given them.
+            clip_frames: How many frames the network was given.
+        """
+        start, step = self._timing(clip_frames)
+        index = floor((frame + 0.5 - start) / step)  # of the middle of the frame
+        if index < 0 and start <= step / 2:
+            return 0
+        if index >= self.frames and clip_frames - (start + self.frames * step) <= step / 2:
+            return self.frames - 1
+        return index if 0 <= index < self.frames else None
+
+    def clip_span(self, frame: int, clip_frames: int) -> tuple[float, float]:
+        """Return where a frame of cells begins and ends, in frames of the clip from its beginning.
+
+        Args:
+            frame: A frame of cells.
+            clip_frames: How many frames the network was given.
+        """
+        start, step = self._timing(clip_frames)
+        return start + frame * step, start + (frame + 1) * step
+
+    def _timing(self, clip_frames: int) -> tuple[float, float]:
+        if self.frame_step is None:
+            return 0.0, clip_frames / self.frames
+        return self.first_frame, self.frame_step
 
     def position(self, cell: Cell) -> int:
         """Return the flat position of a cell."""
@@ -185,5 +236,8 @@ class Grid:
 def _cells_at(
     points: Float[np.ndarray, "*points"], size: float, count: int, offset: float
 ) -> Int[np.ndarray, "*points"]:
-    cell = np.floor((points - offset) / size).clip(0, count - 1)
-    return np.where(points < size * count, cell, count).astype(int)
+    cell = np.floor((points - offset) / size)
+    there = points < size * count
+    if abs(offset) >= size:  # a part of the image: what is beside it belongs to no cell
+        there = (cell >= 0) & (cell < count)
+    return np.where(there, cell.clip(0, count - 1), count).astype(int)

@@ -3,45 +3,106 @@
 import io
 import warnings
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from jaxtyping import Shaped, UInt8
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 from torch import Tensor
+
+from nonlocal_lens.analysis import deep_images
+from nonlocal_lens.analysis.deep_images import NotShownError
+from nonlocal_lens.analysis.file_kinds import HEAD_BYTES, UNREADABLE, sniffed
+from nonlocal_lens.analysis.picture_bytes import without_metadata, without_texts
+from nonlocal_lens.models.limits import (
+    LONGEST_NAME,
+    MOST_PICTURE_BYTES,
+    MOST_PIXELS,
+    error_words,
+    shortened,
+)
+from nonlocal_lens.models.local_files import read_regular
 
 ImageSource = str | Path | bytes | Image.Image | Shaped[np.ndarray, "..."] | Shaped[Tensor, "..."]
 
-MAX_PIXELS = 40_000_000
+MAX_PIXELS = MOST_PIXELS
 MIN_SIDE = 8
 MAX_ASPECT = 64
+
+FORMATS = (
+    "PNG", "JPEG", "WEBP", "GIF", "BMP", "DIB", "TIFF", "AVIF", "JPEG2000", "PPM", "TGA",
+    "ICO", "PCX", "SGI", "QOI", "DDS", "PSD",
+)  # fmt: skip
+"""What Pillow may open: none of these runs a program or holds the name of another file."""
+
+SCALED = ("PPM", "JPEG2000")
+"""Formats that say how deep their values are: what Pillow opens of them it scales to 16 bits."""
+
+ORIENTATION = 0x0112
+TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""Value of the camera's orientation -> what brings such a picture upright."""
+
+
+class ReadImage(NamedTuple):
+    """A picture, and what a user should know of how it was read."""
+
+    image: UInt8[np.ndarray, "height width 3"]
+    note: str  # a sentence; empty where nothing had to be decided
 
 
 def read_image(source: ImageSource) -> UInt8[np.ndarray, "height width 3"]:
     """Return an image as 8-bit RGB, upright.
 
     Takes a path, the bytes of a file, a PIL image, a (H, W, 3) or (H, W) uint8 array, or a
-    (3, H, W) tensor (uint8, or floats in [0, 1]). Gray, palette, CMYK and 16-bit images are
-    converted, transparency is laid over white, the camera's orientation is applied, and of an
-    animation the first frame is taken.
+    (3, H, W) tensor (uint8, or floats in [0, 1]). Gray, palette, CMYK and deep images are
+    converted (`read_with_note` says how), transparency is laid over white, the camera's orientation
+    is applied, and of an animation the first frame is taken. Metadata that is damaged is ignored.
 
     Raises:
         FileNotFoundError: The path does not exist.
+        OSError: The file cannot be read.
+        ValueError: This is not an image, it is damaged, or its size is out of range.
+    """
+    return read_with_note(source).image
+
+
+def read_with_note(source: ImageSource) -> ReadImage:
+    """Do what `read_image` does and say how values deeper than 8 bits were read.
+
+    Raises:
+        FileNotFoundError: The path does not exist.
+        OSError: The file cannot be read.
         ValueError: This is not an image, it is damaged, or its size is out of range.
     """
     if isinstance(source, (str, Path)):
-        path = Path(source)
-        if not path.is_file():
-            raise FileNotFoundError(f"there is no image file {path}")
-        return _decode(path.read_bytes(), path.name)
+        return _decode(read_file(Path(source)), shortened(Path(source).name, LONGEST_NAME))
     if isinstance(source, bytes):
         return _decode(source, "the file")
     if isinstance(source, Image.Image):
         check_size(source.width, source.height)
         return _to_rgb(source)
-    if isinstance(source, Tensor):
-        return _from_tensor(source)
-    return _from_array(source)
+    image = _from_tensor(source) if isinstance(source, Tensor) else _from_array(source)
+    return ReadImage(image, "")
+
+
+def read_file(path: Path) -> bytes:
+    """Return the bytes of a picture's file.
+
+    Raises:
+        FileNotFoundError: There is no such file, or it is none: a folder, a pipe, a device.
+        OSError: It cannot be read.
+        ValueError: It is larger than any picture.
+    """
+    return read_regular(path, MOST_PICTURE_BYTES, "image file")
 
 
 def check_size(width: int, height: int) -> None:
@@ -59,58 +120,135 @@ def check_size(width: int, height: int) -> None:
         )
 
 
-def _decode(data: bytes, name: str) -> UInt8[np.ndarray, "height width 3"]:
+def _decode(data: bytes, name: str) -> ReadImage:
     if not data:
         raise ValueError(f"{name} is empty (0 bytes)")
+    suffix = sniffed(data[:HEAD_BYTES])
+    if suffix in UNREADABLE:
+        raise ValueError(f"{name} is not an image in a known format; {UNREADABLE[suffix]}")
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter(
-                "ignore"
-            )  # our own limit is stricter, and Pillow's advice is not for users
-            with Image.open(io.BytesIO(data)) as image:
-                check_size(image.width, image.height)
-                return _to_rgb(image)
+            # our own limit is stricter, and Pillow's advice is not for users
+            warnings.simplefilter("ignore")
+            return _decoded(data, suffix)
     except UnidentifiedImageError as error:
         raise ValueError(
-            f"{name} is not an image in a known format; PNG, JPEG, WebP, GIF, BMP and TIFF work"
+            f"{name} is not an image in a known format; PNG, JPEG, WebP, GIF, BMP, TIFF, AVIF and "
+            "JPEG 2000 work"
         ) from error
     except Image.DecompressionBombError as error:
         raise ValueError(
             f"{name} has more than {MAX_PIXELS // 1_000_000} megapixels: scale it down"
         ) from error
-    except (
-        OSError,
-        SyntaxError,
-        EOFError,
-        OverflowError,
-    ) as error:  # what Pillow raises on damaged files
-        raise ValueError(f"{name} is damaged or incomplete: {error}") from error
+    except NotShownError:
+        raise
+    except MemoryError:
+        raise
+    except Exception as error:  # decoders raise whatever went wrong in them on damaged files
+        words = error_words(error)
+        raise ValueError(shortened(f"{name} is damaged or incomplete: {words}")) from error
 
 
-def _to_rgb(image: Image.Image) -> UInt8[np.ndarray, "height width 3"]:
-    image = ImageOps.exif_transpose(image)
+def _decoded(data: bytes, suffix: str) -> ReadImage:
+    """Decode a file; once more without its metadata if that fails with them."""
+    deep = deep_images.read(data, suffix, checked_size)
+    if deep is not None:
+        return ReadImage(*deep)
+    if suffix == ".png":
+        data = without_texts(data)
+    try:
+        return _opened(data)
+    except (Image.DecompressionBombError, NotShownError, MemoryError):
+        raise
+    except Exception as error:  # also what Pillow cannot identify for its metadata
+        plain = without_metadata(data, suffix)
+        if plain == data:
+            if suffix == ".tif":
+                deep = deep_images.read(data, suffix, checked_size, whatever=True)
+                if deep is not None:
+                    return ReadImage(*deep)
+            raise
+        try:
+            return _opened(plain)
+        except NotShownError:
+            raise
+        except Exception:
+            raise error from None
+
+
+def checked_size(width: int, height: int) -> None:
+    """Do what `check_size` does, with an error that is passed on as it is."""
+    try:
+        check_size(width, height)
+    except ValueError as error:
+        raise NotShownError(str(error)) from error
+
+
+def _opened(data: bytes) -> ReadImage:
+    with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+        checked_size(image.width, image.height)
+        return _to_rgb(image)
+
+
+def opened(data: bytes) -> Image.Image:
+    """Open the bytes of a picture or an animation by Pillow, without its metadata if need be.
+
+    Raises:
+        UnidentifiedImageError: It is no picture that Pillow may open.
+        ValueError: Its size is out of range.
+        Exception: Whatever goes wrong in a damaged one.
+    """
+    suffix = sniffed(data[:HEAD_BYTES])
+    if suffix == ".png":
+        data = without_texts(data)
+    try:
+        image = Image.open(io.BytesIO(data), formats=FORMATS)
+    except (Image.DecompressionBombError, MemoryError):
+        raise
+    except Exception:
+        plain = without_metadata(data, suffix)
+        if plain == data:
+            raise
+        image = Image.open(io.BytesIO(plain), formats=FORMATS)
+    check_size(image.width, image.height)
+    return image
+
+
+def upright(image: Image.Image, told_by: Image.Image | None = None) -> Image.Image:
+    """Return a picture as its camera was held; as it is where that is not said or is damaged.
+
+    Args:
+        image: The picture.
+        told_by: Whose metadata tells that; its own if None.
+    """
+    try:
+        turn = TURNS.get((told_by or image).getexif().get(ORIENTATION, 1))
+    except Exception:  # of damaged metadata, Pillow raises whatever went wrong in it
+        turn = None
+    return image if turn is None else image.transpose(turn)
+
+
+def _to_rgb(image: Image.Image) -> ReadImage:
+    scaled = image.format in SCALED
+    image = upright(image)
     if image.mode.startswith("I;16") or image.mode in ("I", "F"):
         gray = np.asarray(image)
-        return np.repeat(_to_8_bit(gray)[..., None], 3, axis=2)
+        shown = deep_images.shown(gray[..., None], full=65535 if scaled else None)
+        return ReadImage(shown.image, shown.note)
+    if not _is_transparency(image.info.get("transparency")):
+        image.info.pop("transparency", None)
     if image.has_transparency_data:
         image = image.convert("RGBA")
         white = Image.new("RGBA", image.size, "white")
         image = Image.alpha_composite(white, image)
-    return np.array(image.convert("RGB"))
+    return ReadImage(np.array(image.convert("RGB")), "")
 
 
-def _to_8_bit(gray: Shaped[np.ndarray, "height width"]) -> UInt8[np.ndarray, "height width"]:
-    """Scale deep gray values by the smallest depth that holds them: 8 bits, 16 bits, [0, 1]."""
-    values = gray.astype(np.float64)
-    if not np.isfinite(values).all() or values.min() < 0:
-        raise ValueError(
-            "the image holds values below 0, NaN or infinite; they must be finite and at least 0"
-        )
-    if gray.dtype.kind == "f":
-        full = 1.0 if values.max() <= 1 else 255.0
-    else:
-        full = 255.0 if gray.dtype == np.int32 and values.max() <= 255 else 65535.0
-    return np.rint(values / full * 255).clip(0, 255).astype(np.uint8)
+def _is_transparency(value: object) -> bool:
+    """Return whether this is what a picture says of its transparency, not a text of that name."""
+    if isinstance(value, tuple):
+        return all(isinstance(one, int) for one in value)
+    return isinstance(value, bytes | int)
 
 
 def _from_array(array: Shaped[np.ndarray, "..."]) -> UInt8[np.ndarray, "height width 3"]:

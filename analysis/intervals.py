@@ -9,6 +9,9 @@ from jaxtyping import Float
 RESAMPLES = 4000
 CONFIDENCE = 0.95
 
+DRAWN_AT_ONCE = 1 << 20
+"""Values: few resamples of many, many of few."""
+
 MANY = 10_000
 """Values from which on the interval is the normal one, which the bootstrap's tends to."""
 
@@ -45,6 +48,9 @@ def mean_interval(
         reach = NORMAL_QUANTILE * float(known.std(ddof=1)) / known.size**0.5
         return Interval(mean, mean - reach, mean + reach, known.size)
     draws = np.random.default_rng(seed)
-    means = [known[draws.integers(0, known.size, known.size)].mean() for _ in range(RESAMPLES)]
+    means: list[float] = []
+    while len(means) < RESAMPLES:
+        some = min(max(1, DRAWN_AT_ONCE // known.size), RESAMPLES - len(means))
+        means += known[draws.integers(0, known.size, (some, known.size))].mean(axis=1).tolist()
     low, high = np.quantile(means, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
     return Interval(mean, float(low), float(high), known.size)

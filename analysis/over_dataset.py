@@ -1,50 +1,58 @@
 """Statistics of many images as a table: a row for every image, block and head."""
 
+import warnings
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Integer
 from torch import nn
 
-from analysis import degeneracy
-from analysis.capture import observe
-from analysis.images import ImageSource
-from analysis.record import AttentionRecord
-from analysis.terms import TERMS
-from analysis.vectors import vector_distances
-from models.streets import STREET_CLASSES
+from nonlocal_lens.analysis.capture import observe
+from nonlocal_lens.analysis.file_kinds import Kind, kind_of, listed
+from nonlocal_lens.analysis.images import ImageSource, read_image
+from nonlocal_lens.analysis.labels import without_void
+from nonlocal_lens.analysis.vectors import distances_of, vector_distances
+from nonlocal_lens.models.limits import LONGEST_NAME, error_words, shortened
 
 if TYPE_CHECKING:
     import pandas as pd
 
-Labels = UInt8[np.ndarray, "height width"]
+Labels = Integer[np.ndarray, "height width"]
 Labeled = ImageSource | tuple[ImageSource, Labels]
 """An image, or an image with the class of every pixel."""
 
 
 def over_dataset(
-    network: nn.Module, images: str | Path | Iterable[Labeled], *, seed: int = 0
+    network: nn.Module,
+    images: str | Path | Iterable[Labeled],
+    *,
+    seed: int = 0,
+    void: Iterable[int] | None = None,
 ) -> "pd.DataFrame":
     """Measure every attention block of a network on every image.
 
-    Only the numbers are kept: an iterator of any length will do. `python -m app stats` does the
-    same for folders, in several processes, and goes on after an image that is damaged.
+    Only the numbers are kept: an iterator of any length will do. `nonlocal-lens stats` does the
+    same for folders, in several processes.
 
     Args:
         network: Any module that `analysis.capture` can read.
         images: Images as `analysis.images.read_image` takes them, each alone or as a pair with its
-            labels (as `models.rendered.render_scene` gives it); or a folder, whose files are read
-            in the order of their names.
+            labels (as `streets.render_scene` gives it); or a folder, whose pictures are
+            read in natural order of their names. What computers leave in folders is passed by, and
+            of what cannot be read a warning tells; the rest is measured.
         seed: Of everything random in the statistics.
+        void: Label values that are of no class. If None, 255 where there are others than 0 and 255;
+            negative ones always. Every other value is a class of its own.
 
     Returns:
         A row for every image, block and head: `image` (file name or number), `block`, `head` (<NA>
         where there is one only), and the `analysis.degeneracy.STATISTICS` under their names. With
-        labels, for each term the share of attention in the query's own class, `own_category_whole`
-        and so on, and on class boundaries, `boundary_whole` and so on, each with what uniform
-        attention has, `own_category_chance` and `boundary_chance`.
+        labels also what `analysis.tables.rows.label_cells` tells, such as the share of the whole
+        attention in the query's own class, `own_category_mass`, what uniform attention has there,
+        `own_category_chance`, and the same of one term, `pairwise_own_category_mass`.
+        `attrs["left_out"]` has the files of a folder that could not be read, with the reason.
 
     Raises:
         FileNotFoundError: The folder or a file does not exist.
@@ -52,8 +60,14 @@ def over_dataset(
     """
     import pandas as pd
 
+    # the catalog loads the statistics of other packages, which import this one
+    from nonlocal_lens.analysis.catalog import STATISTICS
+    from nonlocal_lens.analysis.tables.rows import label_columns, measure_row
+
+    left_out: dict[str, str] = {}
+    void = None if void is None else tuple(void)
     rows = []
-    for name, image, labels in _named(images):
+    for name, image, labels in _named(images, left_out):
         with vector_distances(network) as vectors:
             records = observe(network, image).records
         if not records:
@@ -61,43 +75,55 @@ def over_dataset(
                 f"{type(network).__name__} has no attention block that capture can read"
             )
         for record in records:
-            report = degeneracy.measure(record, vectors=vectors.get(record.block), seed=seed)
-            row: dict[str, Any] = {"image": name, "block": record.block, "head": record.head}
-            row |= {statistic: getattr(report, statistic) for statistic in degeneracy.STATISTICS}
-            if labels is not None:
-                classes = len(getattr(network, "classes", STREET_CLASSES))
-                row |= _consistency(record, labels, classes)
-            rows.append(row)
+            found = measure_row(
+                record,
+                vectors=distances_of(record, records, vectors),
+                labels=None if labels is None else without_void(labels, void),
+                seed=seed,
+            )
+            agreements = [] if labels is None else label_columns()
+            columns = ["block", "head", *STATISTICS, *agreements]
+            rows.append({"image": name, **{column: found[column] for column in columns}})
+    if left_out:
+        warnings.warn(_in_words(left_out), stacklevel=2)
     if not rows:
         raise ValueError("there are no images to measure")
-    return pd.DataFrame(rows).astype({"head": "Int64"})
+    frame = pd.DataFrame(rows).astype({"head": "Int64"})
+    frame.attrs["left_out"] = left_out
+    return frame
 
 
 def _named(
-    images: str | Path | Iterable[Labeled],
+    images: str | Path | Iterable[Labeled], left_out: dict[str, str]
 ) -> Iterator[tuple[str, ImageSource, Labels | None]]:
     """Yield every image with its name, and its labels where it has any."""
     if isinstance(images, str | Path):
-        folder = Path(images)
-        if not folder.is_dir():
-            raise FileNotFoundError(f"there is no folder {folder}")
-        images = sorted(path for path in folder.iterdir() if path.is_file())
+        yield from _of_folder(Path(images), left_out)
+        return
     for number, item in enumerate(images):
         image, labels = item if isinstance(item, tuple) else (item, None)
         name = Path(image).name if isinstance(image, str | Path) else str(number)
         yield name, image, labels
 
 
-def _consistency(record: AttentionRecord, labels: Labels, classes: int) -> dict[str, float]:
-    from analysis import consistency  # draws in OpenCV and scikit-image
+def _of_folder(
+    folder: Path, left_out: dict[str, str]
+) -> Iterator[tuple[str, ImageSource, Labels | None]]:
+    """Yield the pictures in a folder, and keep why others could not be read."""
+    if not folder.is_dir():
+        raise FileNotFoundError(f"there is no folder {shortened(str(folder))}")
+    for path in listed(folder):
+        if kind_of(path) not in (Kind.picture, Kind.unreadable):
+            continue
+        try:
+            image = read_image(path)
+        except Exception as error:  # whatever a decoder raises is this file's
+            left_out[path.name] = error_words(error)
+        else:
+            yield path.name, image, None
 
-    row = {}
-    for term in TERMS:
-        found = consistency.measure(record, labels, classes, term=term)
-        for region, agreement in (
-            ("own_category", found.own_category),
-            ("boundary", found.boundary),
-        ):
-            row[f"{region}_{term}"] = agreement.mass
-            row[f"{region}_chance"] = agreement.chance
-    return row
+
+def _in_words(left_out: dict[str, str]) -> str:
+    name, reason = next(iter(left_out.items()))
+    more = f" (and {len(left_out) - 1} more)" if len(left_out) > 1 else ""
+    return shortened(f"left out{more}: {shortened(name, LONGEST_NAME)}: {reason}")

@@ -15,12 +15,13 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional
 
-from analysis import terms
-from analysis.grid import Cell
-from analysis.record import AttentionRecord
-from analysis.streaming import entropy_nats, query_chunks, shares
-from analysis.variance import squares_of_rows
-from analysis.vectors import distance_from_mean_cosine
+from nonlocal_lens.analysis import terms
+from nonlocal_lens.analysis.grid import Cell
+from nonlocal_lens.analysis.record import AttentionRecord
+from nonlocal_lens.analysis.streaming import entropy_nats, query_chunks, shares
+from nonlocal_lens.analysis.strongest import strongest
+from nonlocal_lens.analysis.variance import squares_of_rows
+from nonlocal_lens.analysis.vectors import distance_from_mean_cosine
 
 
 def temporal_mass(
@@ -28,21 +29,30 @@ def temporal_mass(
 ) -> Float[Tensor, "queries key_frames"]:
     """Return how much of each query's attention falls in each frame of the keys.
 
-    Rows sum to what rows of attention sum to: 1, or 2 for the whole of the disentangled coupling.
+    Rows sum to what rows of attention sum to (1, or 2 for the whole of the disentangled coupling),
+    less what tokens have that are no places.
     Weights without a softmax have any sign, and so have their sums. In float64.
 
     Raises:
         ValueError: A query is not a position of the record's query grid, or the term is unknown.
     """
     rows = terms.attention(record, queries, term).double()
-    mass: Tensor = rows.unflatten(1, (record.key_grid.frames, -1)).sum(dim=2)
-    return mass
+    return _by_frame(rows, record)
+
+
+def _by_frame(
+    weights: Float[Tensor, "*rows key_pos"], record: AttentionRecord
+) -> Float[Tensor, "*rows key_frames"]:
+    """Return the sum of the weights on placed keys of each frame."""
+    laid = record.key_axis.on_grid(weights, missing=0.0)
+    by_frame: Tensor = laid.unflatten(-1, (record.key_grid.frames, -1)).sum(dim=-1)
+    return by_frame
 
 
 class Arrow(NamedTuple):
     """From a query to one of its strongest keys."""
 
-    key: int  # flat position
+    key: int  # index of the key axis
     cell: Cell
     x: float  # the middle of the key's cell, in image pixels
     y: float
@@ -50,21 +60,35 @@ class Arrow(NamedTuple):
 
 
 def strongest_arrows(
-    record: AttentionRecord, query: int, count: int = 20, term: terms.Term = "whole"
+    record: AttentionRecord,
+    query: int,
+    count: int = 20,
+    term: terms.Term = "whole",
+    *,
+    distinct: bool = False,
 ) -> list[Arrow]:
-    """Return the strongest keys of a query in all frames, the strongest first.
+    """Return the strongest keys of a query in all frames, the strongest first, among places.
 
     These are the arrows of Figure 3 of Wang et al. 2018, which shows 20.
+
+    Args:
+        record: Of a clip.
+        query: Flat position.
+        count: At most so many.
+        term: Of which map.
+        distinct: Leave keys out whose weights tie with one that is left out, as what is drawn does
+            (see `analysis.strongest`); in a list of keys ties go to any of them.
 
     Raises:
         ValueError: The query is not a position of the record's query grid, or the term is unknown.
     """
-    grid = record.key_grid
-    row = terms.attention(record, [query], term)[0] * grid.positions
-    best = row.topk(min(count, grid.positions))
+    grid, axis = record.key_grid, record.key_axis
+    row = terms.attention(record, [query], term)[0, : axis.placed] * len(axis)
+    keys = row.topk(min(count, axis.placed)).indices.tolist()
+    cells = [grid.cell(position) for position in axis.all_cells.tolist()]
     return [
-        Arrow(key, grid.cell(key), *grid.center(grid.cell(key)), weight)
-        for key, weight in zip(best.indices.tolist(), best.values.tolist(), strict=True)
+        Arrow(key, cells[key], *grid.center(cells[key]), row[key].item())
+        for key in (strongest(row, count) if distinct else keys)
     ]
 
 
@@ -92,7 +116,7 @@ class DegeneracyOverTime:
     frames: tuple[Degeneracy, ...]  # of the queries of each frame, over all keys
     whole: Degeneracy  # of all queries
     frame_information_bits: float  # what the query's frame alone says of where it looks
-    frame_to_frame: Float[Tensor, "query_frames key_frames"]  # mean mass; rows sum to 1
+    frame_to_frame: Float[Tensor, "query_frames key_frames"]  # mean mass; sums to 1 with tokens'
     drift_nats: Float[Tensor, " steps"]  # of the unary map, see `unary_drift`
 
 
@@ -103,11 +127,12 @@ def degeneracy_over_time(record: AttentionRecord) -> DegeneracyOverTime:
     is that of its queries' logits, split as those of all queries are.
     """
     grid = record.query_grid
-    every = torch.arange(grid.positions).unflatten(0, (grid.frames, -1))
+    frame_of = torch.from_numpy(record.query_axis.all_cells) // (grid.height * grid.width)
+    every = [(frame_of == frame).nonzero()[:, 0] for frame in range(grid.frames)]
     sums = [_sum_rows(record, queries) for queries in every]
     whole = _Sums(*(sum(parts[1:], start=parts[0]) for parts in zip(*sums, strict=True)))
     across = whole.information - sum(frame.information for frame in sums) / len(sums)
-    mass = [frame.share.unflatten(0, (record.key_grid.frames, -1)).sum(dim=1) for frame in sums]
+    mass = [_by_frame(frame.share, record) for frame in sums]
     return DegeneracyOverTime(
         frames=tuple(frame.degeneracy for frame in sums),
         whole=whole.degeneracy,
@@ -119,18 +144,19 @@ def degeneracy_over_time(record: AttentionRecord) -> DegeneracyOverTime:
 
 def frame_degeneracy(record: AttentionRecord) -> Degeneracy:
     """Return the degeneracy of one frame's record, as `capture_frames` gives it."""
-    return _sum_rows(record, torch.arange(record.query_grid.positions)).degeneracy
+    return _sum_rows(record, torch.arange(record.query_axis.counting)).degeneracy
 
 
 def unary_maps(record: AttentionRecord) -> Float[Tensor, "key_frames cells"]:
     """Return the unary attention of every frame of the keys, each divided by its sum.
 
-    NaN where attention has no softmax.
+    Cells that are no key have 0; NaN where attention has no softmax.
     """
     grid = record.key_grid
-    if record.coupling == "unnormalized":
+    if record.signed:
         return torch.full((grid.frames, grid.height * grid.width), nan, dtype=torch.float64)
-    weights = terms.unary_map(record).double().unflatten(0, (grid.frames, -1))
+    laid = record.key_axis.on_grid(terms.unary_map(record).double(), missing=0.0)
+    weights = laid.unflatten(0, (grid.frames, -1))
     shares: Tensor = weights / weights.sum(dim=1, keepdim=True)
     return shares
 
@@ -186,12 +212,11 @@ def row_over_time(
             found.append(RowStatistics(nan, nan, nan))
             before = None
             continue
-        grid = record.query_grid
-        query = [grid.position(grid.cell_at(x=point[0], y=point[1]))]
+        query = [record.query_axis.under(*point)]
         sums = _sum_rows(record, torch.tensor(query))
         squares = sums.pairwise_squares + sums.unary_squares
         share = sums.pairwise_squares / squares if squares > 0 else nan
-        if record.coupling == "unnormalized":
+        if record.signed:
             found.append(RowStatistics(nan, share, nan))
             continue
         row = shares(terms.attention(record, query).double())

@@ -1,4 +1,6 @@
-"""The papers' tables for the bundled networks: `python -m analysis.paper_tables --root ROOT`.
+"""The papers' tables for the bundled networks.
+
+`python -m nonlocal_lens.analysis.paper_tables --root ROOT` makes them.
 
 Numbers are written into a page of the docs, between the marks of each table, so that the words
 around them stay as they are.
@@ -8,19 +10,19 @@ import json
 import multiprocessing
 from concurrent.futures import ProcessPoolExecutor
 from itertools import islice
-from math import nan
 from pathlib import Path
 from typing import Annotated, Any
 
 import torch
 import typer
 
-from analysis.datasets import Source, read_labeled
-from analysis.evaluate import evaluate, null_for_nan
-from analysis.interventions import INTERVENTIONS
-from models import list_networks
-from models.checkpoint import load_segmentation
-from models.zoo import NETWORKS
+from nonlocal_lens.analysis.datasets import Source, read_labeled
+from nonlocal_lens.analysis.evaluate import Every, evaluate, null_for_nan
+from nonlocal_lens.analysis.interventions import CONTROLS, INTERVENTIONS
+from nonlocal_lens.models import list_networks
+from nonlocal_lens.models.atomic_write import atomic_write
+from nonlocal_lens.models.checkpoint import load_segmentation
+from nonlocal_lens.models.zoo import NETWORKS
 
 cli = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -48,6 +50,10 @@ def main(
     limit: Annotated[
         int | None, typer.Option(min=1, help="Stop after this many images; all if not given.")
     ] = None,
+    every: Every = 1,
+    table: Annotated[
+        list[str] | None, typer.Option(help="Which tables are written; all if not given.")
+    ] = None,
     page: Annotated[Path, typer.Option(help="Markdown page with the marks.")] = PAGE,
     numbers: Annotated[
         Path | None, typer.Option(help="JSON file that takes every number, too.")
@@ -56,32 +62,44 @@ def main(
 ) -> None:
     """Measure what attention is worth to every network, and write the tables into PAGE."""
     try:
+        tables = table or [*TABLES]
+        for title in tables:
+            if title not in TABLES:
+                raise ValueError(f"unknown table {title!r}; available: {', '.join(TABLES)}")
         chosen = names or list_networks("segmentation")
         for name in chosen:
             load_segmentation(name)  # a wrong name ends here, not after minutes
         text = page.read_text(encoding="utf-8")
         with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn")) as pool:
-            tasks = [pool.submit(measure, name, data, root, split, limit, jobs) for name in chosen]
+            of = (data, root, split, limit, every, jobs)
+            tasks = [pool.submit(measure, name, *of) for name in chosen]
             found = {name: task.result() for name, task in zip(chosen, tasks, strict=True)}
-        for title, table in TABLES.items():
-            text = fill(text, title, table(found))
+        for title in tables:
+            text = fill(text, title, TABLES[title](found))
     except (ValueError, OSError) as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(2) from error
     if numbers is not None:
         write(numbers, json.dumps(null_for_nan(found), indent=1, allow_nan=False) + "\n")
     write(page, text)
-    typer.echo(f"{page}: {len(TABLES)} tables of {len(found)} networks")
+    typer.echo(f"{page}: {len(tables)} tables of {len(found)} networks")
 
 
 def measure(
-    name: str, data: Source, root: Path | None, split: str, limit: int | None, jobs: int
+    name: str,
+    data: Source,
+    root: Path | None,
+    split: str,
+    limit: int | None,
+    every: int,
+    jobs: int,
 ) -> dict[str, Any]:
     """Return what `analysis.evaluate` finds out about one network."""
     if jobs > 1:
         torch.set_num_threads(max(1, torch.get_num_threads() // jobs))
     network = load_segmentation(name)
-    return evaluate(network, islice(read_labeled(data, root, split, network.classes), limit))
+    samples = read_labeled(data, root, split, network.classes)
+    return evaluate(network, islice(samples, 0, limit, every))
 
 
 def interventions_table(found: Found) -> str:
@@ -89,9 +107,56 @@ def interventions_table(found: Found) -> str:
     others = [how for how in INTERVENTIONS if how != "on"]
     rows = [["network", "on", *(how.replace("_", " ") for how in others)]]
     for name, figures in found.items():
-        miou = figures["miou"]
-        changes = [100 * (miou[how] - miou["on"]) if figures["blocks"] else nan for how in others]
-        rows.append([name, f"{100 * miou['on']:.1f}", *(signed(change) for change in changes)])
+        changes = figures["miou_change"]
+        cells = [signed(changes[how]["mean"]) if figures["blocks"] else "-" for how in others]
+        rows.append([name, f"{100 * figures['miou']['on']:.1f}", *cells])
+    return markdown(rows)
+
+
+def controls_table(found: Found) -> str:
+    """Return the change in mIoU when blocks are left out, beside its controls, with intervals."""
+    shown = ("off", *CONTROLS)
+    rows = [["network", "on", *(how.replace("_", " ") for how in shown)]]
+    for name, figures in with_blocks(found):
+        cells = [signed_interval(figures["miou_change"][how]) for how in shown]
+        rows.append([name, f"{100 * figures['miou']['on']:.1f}", *cells])
+    return markdown(rows)
+
+
+def bits_table(found: Found) -> str:
+    """Return the split of attention in bits, and the share of the logits that is unary."""
+    columns = ("selectivity_bits", "unary_bits", "query_information_bits")
+    others = ("unary_information_share", "unary_share", "normalized_mutual_information")
+    head = ["selectivity", "= unary", "+ query information", "unary information share"]
+    rows = [["network", *head, "unary share of the logits", "NMI"]]
+    for name, figures in with_blocks(found):
+        block = first_block(figures)
+        cells = [with_interval(block, column) for column in columns]
+        rows.append([name, *cells, *(decimals(block["degeneracy"][other]) for other in others)])
+    return markdown(rows)
+
+
+def sinks_table(found: Found) -> str:
+    """Return the largest share of the mean row, of the whole attention and of each term."""
+    head = ["sink share", "pairwise alone", "unary alone", "max / median", "images with a sink"]
+    rows = [["network", *head, "routed to it"]]
+    for name, figures in with_blocks(found):
+        block = first_block(figures)
+        statistics, whole = block["degeneracy"], block["sinks"]["whole"]
+        shares = [
+            with_interval(block, f"{term}_sink_share", block["sinks"][term]["share"])
+            for term in ("whole", "pairwise", "unary")
+        ]
+        concentration, rate = whole["concentration"], whole["rate"]
+        rows.append(
+            [
+                name,
+                *shares,
+                "-" if concentration != concentration else f"{concentration:.1f}",
+                "-" if rate != rate else f"{100 * rate:.0f} %",
+                decimals(statistics["sink_routed"]),
+            ]
+        )
     return markdown(rows)
 
 
@@ -135,6 +200,9 @@ def consistency_table(found: Found) -> str:
 
 TABLES = {
     "interventions": interventions_table,
+    "controls": controls_table,
+    "bits": bits_table,
+    "sinks": sinks_table,
     "distances": distances_table,
     "consistency": consistency_table,
 }
@@ -151,6 +219,11 @@ def of_blocks(blocks: tuple[str, ...], found: Found) -> list[tuple[str, str, dic
     ]
 
 
+def with_blocks(found: Found) -> list[tuple[str, dict[str, Any]]]:
+    """Return the networks that have attention, with their figures."""
+    return [(name, figures) for name, figures in found.items() if figures["blocks"]]
+
+
 def first_block(figures: dict[str, Any]) -> dict[str, Any]:
     """Return the figures of the one block that a bundled network has."""
     return next(iter(figures["blocks"].values()))
@@ -163,9 +236,26 @@ def markdown(rows: list[list[str]]) -> str:
     return "\n".join(f"| {' | '.join(row)} |" for row in [head, line, *body])
 
 
-def signed(points: float) -> str:
-    """Return a change with its sign and one decimal, a dash if there is none."""
-    return "-" if points != points else f"{points:+.1f}"
+def signed(share: float) -> str:
+    """Return a change of a share in points, with its sign and one decimal; a dash for NaN."""
+    return "-" if share != share else f"{100 * share:+.1f}"
+
+
+def signed_interval(change: dict[str, float]) -> str:
+    """Return a change of a share in points, with its sign, one decimal and its interval."""
+    mean, low, high = (100 * change[key] for key in ("mean", "low", "high"))
+    if mean != mean:
+        return "-"
+    return f"{mean:+.1f}" + ("" if low != low else f" [{low:+.1f}, {high:+.1f}]")
+
+
+def with_interval(block: dict[str, Any], name: str, mean: float | None = None) -> str:
+    """Return a mean over images with its interval, a dash for NaN."""
+    mean = block["degeneracy"][name] if mean is None else mean
+    low, high = block["low"][name], block["high"][name]
+    if mean != mean:
+        return "-"
+    return f"{mean:.3f}" + ("" if low != low else f" [{low:.3f}, {high:.3f}]")
 
 
 def decimals(value: float) -> str:
@@ -185,9 +275,7 @@ def fill(page: str, name: str, table: str) -> str:
 
 def write(path: Path, text: str) -> None:
     """Write a text file; nothing half-written is left behind."""
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)
+    atomic_write(path, text.encode())
 
 
 if __name__ == "__main__":

@@ -7,16 +7,14 @@ their own frame, window or row is no merit of theirs.
 from collections.abc import Iterator
 from dataclasses import replace
 from math import log
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
-from jaxtyping import Int
-from torch import Tensor
 
-from analysis.grid import Grid
-from analysis.record import AttentionRecord
-from analysis.streaming import query_chunks
-from analysis.terms import once_per_record
+from nonlocal_lens.analysis.axis import Axis
+from nonlocal_lens.analysis.record import AttentionRecord
+from nonlocal_lens.analysis.streaming import query_chunks
+from nonlocal_lens.analysis.terms import once_per_record
 
 
 class Restriction(NamedTuple):
@@ -31,17 +29,18 @@ class Restriction(NamedTuple):
 def restriction(record: AttentionRecord) -> Restriction | None:
     """Return how the queries of a block are restricted; None where they look everywhere.
 
-    Where reaches are parts of the grid, the information is the entropy of a query's part. Where
-    they overlap it takes a look at all pairs: time O(queries x keys), memory O(chunk x keys).
+    Of the queries that count. Where reaches are parts of the grid, the information is the entropy
+    of a query's part. Where they overlap it takes a look at all pairs: time O(queries x keys),
+    memory O(chunk x keys).
     """
     if record.reach is None:
         return None
-    queries, keys = len(record.query), len(record.key)
+    queries, keys = record.query_axis.counting, len(record.key)
     mean_row = torch.zeros(keys, dtype=torch.float64)
     width = 0.0
     if record.parts is not None:
         of_queries, of_keys, number = record.parts
-        members = of_queries.bincount(minlength=number).double()
+        members = of_queries[:queries].bincount(minlength=number).double()
         sizes = of_keys.bincount(minlength=number).double()
         mean_row += (members / sizes.clamp_min(1))[of_keys]
         width += (members * sizes.clamp_min(1).log2()).sum().item()
@@ -57,29 +56,27 @@ def restriction(record: AttentionRecord) -> Restriction | None:
 
 
 def part_records(record: AttentionRecord) -> Iterator[AttentionRecord]:
-    """Yield the record of every part by itself; of a block that has none, the record."""
+    """Yield the record of every part by itself; of a block that has none, the record.
+
+    Parts in which no query counts are left out.
+    """
     if record.parts is None:
         yield record
         return
     of_queries, of_keys, _ = record.parts
-    for part in of_queries.unique().tolist():
+    for part in of_queries[: record.query_axis.counting].unique().tolist():
         queries, keys = ((side == part).nonzero()[:, 0] for side in (of_queries, of_keys))
         yield replace(
             record,
             query=record.query[queries],
             key=record.key[keys],
             unary=None if record.unary is None else record.unary[keys],
-            query_grid=_alone(record.query_grid, queries),
-            key_grid=_alone(record.key_grid, keys),
+            value_norm=None if record.value_norm is None else record.value_norm[keys],
+            **_side("query", record.query_axis.subset(queries)),
+            **_side("key", record.key_axis.subset(keys)),
             reach=None,
         )
 
 
-def _alone(grid: Grid, positions: Int[Tensor, " part"]) -> Grid:
-    """Return a grid of as many cells, of the shape of the part where that is a box."""
-    frames, rows, columns = (
-        len(index.unique()) for index in torch.unravel_index(positions, grid.shape)
-    )
-    if frames * rows * columns != len(positions):
-        frames, rows, columns = 1, 1, len(positions)
-    return replace(grid, frames=frames, height=rows, width=columns)
+def _side(side: str, axis: Axis) -> dict[str, Any]:
+    return {f"{side}_grid": axis.grid, f"{side}_axis": axis}

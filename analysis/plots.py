@@ -10,16 +10,19 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Float
 from matplotlib.axes import Axes
+from torch import Tensor
 
-from analysis import terms
-from analysis.attribution import Attribution
-from analysis.catalog import STATISTICS
-from analysis.effects import Effect
-from analysis.figures.bars import BAR_COLORS, bar_of
-from analysis.figures.files import PrintFigure
-from analysis.figures.look import STYLES
-from analysis.interventions import Intervention
-from analysis.record import AttentionRecord
+from nonlocal_lens.analysis import terms
+from nonlocal_lens.analysis.attribution import Attribution
+from nonlocal_lens.analysis.catalog import STATISTICS
+from nonlocal_lens.analysis.effects import Effect
+from nonlocal_lens.analysis.figures.bars import BAR_COLORS, bar_of
+from nonlocal_lens.analysis.figures.files import PrintFigure
+from nonlocal_lens.analysis.figures.look import STYLES
+from nonlocal_lens.analysis.interventions import Intervention
+from nonlocal_lens.analysis.record import AttentionRecord
+from nonlocal_lens.analysis.render import color_map
+from nonlocal_lens.analysis.some_keys import off_picture
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -123,8 +126,8 @@ def plot_row(
 
     Args:
         record: The block, on an image.
-        query: A flat position of its query grid.
-        term: Which attention.
+        query: An index of its query axis: a flat position, or `record.query_axis.index("class")`.
+        term: Which attention. What of it lies on tokens that are no places stands below the map.
         top: The value at the upper end of the colors; the map's own maximum if None.
         ax: Where to draw; a new figure if None.
 
@@ -132,15 +135,24 @@ def plot_row(
         ValueError: The query is not on the grid, or the record is of a clip.
     """
     keys = record.key_grid
+    if record.key_axis.placed == 0:
+        raise ValueError(f"none of the keys of block {record.block!r} is a place: there is no map")
     if keys.frames > 1:
         raise ValueError(f"a map of one image can be drawn, the record has {keys.frames} frames")
-    values = terms.attention(record, [query], term)[0] * keys.positions
-    signed = record.coupling == "unnormalized"
-    ax = _map(values.numpy(), record, "RdBu_r" if signed else MAP_COLORS, signed, top, ax)
-    x, y = record.query_grid.center(record.query_grid.cell(query))
-    ax.plot(x, y, marker="+", color="white", markersize=9, markeredgewidth=2.5)
-    ax.plot(x, y, marker="+", color="black", markersize=8, markeredgewidth=1)
-    ax.set_title(f"{term}, query x {x:.0f}, y {y:.0f}")
+    row = terms.attention(record, [query], term)[0]
+    signed = record.signed
+    ax = _map(row * len(row), record, "RdBu_r" if signed else MAP_COLORS, signed, top, ax)
+    axis = record.query_axis
+    if axis.cell(query) is None:
+        ax.set_title(f"{term}, query {axis.name(query)}")
+    else:
+        x, y = axis.center(query)
+        ax.plot(x, y, marker="+", color="white", markersize=9, markeredgewidth=2.5)
+        ax.plot(x, y, marker="+", color="black", markersize=8, markeredgewidth=1)
+        ax.set_title(f"{term}, query x {x:.0f}, y {y:.0f}")
+    off = off_picture(record, row)
+    if off:
+        ax.set_xlabel(f"{ax.get_xlabel()}; {off}")
     return ax
 
 
@@ -156,13 +168,13 @@ def plot_attribution(
     """
     relevance = attribution.relevance.double()
     values = relevance / relevance.mean().clamp_min(1e-300)
-    ax = _map(values.numpy(), record, MAP_COLORS, False, None, ax)
+    ax = _map(values, record, MAP_COLORS, False, None, ax)
     ax.set_title(attribution.method.replace("_", " "))
     return ax
 
 
 def _map(
-    values: Float[np.ndarray, " key_pos"],
+    of_keys: Float[Tensor, " key_pos"],
     record: AttentionRecord,
     colors: str,
     signed: bool,
@@ -170,12 +182,14 @@ def _map(
     ax: Axes | None,
 ) -> Axes:
     grid = record.key_grid
+    values = record.key_axis.on_grid(of_keys).numpy()
     ax = _axes(HEIGHT_IN * grid.image_hw[1] / grid.image_hw[0]) if ax is None else ax
-    top = float(np.abs(values).max()) if top is None else top
+    top = float(np.nanmax(np.abs(values))) if top is None else top
+    left, upper, right, lower = grid.bounds
     ax.imshow(
         values.reshape(grid.height, grid.width),
-        extent=(0, grid.width * grid.cell_width, grid.height * grid.cell_height, 0),
-        cmap=colors,
+        extent=(left, right, lower, upper),
+        cmap=color_map(colors),
         vmin=-top if signed else 0,
         vmax=top or 1,
         interpolation="nearest",

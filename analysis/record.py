@@ -1,22 +1,35 @@
 """The central type: what one attention block did on one input, before any softmax."""
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from math import isfinite, nan
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import torch
 from jaxtyping import Float
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors import SafetensorError
+from safetensors.torch import load, save
 from torch import Tensor
 
-from analysis.grid import Grid
-from models.blocks import Parts, Reach
+from nonlocal_lens.analysis.axis import Axis
+from nonlocal_lens.analysis.forms import FORMS
+from nonlocal_lens.analysis.grid import Grid
+from nonlocal_lens.analysis.tracing.proof import Proof
+from nonlocal_lens.models.atomic_write import atomic_write
+from nonlocal_lens.models.blocks import Parts, Reach
+from nonlocal_lens.models.safetensors_header import split
 
-SCHEMA_VERSION = 3
-READABLE_VERSIONS = (1, 2, 3)
-"""The first had no gain, no whitening to tell and no offset of grids, the second no reach."""
+if TYPE_CHECKING:  # most code is given places, and need not ask each time whether there are any
+    MaybeGrid = Grid
+else:
+    MaybeGrid = Grid | None
+
+SCHEMA_VERSION = 6
+READABLE_VERSIONS = (1, 2, 3, 4, 5, 6)
+"""The first had no gain, no whitening to tell and no offset of grids, the second no reach, the
+third no frames of the clip that a grid's frames stand for, the fourth no call, no proof and no
+lengths of values, the fifth no tokens without a place and no grids of which cells are missing."""
 HEADER_KEY = "nonlocal_lens.record"
 
 ROW_SUM: dict[str, float] = {
@@ -31,23 +44,6 @@ ROW_SUM: dict[str, float] = {
 `analysis.terms` says why; `AttentionRecord.row_sum` also knows of gains.
 """
 
-FORMS: dict[str, tuple[str, ...]] = {
-    "gaussian": ("coupled", "disentangled", "pairwise", "unary"),
-    "embedded_gaussian": ("coupled", "disentangled", "pairwise", "unary"),
-    "dot_product": ("unnormalized",),
-    "concatenation": ("unnormalized",),
-    "query_independent": ("unary",),
-}
-"""Form -> the couplings it comes with: an exponential is normalized by a softmax, others are not.
-
-In the first three a logit is a scaled dot product. In "concatenation" it is the ReLU of the sum of
-a number of the query and a number of the key, their only channels. In "query_independent" no query
-takes part: queries and keys have no channels, and the learned unary logits are all there is.
-"""
-
-FIXED_CHANNELS = {"concatenation": 1, "query_independent": 0}
-"""Form -> the channels its queries and keys must have, where these are not free."""
-
 
 @dataclass(frozen=True, eq=False)
 class AttentionRecord:
@@ -58,18 +54,23 @@ class AttentionRecord:
     """
 
     block: str  # the module's name in its network
-    form: str  # how query and key make a logit: a key of FORMS
+    form: str  # how query and key make a logit: a key of `analysis.forms.FORMS`
     coupling: str  # how logits make attention: a key of ROW_SUM
     scale: float  # factor on every dot product
     query: Float[Tensor, "query_pos channels"]
     key: Float[Tensor, "key_pos channels"]
     unary: Float[Tensor, " key_pos"] | None  # learned unary logits; None where they are derived
-    query_grid: Grid
-    key_grid: Grid  # smaller than query_grid where keys are sub-sampled
+    query_grid: MaybeGrid  # None where no query has a place
+    key_grid: MaybeGrid  # smaller than query_grid where keys are sub-sampled
     head: int | None = None  # None where the block has one head only
     pairwise_gain: float = 1.0  # weight of the pairwise softmax beside the unary one
     whitened: bool = True  # False where the pairwise softmax has its derived unary logits left in
     reach: Reach | None = None  # which keys queries look at; None where they look at all
+    call: int = 0  # how often the block had run before, on this input
+    value_norm: Float[Tensor, " key_pos"] | None = None  # length of each key's value on its way out
+    proof: Proof | None = None  # how it was compared with the network's own weights; None if not
+    query_axis: Axis = None  # type: ignore[assignment]  # None given: all cells of query_grid
+    key_axis: Axis = None  # type: ignore[assignment]  # None given: all cells of key_grid
 
     @property
     def row_sum(self) -> float:
@@ -93,10 +94,10 @@ class AttentionRecord:
         ):
             if value not in known:
                 raise ValueError(f"unknown {name} {value!r}; available: {', '.join(known)}")
-        if self.coupling not in FORMS[self.form]:
+        if self.coupling not in FORMS[self.form].couplings:
             raise ValueError(
                 f"the coupling of form {self.form!r} must be one of "
-                f"{', '.join(FORMS[self.form])}, got {self.coupling!r}"
+                f"{', '.join(FORMS[self.form].couplings)}, got {self.coupling!r}"
             )
         if self.coupling in ("pairwise", "unnormalized") and self.unary is not None:
             raise ValueError(
@@ -125,23 +126,28 @@ class AttentionRecord:
                 f"query and key must have equally many channels, got {self.query.shape[1]} "
                 f"and {self.key.shape[1]}"
             )
-        channels = FIXED_CHANNELS.get(self.form, self.query.shape[1])
-        if self.query.shape[1] != channels:
+        channels = FORMS[self.form].channels
+        if channels is not None and self.query.shape[1] != channels:
             raise ValueError(
                 f"query and key of the form {self.form!r} must have {channels} channels, "
                 f"got {self.query.shape[1]}"
             )
-        sides = [("query", self.query, self.query_grid), ("key", self.key, self.key_grid)]
-        sides += [("unary", self.unary, self.key_grid)] if self.unary is not None else []
-        for name, tensor, grid in sides:
-            if tensor.shape[0] != grid.positions:
+        for side, grid in (("query", self.query_grid), ("key", self.key_grid)):
+            axis = getattr(self, f"{side}_axis")
+            if axis is None or axis.grid != grid:
+                object.__setattr__(self, f"{side}_axis", _laid_over(axis, grid))
+        sides = [("query", self.query, self.query_axis), ("key", self.key, self.key_axis)]
+        for name, of_keys in (("unary", self.unary), ("value_norm", self.value_norm)):
+            sides += [(name, of_keys, self.key_axis)] if of_keys is not None else []
+        for name, tensor, axis in sides:
+            if tensor.shape[0] != len(axis):
                 raise ValueError(
-                    f"{name} must have one row for each of the {grid.positions} positions of its "
-                    f"grid (frames, rows, columns) = {grid.shape}, got {tensor.shape[0]}"
+                    f"{name} must have one row for each of the {axis.described}, "
+                    f"got {tensor.shape[0]}"
                 )
         if self.reach is None:
             return
-        if self.coupling == "unnormalized":
+        if self.signed:
             raise ValueError("only the weights of a softmax can be 0 out of reach")
         labels = len(self.reach.query), len(self.reach.key)
         if labels != (len(self.query), len(self.key)):
@@ -150,8 +156,22 @@ class AttentionRecord:
                 f"got {labels[0]} and {labels[1]}"
             )
 
+    @property
+    def signed(self) -> bool:
+        """Whether weights have no softmax, so that they may have any sign: they are logits."""
+        return self.coupling == "unnormalized"
+
+    @property
+    def title(self) -> str:
+        """What the block, and the head where it has several, is called."""
+        return self.block if self.head is None else f"{self.block}, head {self.head}"
+
     def save(self, path: str | Path) -> None:
         """Write the record to one safetensors file; nothing half-written is left behind."""
+        atomic_write(Path(path), self.to_bytes())
+
+    def to_bytes(self) -> bytes:
+        """Return the record as the bytes of a safetensors file."""
         header = {
             "schema_version": SCHEMA_VERSION,
             "block": self.block,
@@ -161,23 +181,24 @@ class AttentionRecord:
             "head": self.head,
             "pairwise_gain": self.pairwise_gain,
             "whitened": self.whitened,
-            "query_grid": asdict(self.query_grid),
-            "key_grid": asdict(self.key_grid),
+            "call": self.call,
+            "proof": None if self.proof is None else asdict(self.proof),
         }
+        for side, axis in (("query", self.query_axis), ("key", self.key_axis)):
+            header[f"{side}_grid"] = None if axis.grid is None else asdict(axis.grid)
+            header[f"{side}_names"] = list(axis.names)
         tensors = {"query": self.query.contiguous(), "key": self.key.contiguous()}
-        if self.unary is not None:
-            tensors["unary"] = self.unary.contiguous()
+        for name, of_keys in (("unary", self.unary), ("value_norm", self.value_norm)):
+            if of_keys is not None:
+                tensors[name] = of_keys.contiguous()
+        for side, axis in (("query", self.query_axis), ("key", self.key_axis)):
+            if axis.cells is not None:
+                tensors[f"{side}_cells"] = torch.from_numpy(axis.cells.astype("int32"))
         if self.reach is not None:
             header["reach"] = self.reach.kind
             tensors["query_labels"] = self.reach.query.int().contiguous()
             tensors["key_labels"] = self.reach.key.int().contiguous()
-        path = Path(path)
-        partial = path.with_name(path.name + ".partial")
-        try:
-            save_file(tensors, partial, metadata={HEADER_KEY: json.dumps(header)})
-            partial.replace(path)
-        finally:
-            partial.unlink(missing_ok=True)
+        return save(tensors, metadata={HEADER_KEY: json.dumps(header)})
 
     @classmethod
     def load(cls, path: str | Path) -> "AttentionRecord":
@@ -187,14 +208,22 @@ class AttentionRecord:
             FileNotFoundError: The path does not exist.
             ValueError: The file is not a record, or its fields contradict each other.
         """
+        return cls.from_bytes(Path(path).read_bytes(), str(path))
+
+    @classmethod
+    def from_bytes(cls, data: bytes, name: str = "this") -> "AttentionRecord":
+        """Return the record in the bytes of a file, which `name` calls in what is raised; `load`.
+
+        Raises:
+            ValueError: The bytes are no record, or its fields contradict each other.
+        """
         try:
-            with safe_open(Path(path), framework="pt") as file:
-                text = (file.metadata() or {}).get(HEADER_KEY)
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        except SafetensorError as error:
-            raise ValueError(f"{path} is not a readable safetensors file: {error}") from error
+            tensors = load(data)
+            text = (split(data)[0].get("__metadata__") or {}).get(HEADER_KEY)
+        except (SafetensorError, ValueError) as error:
+            raise ValueError(f"{name} is not a readable safetensors file: {error}") from error
         if text is None:
-            raise ValueError(f"{path} is not a record: its header has no {HEADER_KEY!r}")
+            raise ValueError(f"{name} is not a record: its header has no {HEADER_KEY!r}")
         try:
             header = json.loads(text)
             version = header.pop("schema_version")
@@ -202,22 +231,43 @@ class AttentionRecord:
                 known = ", ".join(map(str, READABLE_VERSIONS))
                 raise ValueError(f"schema_version must be one of {known}, got {version}")
             kind = header.pop("reach", None)
+            proof = header.pop("proof", None)
             reach = kind and Reach(kind, tensors.pop("query_labels"), tensors.pop("key_labels"))
             return cls(
                 reach=reach,
                 query=tensors.pop("query"),
                 key=tensors.pop("key"),
                 unary=tensors.pop("unary", None),
-                query_grid=_grid(header.pop("query_grid")),
-                key_grid=_grid(header.pop("key_grid")),
+                value_norm=tensors.pop("value_norm", None),
+                proof=None if proof is None else Proof(**proof),
+                **_side("query", header, tensors),
+                **_side("key", header, tensors),
                 **header,
             )
         except KeyError as error:
             raise ValueError(
-                f"{path} is not a complete record: {error.args[0]} is missing"
+                f"{name} is not a complete record: {error.args[0]} is missing"
             ) from error
         except (TypeError, ValueError) as error:
-            raise ValueError(f"{path} is not a record: {error}") from error
+            raise ValueError(f"{name} is not a record: {error}") from error
+
+
+def _laid_over(axis: Axis | None, grid: Grid | None) -> Axis:
+    """Return an axis whose cells are those of a grid that was given anew."""
+    if axis is None or (axis.cells is None and not axis.names):
+        return Axis(grid)
+    if axis.grid is None or grid is None or axis.grid.shape != grid.shape:
+        raise ValueError(f"tokens are those of the grid {axis.grid}, got the grid {grid}")
+    return replace(axis, grid=grid)
+
+
+def _side(side: str, header: dict[str, Any], tensors: dict[str, Tensor]) -> dict[str, Any]:
+    """Return grid and axis of one side, taken out of a file's header and tensors."""
+    fields, names = header.pop(f"{side}_grid"), header.pop(f"{side}_names", [])
+    grid = None if fields is None else _grid(fields)
+    cells = tensors.pop(f"{side}_cells", None)
+    axis = Axis(grid, None if cells is None else cells.numpy().astype("int64"), tuple(names))
+    return {f"{side}_grid": grid, f"{side}_axis": axis}
 
 
 def _grid(fields: dict[str, Any]) -> Grid:

@@ -11,9 +11,15 @@ A file is `.safetensors` or `.npz` (nothing in it is executed). Its fields:
 | `image` | (height, width, 3), uint8 | optional: gray if there is none |
 | `scale` | one number | optional, 1: factor on every dot product |
 | `query_grid`, `key_grid` | two integers: rows, columns | optional where shapes say it |
+| `query_names`, `key_names` | text, see below | optional: tokens that are no places |
+| `query_cells`, `key_cells` | (places,), integers | optional: which cells of the grid are there |
 | `form`, `coupling`, `block` | text | optional, see `analysis.record` |
 | `query_labels`, `key_labels` | (positions,) or (positions, labels) | optional: see `Reach` |
 | `reach` | text | optional: what the labels stand for, "part" if not given |
+
+Names are those of tokens that are no places: a class token, registers. There are as many as tokens,
+empty for those that are places ("class" and 196 times ""), or fewer, which are then those of the
+last tokens. Text with commas between them will do.
 
 Text and numbers may stand in a safetensors file's metadata. Several blocks or heads have their
 names before a dot: `head0.query`, `head0.key`, `head1.query`, ... A file that
@@ -21,26 +27,37 @@ names before a dot: `head0.query`, `head0.key`, `head1.query`, ... A file that
 """
 
 import io
-import json
 import re
-import tempfile
 import zipfile
 from collections.abc import Mapping
-from math import isqrt
+from math import isqrt, prod
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from jaxtyping import Float, UInt8
-from safetensors import SafetensorError
 from safetensors.torch import load as load_safetensors
 from torch import Tensor
 
-from analysis.grid import Grid
-from analysis.images import read_image
-from analysis.record import HEADER_KEY, AttentionRecord
-from models.blocks import Reach
+from nonlocal_lens.analysis.grid import Grid
+from nonlocal_lens.analysis.images import read_image
+from nonlocal_lens.analysis.record import HEADER_KEY, AttentionRecord
+from nonlocal_lens.analysis.record_tokens import GRAY_CELL, axes_of, side_of
+from nonlocal_lens.models.blocks import Reach
+from nonlocal_lens.models.limits import (
+    LONGEST_MESSAGE,
+    LONGEST_NAME,
+    MOST_PIXELS,
+    MOST_POSITIONS,
+    MOST_RECORD_BYTES,
+    MOST_RECORD_MEMBERS,
+    MOST_RECORDS,
+    error_words,
+    shortened,
+)
+from nonlocal_lens.models.local_files import read_regular
+from nonlocal_lens.models.safetensors_header import split
 
 FIELDS = (
     "query",
@@ -51,6 +68,10 @@ FIELDS = (
     "scale",
     "query_grid",
     "key_grid",
+    "query_names",
+    "key_names",
+    "query_cells",
+    "key_cells",
     "form",
     "coupling",
     "block",
@@ -63,7 +84,6 @@ MOST_MATRIX_VALUES = 2**24  # a whole attention matrix of 4096 queries and keys
 MOST_CHANNELS = 256
 LOGIT_TOLERANCE = 1e-3
 LEAST_WEIGHT = 1e-30
-GRAY_CELL = 16  # pixels of a cell where there is no image
 
 
 class RecordFile(NamedTuple):
@@ -92,7 +112,7 @@ def read(path: str | Path) -> RecordFile:
         ValueError: It is no record file; the sentence names the field.
     """
     path = Path(path)
-    return read_bytes(path.read_bytes(), path.name)
+    return read_bytes(read_regular(path, MOST_RECORD_BYTES, "record file"), path.name)
 
 
 def read_bytes(data: bytes, name: str) -> RecordFile:
@@ -102,61 +122,113 @@ def read_bytes(data: bytes, name: str) -> RecordFile:
         ValueError: It is no record file; the sentence names the field.
     """
     stem, _, ending = name.rpartition(".")
-    if ending == "npz":
-        fields = _npz(data, name)
-    elif ending == "safetensors":
-        fields = _safetensors(data, name)
-    else:
+    stem, name = shortened(stem, LONGEST_NAME), shortened(name, LONGEST_NAME)
+    if ending not in ("npz", "safetensors"):
         raise ValueError(f"a record file must end in .safetensors or .npz, got {name!r}")
+    if len(data) > MOST_RECORD_BYTES:
+        raise ValueError(f"{name} has {len(data) / 1e6:.0f} MB; at most {MOST_MEGABYTES} are read")
+    fields = _npz(data, name) if ending == "npz" else _safetensors(data, name)
     try:
         if HEADER_KEY in fields:
-            record = _saved(data)
-            return RecordFile(stem, _image(fields.get("image"), record.query_grid), (record,))
+            record = AttentionRecord.from_bytes(data)
+            return RecordFile(stem, _image(fields.get("image"), _grid_of(record)), (record,))
         image, groups = fields.pop("image", None), _groups(fields)
+        if len(groups) > MOST_RECORDS:
+            raise ValueError(f"it holds {len(groups)} records; at most {MOST_RECORDS} are read")
         image_hw = None if image is None else _image(image, None).shape[:2]
         found = tuple(_record(group, block or stem, image_hw) for block, group in groups.items())
-        return RecordFile(stem, _image(image, found[0].query_grid), found)
-    except ValueError as error:
-        raise ValueError(f"{name} is no record file: {error}") from error
+        return RecordFile(stem, _image(image, _grid_of(found[0])), found)
+    except MemoryError:
+        raise
+    except Exception as error:  # what strangers made can hold whatever does not fit
+        words = shortened(error_words(error), LONGEST_MESSAGE - 100)
+        raise ValueError(f"{name} is no record file: {words}") from error
+
+
+def _grid_of(record: AttentionRecord) -> Grid | None:
+    return record.query_axis.grid or record.key_axis.grid
+
+
+MOST_MEGABYTES = MOST_RECORD_BYTES // 1_000_000
 
 
 def _npz(data: bytes, name: str) -> dict[str, Any]:
     if not data.startswith(b"PK"):
         raise ValueError(f"{name} is not a readable .npz file: it is no zip archive")
     try:
-        with np.load(io.BytesIO(data), allow_pickle=False) as file:
-            fields = {field: file[field] for field in file.files}
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
-        if "allow_pickle" in str(error):
-            raise ValueError(
-                f"{name} holds Python objects, which are never loaded; save plain arrays"
-            ) from error
-        raise ValueError(f"{name} is not a readable .npz file: {error}") from error
+        return _unpacked(data)
+    except _ObjectsError as error:
+        raise ValueError(
+            f"{name} holds Python objects, which are never loaded; save plain arrays"
+        ) from error
+    except MemoryError:
+        raise
+    except Exception as error:  # of a damaged archive, whatever goes wrong in it
+        words = shortened(error_words(error), LONGEST_MESSAGE - 120)
+        raise ValueError(f"{name} is not a readable .npz file: {words}") from error
+
+
+class _ObjectsError(ValueError):
+    """An array of Python objects."""
+
+
+def _unpacked(data: bytes) -> dict[str, Any]:
+    """Return the arrays in an archive, none of them larger than the archive says before."""
+    fields: dict[str, Any] = {}
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        members = archive.infolist()
+        if len(members) > MOST_RECORD_MEMBERS:
+            raise ValueError(f"it has {len(members)} members, at most {MOST_RECORD_MEMBERS}")
+        if sum(member.file_size for member in members) > MOST_RECORD_BYTES:
+            raise ValueError(f"it unpacks to more than {MOST_MEGABYTES} MB")
+        for member in members:
+            field = member.filename.removesuffix(".npy")
+            if member.flag_bits & 1:
+                raise ValueError(f"{shortened(field, LONGEST_NAME)} is encrypted")
+            if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+                raise ValueError(f"{shortened(field, LONGEST_NAME)} is compressed in an odd way")
+            with archive.open(member) as file:
+                content = file.read(member.file_size + 1)
+            fields[field] = _array_in(content, shortened(field, LONGEST_NAME))
     return {
         field: value.item() if value.dtype.kind == "U" and value.ndim == 0 else value
         for field, value in fields.items()
     }
 
 
+def _array_in(content: bytes, field: str) -> np.ndarray:
+    """Return the array in the bytes of a .npy file, which must have as many as its shape says."""
+    file = io.BytesIO(content)
+    version = np.lib.format.read_magic(file)
+    reads = {
+        (1, 0): np.lib.format.read_array_header_1_0,
+        (2, 0): np.lib.format.read_array_header_2_0,
+    }
+    if version not in reads:
+        raise ValueError(f"{field} is of version {version}")
+    shape, is_fortran, dtype = reads[version](file, max_header_size=10_000)
+    if dtype.hasobject:
+        raise _ObjectsError(field)
+    held = content[file.tell() :]
+    if min(shape, default=0) < 0 or prod(shape) * dtype.itemsize != len(held):
+        raise ValueError(f"{field} has {len(held)} bytes for the shape {tuple(shape)[:8]}")
+    values = np.frombuffer(held, dtype) if dtype.itemsize and held else np.zeros(prod(shape), dtype)
+    return values.reshape(shape, order="F" if is_fortran else "C")
+
+
 def _safetensors(data: bytes, name: str) -> dict[str, Any]:
     try:
         tensors = load_safetensors(data)
-    except SafetensorError as error:
-        raise ValueError(f"{name} is not a readable safetensors file: {error}") from error
-    return {**_metadata(data), **tensors}
+        return {**_metadata(data), **tensors}
+    except MemoryError:
+        raise
+    except Exception as error:  # of a damaged file, whatever goes wrong in it
+        words = shortened(error_words(error), LONGEST_MESSAGE - 120)
+        raise ValueError(f"{name} is not a readable safetensors file: {words}") from error
 
 
 def _metadata(data: bytes) -> dict[str, str]:
-    length = int.from_bytes(data[:8], "little")
-    return json.loads(data[8 : 8 + length]).get("__metadata__") or {}
-
-
-def _saved(data: bytes) -> AttentionRecord:
-    """Return the record in a file that `AttentionRecord.save` wrote."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "record.safetensors"
-        path.write_bytes(data)
-        return AttentionRecord.load(path)
+    return split(data)[0].get("__metadata__") or {}
 
 
 def _groups(fields: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
@@ -168,7 +240,9 @@ def _groups(fields: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
         if field not in FIELDS:
             if isinstance(value, str):  # metadata of other programs
                 continue
-            raise ValueError(f"unknown field {name!r}; available: {', '.join(FIELDS)}")
+            raise ValueError(
+                f"unknown field {shortened(name, LONGEST_NAME)!r}; available: {', '.join(FIELDS)}"
+            )
         (groups.setdefault(block, {}) if block else shared)[field] = value
     if not groups:
         return {"": shared}
@@ -177,8 +251,8 @@ def _groups(fields: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
 
 def _natural(name: str) -> list[tuple[int, str]]:
     """Return a sorting key by which head10 comes after head9."""
-    parts = re.findall(r"\d+|\D+", name)
-    return [(int(part), "") if part.isdigit() else (-1, part) for part in parts]
+    parts = re.findall(r"\d+|\D+", name[:LONGEST_NAME])
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in parts]
 
 
 def _record(
@@ -211,20 +285,34 @@ def _record(
                 f"field 'unary' must have one number for each of the {len(key)} keys, "
                 f"got {len(unary)}"
             )
-    query_hw = _grid_hw(fields, "query", len(query), shapes["query"], image_hw)
-    image_hw = image_hw or (query_hw[0] * GRAY_CELL, query_hw[1] * GRAY_CELL)
-    key_hw = _grid_hw(fields, "key", len(key), shapes["key"], image_hw, like=query_hw)
+    for side, count in (("query", len(query)), ("key", len(key))):
+        if count > MOST_POSITIONS:
+            raise ValueError(
+                f"field {side!r} has {count} positions; at most {MOST_POSITIONS} can be shown"
+            )
+    sides = {"query": len(query), "key": len(key)}
+    tokens = {
+        name: side_of(fields, name, count, shapes[name] is not None)
+        for name, count in sides.items()
+    }
+    laid = axes_of(fields, tokens, shapes, image_hw)
+    query_order, key_order = tokens["query"].order, tokens["key"].order
+    reach = _reach(fields)
+    if reach is not None and (len(reach.query), len(reach.key)) == (len(query), len(key)):
+        reach = Reach(reach.kind, reach.query[query_order], reach.key[key_order])
     return AttentionRecord(
         block=_text(fields, "block", block),
         form=_text(fields, "form", "embedded_gaussian"),
         coupling=_text(fields, "coupling", "coupled"),
         scale=_number(fields, "scale", 1.0),
-        query=query,
-        key=key,
-        unary=unary,
-        query_grid=Grid.tiling(image_hw, *query_hw),
-        key_grid=Grid.tiling(image_hw, *key_hw),
-        reach=_reach(fields),
+        query=query[query_order],
+        key=key[key_order],
+        unary=None if unary is None else unary[key_order],
+        query_grid=laid["query"].grid,  # type: ignore[arg-type]  # None is possible
+        key_grid=laid["key"].grid,  # type: ignore[arg-type]
+        query_axis=laid["query"],
+        key_axis=laid["key"],
+        reach=reach,
     )
 
 
@@ -289,49 +377,6 @@ def _number(fields: Mapping[str, Any], name: str, default: float) -> float:
         raise ValueError(f"field {name!r} must be one number, got {value!r}") from error
 
 
-def _grid_hw(
-    fields: Mapping[str, Any],
-    side: str,
-    positions: int,
-    shape: tuple[int, ...] | None,
-    image_hw: tuple[int, int] | None,
-    like: tuple[int, int] | None = None,
-) -> tuple[int, int]:
-    """Return rows and columns: as given, as the tensor's shape says, or as the image suggests."""
-    name = f"{side}_grid"
-    given = fields.get(name)
-    if given is not None:
-        try:
-            if isinstance(given, str):
-                given = given.replace("x", " ").replace(",", " ").split()
-            rows, columns = (int(number) for number in np.asarray(given).ravel())
-        except (TypeError, ValueError) as error:
-            raise ValueError(f"field {name!r} must be rows, columns, got {given!r}") from error
-        if rows < 1 or columns < 1 or rows * columns != positions:
-            raise ValueError(
-                f"field {name!r} must have as many cells as {side!r} has positions, {positions}, "
-                f"got {rows} x {columns}"
-            )
-        return rows, columns
-    if shape is not None:
-        return shape[0], shape[1]
-    if like is not None and like[0] * like[1] == positions:
-        return like
-    aspect = 1.0 if image_hw is None else image_hw[0] / image_hw[1]
-    fitting = [
-        (rows, positions // rows)
-        for rows in range(1, positions + 1)
-        if positions % rows == 0 and abs(np.log(rows / (positions // rows) / aspect)) < 0.2
-    ]
-    if not fitting:
-        hint = "a square" if image_hw is None else f"an image of {image_hw[0]} x {image_hw[1]}"
-        raise ValueError(
-            f"field {name!r} is missing: {positions} positions do not fill {hint}; "
-            f"give rows, columns"
-        )
-    return min(fitting, key=lambda hw: abs(np.log(hw[0] / hw[1] / aspect)))
-
-
 def _factors(
     attention: Float[Tensor, "query_pos key_pos"],
 ) -> tuple[Float[Tensor, "query_pos channels"], Float[Tensor, "key_pos channels"]]:
@@ -376,6 +421,11 @@ def _image(image: Any, grid: Grid | None) -> UInt8[np.ndarray, "height width 3"]
     """Return the image of a file, or gray of the size that the records lie on."""
     if image is None:
         height, width = grid.image_hw if grid else (GRAY_CELL, GRAY_CELL)
+        if height * width > MOST_PIXELS:
+            raise ValueError(
+                f"its grid lies on {height} x {width} pixels; at most "
+                f"{MOST_PIXELS // 1_000_000} megapixels can be shown"
+            )
         return np.full((round(height), round(width), 3), 128, np.uint8)
     try:
         return read_image(image.numpy() if isinstance(image, Tensor) else image)

@@ -1,4 +1,4 @@
-"""How many different maps a block's attention amounts to: the effective rank of its rows."""
+"""How many different maps there are: effective rank of rows, stable rank of logits."""
 
 from math import nan
 from typing import NamedTuple
@@ -7,6 +7,10 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
+
+from nonlocal_lens.analysis import terms
+from nonlocal_lens.analysis.forms import FORMS
+from nonlocal_lens.analysis.record import AttentionRecord
 
 RANKED = 192
 """Random queries whose rows are taken; all of them where there are no more than that."""
@@ -73,3 +77,51 @@ def _lower_gram(matrix: Float[Tensor, "rows columns"]) -> Float[Tensor, "rows ro
             end = min(start + STRIPE, rows)
             gram[start:end, :end] += part[start:end] @ part[:end].T
     return gram
+
+
+def stable_rank_of_logits(record: AttentionRecord) -> float:
+    """Return the squared Frobenius norm over the squared spectral norm of a block's logits.
+
+    Of logits before a softmax, which does not see a row's mean, that is taken out of every row; of
+    blocks with a softmax for each term, the pairwise logits are meant. Both norms come from the
+    Gram matrices of queries and keys: time O((queries + keys) x channels^2). NaN where all logits
+    are equal and where they are no products (concatenation).
+    """
+    if not FORMS[record.form].is_product:
+        return nan
+    if record.coupling == "unary":
+        return 1.0 if terms.unary_logits(record).std(unbiased=False) > 0 else nan
+    query, key = _factors(record)
+    of_queries, of_keys = query.T @ query, key.T @ key
+    total = (of_queries * of_keys).sum().item()
+    return max(total / _largest_eigenvalue(of_queries, of_keys), 1.0) if total > 0 else nan
+
+
+def _factors(
+    record: AttentionRecord,
+) -> tuple[Float[Tensor, "query_pos channels"], Float[Tensor, "key_pos channels"]]:
+    """Return float64 queries that count and keys whose products are the logits, up to the scale."""
+    every, key = record.query.double(), record.key.double()
+    query = every[: record.query_axis.counting]
+    mean = every[: terms.meant(record)].mean(dim=0)
+    if record.signed:
+        return query, key
+    key = terms.whiten(key)
+    if record.coupling == "pairwise" or (record.coupling == "disentangled" and record.whitened):
+        return query - mean, key
+    if record.coupling == "coupled" and record.unary is not None:  # one more channel, 1 for all
+        unary = (record.unary.double() - record.unary.double().mean()) / record.scale
+        query = torch.cat((query - mean, torch.ones_like(query[:, :1])), dim=1)
+        return query, torch.cat((key, unary[:, None]), dim=1)
+    return query, key
+
+
+def _largest_eigenvalue(
+    one: Float[Tensor, "channels channels"], other: Float[Tensor, "channels channels"]
+) -> float:
+    """Return the largest eigenvalue of the product of two positive semidefinite matrices."""
+    # a little more on the diagonal, below the rounding of the trace, lets singular ones be factored
+    more = one.diagonal().sum() * len(one) * torch.finfo(one.dtype).eps
+    factor = torch.linalg.cholesky(one + more * torch.eye(len(one), dtype=one.dtype))
+    largest: float = torch.linalg.eigvalsh(factor.T @ other @ factor)[-1].item()
+    return largest

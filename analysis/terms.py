@@ -7,6 +7,9 @@ Logits are a matrix of numbers s_ij, and like any such matrix they have one two-
 
 where `grand` is the mean over all i and j, `row_i` and `unary_j` are what the means over j and over
 i add to it, and `pairwise_ij` is the rest: the interaction, whose every row and column sums to 0.
+Means over j are over all keys, the tokens that are no places among them. Means over i are over the
+queries that count: those that are places, or all where none is. The row of a query that does not
+count, as a class token among patches, is split by the same means, and the split is as exact.
 Where a logit is a dot product, s_ij = scale * query_i . key_j, this is
 
     unary_j     = scale * mean_query . (key_j - mean_key)
@@ -52,15 +55,15 @@ from weakref import WeakKeyDictionary
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
-from torch.nn import functional as F
 
-from analysis.record import AttentionRecord
+from nonlocal_lens.analysis.forms import FORMS
+from nonlocal_lens.analysis.record import AttentionRecord
 
 Term = Literal["whole", "pairwise", "unary"]
 TERMS: tuple[Term, ...] = get_args(Term)
 
 Queries = Sequence[int] | Int[Tensor, " queries"]
-"""Flat query positions, see `AttentionRecord.query_grid`."""
+"""Indices of queries, see `AttentionRecord.query_axis`: of a whole grid its flat positions."""
 
 
 Result = TypeVar("Result")
@@ -93,16 +96,29 @@ def logits(record: AttentionRecord, queries: Queries) -> Float[Tensor, "queries 
         ValueError: A query is not a position of the record's query grid.
     """
     query = record.query[positions(record, queries)]
-    if record.form == "concatenation":
-        return (query + record.key.T).relu()
-    return record.scale * query @ record.key.T
+    return FORMS[record.form].logits(query, record.key, record.scale)
+
+
+def meant(record: AttentionRecord) -> int:
+    """Return how many queries, the first ones, are those whose mean is taken out of queries.
+
+    Those that count; where a block takes the mean out by itself, all that it has.
+    """
+    takes_it_out = record.coupling in ("disentangled", "pairwise") or record.unary is not None
+    return len(record.query) if takes_it_out else record.query_axis.counting
+
+
+def mean_query(record: AttentionRecord) -> Float[Tensor, " channels"]:
+    """Return the mean of the queries that count."""
+    return record.query[: meant(record)].mean(dim=0)
 
 
 def pairwise_logits(record: AttentionRecord, queries: Queries) -> Float[Tensor, "queries key_pos"]:
     """Return the part of the logits that depends on query and key together.
 
-    Each row sums to 0, and so does each column over all queries, unless the record is not
-    `whitened`; where the grid has parts, within them. All 0 where the block has no pairwise term.
+    Each row sums to 0, and so does each column over the queries that count, unless the record is
+    not `whitened`; where the grid has parts, within them. All 0 where the block has no pairwise
+    term.
 
     Raises:
         ValueError: A query is not a position of the record's query grid.
@@ -110,9 +126,10 @@ def pairwise_logits(record: AttentionRecord, queries: Queries) -> Float[Tensor, 
     index = positions(record, queries)
     if record.coupling == "unary":
         return record.key.new_zeros(len(index), record.key.shape[0])
-    if record.form == "concatenation":
-        row, column = _rectified_means(record)
-        rest = logits(record, index).double() - row[index, None] - column + row.mean()
+    if (means := _mean_logits(record)) is not None:
+        row, column = means
+        mean = row[: meant(record)].mean()
+        rest = logits(record, index).double() - row[index, None] - column + mean
         return rest.to(record.key.dtype)
     query = whitened_query(record) if record.whitened else record.query
     return record.scale * query[index] @ whitened_key(record).T
@@ -129,8 +146,8 @@ def unary_logits(record: AttentionRecord) -> Float[Tensor, " key_pos"]:
         return record.unary
     if record.coupling == "pairwise":
         return record.key.new_zeros(record.key.shape[0])
-    if record.form == "concatenation":
-        _, column = _rectified_means(record)
+    if (means := _mean_logits(record)) is not None:
+        _, column = means
         return (column - column.mean()).to(record.key.dtype)
     return derived_unary_logits(record)
 
@@ -138,9 +155,9 @@ def unary_logits(record: AttentionRecord) -> Float[Tensor, " key_pos"]:
 def derived_unary_logits(record: AttentionRecord) -> Float[Tensor, " key_pos"]:
     """Return what dot products with the mean query make of whitened keys."""
     if record.parts is None:
-        return record.scale * (whitened_key(record) @ record.query.mean(dim=0))
-    mean_query = _mean_by_part(record.query, record.parts.of_queries, record.parts.number)
-    of_keys: Tensor = torch.linalg.vecdot(whitened_key(record), mean_query[record.parts.of_keys])
+        return record.scale * (whitened_key(record) @ mean_query(record))
+    means = _mean_query_by_part(record)
+    of_keys: Tensor = torch.linalg.vecdot(whitened_key(record), means[record.parts.of_keys])
     return record.scale * of_keys
 
 
@@ -162,17 +179,17 @@ def unary_map(record: AttentionRecord) -> Float[Tensor, " key_pos"]:
 def row_logits(record: AttentionRecord, queries: Queries) -> Float[Tensor, " queries"]:
     """Return the part of the logits that depends on the query alone: what its row's mean adds.
 
-    It has mean 0 over all queries, cancels in every softmax, and matters in the unnormalized
-    coupling only.
+    It has mean 0 over the queries that count, cancels in every softmax, and matters in the
+    unnormalized coupling only.
 
     Raises:
         ValueError: A query is not a position of the record's query grid.
     """
     index = positions(record, queries)
-    if record.form == "concatenation":
-        row, _ = _rectified_means(record)
-        return (row - row.mean())[index].to(record.query.dtype)
-    return record.scale * whiten(record.query)[index] @ record.key.mean(dim=0)
+    if (means := _mean_logits(record)) is not None:
+        row, _ = means
+        return (row - row[: meant(record)].mean())[index].to(record.query.dtype)
+    return record.scale * (record.query[index] - mean_query(record)) @ record.key.mean(dim=0)
 
 
 def grand_logit(record: AttentionRecord) -> Float[Tensor, ""]:
@@ -180,10 +197,10 @@ def grand_logit(record: AttentionRecord) -> Float[Tensor, ""]:
 
     It has no meaning where queries do not look at all keys, and `row_logits` has none either.
     """
-    if record.form == "concatenation":
-        row, _ = _rectified_means(record)
-        return row.mean().to(record.query.dtype)
-    return record.scale * record.query.mean(dim=0) @ record.key.mean(dim=0)
+    if (means := _mean_logits(record)) is not None:
+        row, _ = means
+        return row[: meant(record)].mean().to(record.query.dtype)
+    return record.scale * mean_query(record) @ record.key.mean(dim=0)
 
 
 def attention(
@@ -210,7 +227,7 @@ def attention(
     unseen = None if record.reach is None else ~record.reach.sees(index)
     if term == "unary":
         return _weights(record, unary, unseen).expand(len(index), -1)
-    if term == "whole" and record.coupling == "unnormalized":
+    if term == "whole" and record.signed:
         return _weights(record, logits(record, index))  # whose reach is always everything
     pairwise = pairwise_logits(record, index)
     if term == "pairwise":
@@ -224,7 +241,7 @@ def attention(
 def positions(record: AttentionRecord, queries: Queries) -> Int[Tensor, " queries"]:
     """Return flat query positions as a tensor of indices; ValueError if one is not on the grid."""
     index = torch.as_tensor(queries, dtype=torch.long)
-    count = record.query_grid.positions
+    count = len(record.query)
     outside = index[(index < 0) | (index >= count)]
     if outside.numel():
         raise ValueError(f"queries must be positions in [0, {count}), got {outside[0].item()}")
@@ -233,11 +250,10 @@ def positions(record: AttentionRecord, queries: Queries) -> Int[Tensor, " querie
 
 @once_per_record
 def whitened_query(record: AttentionRecord) -> Float[Tensor, "query_pos channels"]:
-    """Return the queries without their mean, or that of their part."""
+    """Return the queries without the mean of those that count, or of those in their part."""
     if record.parts is None:
-        return whiten(record.query)
-    part = record.parts.of_queries
-    return record.query - _mean_by_part(record.query, part, record.parts.number)[part]
+        return record.query - mean_query(record)
+    return record.query - _mean_query_by_part(record)[record.parts.of_queries]
 
 
 @once_per_record
@@ -247,6 +263,18 @@ def whitened_key(record: AttentionRecord) -> Float[Tensor, "key_pos channels"]:
         return whiten(record.key)
     part = record.parts.of_keys
     return record.key - _mean_by_part(record.key, part, record.parts.number)[part]
+
+
+def _mean_query_by_part(record: AttentionRecord) -> Float[Tensor, "parts channels"]:
+    """Return the mean of the queries that count in every part; of all where none of it counts."""
+    assert record.parts is not None
+    part, number = record.parts.of_queries, record.parts.number
+    count = meant(record)
+    means = _mean_by_part(record.query[:count], part[:count], number)
+    if count < len(part):
+        uncounted = part[:count].bincount(minlength=number) == 0
+        means[uncounted] = _mean_by_part(record.query, part, number)[uncounted]
+    return means
 
 
 def _mean_by_part(
@@ -263,7 +291,7 @@ def _weights(
     unseen: Bool[Tensor, "queries key_pos"] | None = None,
 ) -> Float[Tensor, "..."]:
     """Return what the coupling makes of logits, row by row."""
-    if record.coupling == "unnormalized":
+    if record.signed:
         return logits / record.key.shape[0]
     if unseen is not None:
         logits = logits.masked_fill(unseen, -torch.inf)
@@ -271,19 +299,17 @@ def _weights(
 
 
 @once_per_record
-def _rectified_means(
+def _mean_logits(
     record: AttentionRecord,
-) -> tuple[Float[Tensor, " query_pos"], Float[Tensor, " key_pos"]]:
-    """Return the row and the column means of ReLU(query_i + key_j), in double precision."""
-    query, key = record.query[:, 0].double(), record.key[:, 0].double()
-    return _mean_rectified_sum(query, key), _mean_rectified_sum(key, query)
+) -> tuple[Float[Tensor, " query_pos"], Float[Tensor, " key_pos"]] | None:
+    """Return the row and the column means of logits that are no products; None where they are.
 
-
-def _mean_rectified_sum(
-    x: Float[Tensor, " pos"], y: Float[Tensor, " other_pos"]
-) -> Float[Tensor, " pos"]:
-    """Return the mean over j of ReLU(x_i + y_j): with y in descending order, a running sum."""
-    y = y.sort(descending=True).values
-    running = F.pad(y.cumsum(dim=0), (1, 0))
-    positive = torch.searchsorted(-y, x)
-    return (x * positive + running[positive]) / y.shape[0]
+    Columns are over the queries that count.
+    """
+    means = FORMS[record.form].means
+    if means is None:
+        return None
+    rows, columns = means(record.query, record.key)
+    if meant(record) < len(record.query):
+        _, columns = means(record.query[: meant(record)], record.key)
+    return rows, columns

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from analysis.grid import Cell, Grid
+from nonlocal_lens.analysis.grid import Cell, Grid
 
 LONG_SIDE = 640
 """Frames are reduced to this before the flow is found: enough for cells, and fast."""

@@ -6,10 +6,11 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from analysis import terms
-from analysis.parts import part_records
-from analysis.record import AttentionRecord
-from analysis.streaming import query_chunks
+from nonlocal_lens.analysis import terms
+from nonlocal_lens.analysis.forms import FORMS
+from nonlocal_lens.analysis.parts import part_records
+from nonlocal_lens.analysis.record import AttentionRecord
+from nonlocal_lens.analysis.streaming import query_chunks
 
 
 def unary_share(record: AttentionRecord) -> float:
@@ -19,9 +20,9 @@ def unary_share(record: AttentionRecord) -> float:
     a closed form, O(positions x channels^2): with whitened Q and K, SS(pairwise) is
     scale^2 <Q'Q, K'K>.
 
-    Logits that no softmax sees count for nothing: where the grid has parts, the sums are those of
-    the parts. Where the reaches of queries overlap, the terms are not orthogonal within them, and
-    there is no such share: NaN.
+    Of the rows of queries that count, over all keys. Logits that no softmax sees count for nothing:
+    where the grid has parts, the sums are those of the parts. Where the reaches of queries overlap,
+    the terms are not orthogonal within them, and there is no such share: NaN.
     """
     if _overlapping(record):
         return nan
@@ -58,24 +59,24 @@ def _overlapping(record: AttentionRecord) -> bool:
 
 def _unary_squares(record: AttentionRecord) -> float:
     """Return SS(unary)."""
+    queries = terms.meant(record)
     unary_logits = terms.unary_logits(record).double()
-    unary = len(record.query) * (unary_logits - unary_logits.mean()).square().sum().item()
+    unary = queries * (unary_logits - unary_logits.mean()).square().sum().item()
     if not record.whitened:  # what every query shares is in both softmaxes
         derived = terms.derived_unary_logits(record).double()
-        unary += len(record.query) * derived.square().sum().item()
+        unary += queries * derived.square().sum().item()
     return unary
 
 
 def _pairwise_squares(record: AttentionRecord) -> float:
     """Return SS(pairwise)."""
-    if record.form == "concatenation":  # no product of a query and a key
+    if not FORMS[record.form].is_product:
         chunks = (terms.pairwise_logits(record, chunk) for chunk in query_chunks(record))
         return sum(logits.square().sum(dtype=torch.float64).item() for logits in chunks)
     if record.coupling == "unary":  # whatever its queries and keys are, they have no part
         return 0.0
-    return (
-        record.scale**2 * (_whitened_gram(record.query) * _whitened_gram(record.key)).sum().item()
-    )
+    query, key = _whitened_gram(record.query[: terms.meant(record)]), _whitened_gram(record.key)
+    return record.scale**2 * (query * key).sum().item()
 
 
 def _whitened_gram(vectors: Float[Tensor, "pos channels"]) -> Float[Tensor, "channels channels"]:

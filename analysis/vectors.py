@@ -1,16 +1,18 @@
 """How much a block's inputs differ from position to position, and how much its outputs do."""
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from analysis.capture import attention_blocks, evaluating
-from models.blocks import AttentionBlock
+from nonlocal_lens.analysis.capture import attention_blocks, evaluating
+from nonlocal_lens.analysis.record import AttentionRecord
+from nonlocal_lens.models.blocks import AttentionBlock
 
 
 class VectorDistances(NamedTuple):
@@ -46,24 +48,54 @@ class Unattended(NamedTuple):
         return VectorDistances(*(cosine_distance(x[0].flatten(1).T) for x in (self.x, added)))
 
 
+Distances = TypeVar("Distances", bound=VectorDistances | Unattended)
+
+
 @contextmanager
 def vector_distances(network: nn.Module) -> Iterator[dict[str, VectorDistances]]:
     """Measure what goes into every attention block and comes out of it, until the `with` ends.
 
     The dictionary is filled, by block name, each time the network runs on one image: wrap
-    `analysis.capture.observe` with it and hand the distances to `analysis.degeneracy.measure`. The
-    vectors themselves are not kept.
+    `analysis.capture.observe` with it and hand the distances to `analysis.degeneracy.measure`. Of a
+    block that runs several times in a pass they are found by `distances_of`. The vectors themselves
+    are not kept.
     """
     distances: dict[str, VectorDistances] = {}
+    runs: Counter[str] = Counter()
+
+    def begin(*_: object) -> None:
+        runs.clear()
 
     def measure(name: str, _block: nn.Module, inputs: tuple[Tensor], output: Tensor) -> None:
         before, after = inputs[0][0].flatten(1).T, output[0].flatten(1).T
-        distances[name] = VectorDistances(cosine_distance(before), cosine_distance(after - before))
+        measured = VectorDistances(cosine_distance(before), cosine_distance(after - before))
+        distances[_run(name, runs[name])] = measured
+        runs[name] += 1
 
     with ExitStack() as hooks:
+        hooks.callback(network.register_forward_pre_hook(begin).remove)
         for name, block in attention_blocks(network).items():
             hooks.callback(block.register_forward_hook(partial(measure, name)).remove)
         yield distances
+
+
+def distances_of(
+    record: AttentionRecord, records: Sequence[AttentionRecord], vectors: Mapping[str, Distances]
+) -> Distances | None:
+    """Return what was measured of the run of a block that a record is of; None for nothing.
+
+    Args:
+        record: One of the records.
+        records: All of the pass, in the order in which the blocks ran.
+        vectors: What `vector_distances` filled in that pass.
+    """
+    same = [one for one in records if (one.block, one.head) == (record.block, record.head)]
+    number = next(number for number, one in enumerate(same) if one is record)
+    return vectors.get(_run(record.block, number))
+
+
+def _run(block: str, number: int) -> str:
+    return f"{block}#{number}" if number else block
 
 
 def cosine_distance(vectors: Float[Tensor, "pos channels"]) -> float:

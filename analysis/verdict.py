@@ -1,8 +1,9 @@
 """What the numbers say about degeneracy, in a sentence."""
 
-from math import isnan, log2
+from math import isnan, log2, nan
 
-from analysis.parts import Restriction
+from nonlocal_lens.analysis.parts import Restriction
+from nonlocal_lens.analysis.statistics.sinks import SINK
 
 DEGENERATE, DEPENDENT = 0.1, 0.5
 """How much queries differ, over how much rows of the same width can differ: attention below the
@@ -15,6 +16,16 @@ NEARLY_UNIFORM_BITS = 0.02
 """Attention is called nearly uniform if its rows are narrower than uniform ones by less than this
 on average."""
 
+HARDLY_SELECTIVE_BITS = 0.5
+"""Attention is called hardly selective below this selectivity: rows are then as wide as seven
+tenths of all keys, and it matters little what they prefer."""
+
+SINK_KINDS = {
+    "no-operation": " and has next to nothing to add, as if the block did nothing there",
+    "broadcast": " and adds the same to every query",
+}
+"""What a sink does, in words that go on after how much it takes."""
+
 ROUNDING_BITS = 1e-9
 
 
@@ -26,6 +37,10 @@ def verdict(
     keys: int,
     cosine_distance: float,
     shuffled_cosine_distance: float,
+    sink_share: float = nan,
+    sink_name: str | None = None,
+    sink_kind: str = "",
+    token_share: float = 0.0,
     restriction: Restriction | None = None,
 ) -> str:
     """Return one sentence on how degenerate attention is.
@@ -33,7 +48,9 @@ def verdict(
     The query information is compared with its bound for rows of the given entropy: neither more
     than log2(keys) - entropy, nor more than log2(queries). Where weights have signs there is no
     information, and the cosine distance is compared with that of rows with shuffled keys. Where
-    queries do not look at all keys, that they do not is no information: the rest is judged.
+    queries do not look at all keys, that they do not is no information: the rest is judged. What
+    is said comes with the selectivity, because a share of next to nothing is nothing, and with the
+    sink, where one key takes much of all attention.
 
     Args:
         query_information_bits: NaN where weights have signs.
@@ -42,11 +59,17 @@ def verdict(
         keys: Number of key positions.
         cosine_distance: Of rows; NaN where all weights are 0.
         shuffled_cosine_distance: Likewise, of the rows with shuffled keys.
+        sink_share: Largest share of the mean row; NaN where weights have signs.
+        sink_name: What the token is called that has it, where it is no place.
+        sink_kind: What it does, see `analysis.statistics.sinks.sink_kind`.
+        token_share: Share of all attention on keys that are no places.
         restriction: How queries are restricted, if they are.
     """
     if isnan(cosine_distance):
         return "There is nothing to judge: all weights are 0."
     known, width = restriction[1:] if restriction else (0.0, log2(keys))
+    selectivity = width - entropy_bits
+    hardly = selectivity < HARDLY_SELECTIVE_BITS
     if log2(queries) - known < ROUNDING_BITS:
         return "There is nothing to judge: a single query cannot differ from others."
     if isnan(query_information_bits):
@@ -57,17 +80,25 @@ def verdict(
         )
     else:
         query_information_bits = max(query_information_bits - known, 0.0)
-        possible = min(width - entropy_bits, log2(queries) - known)
+        possible = min(selectivity, log2(queries) - known)
         if possible < NEARLY_UNIFORM_BITS:
             return f"Degenerate: every query looks everywhere alike ({entropy_bits:.2f} bits wide)."
         share = query_information_bits / possible
         within = f"within its own {restriction.kind} " if restriction else ""
         measured = (
             f"{within}the query tells {query_information_bits:.3f} bits about where it looks, "
-            f"{share:.0%} of what it could for rows as wide as these"
+            f"{share:.0%} of what it could for rows as wide as these, "
+            f"which are {selectivity:.2f} bits selective"
         )
+    if sink_share >= SINK and keys > 1:
+        sink = "one key" if sink_name is None else f"the token {sink_name!r}"
+        measured += f"; {sink} is a sink that takes {sink_share:.0%} of all attention"
+        measured += SINK_KINDS.get(sink_kind, "")
+    elif token_share >= SINK:
+        measured += f"; {token_share:.0%} of all attention lies on tokens that are no places"
+    little = ", and hardly prefer any" if hardly else ""
     if share >= DEPENDENT:
-        return f"Query-dependent: different queries look at different places ({measured})."
+        return f"Query-dependent: different queries look at different places{little} ({measured})."
     if share >= DEGENERATE:
-        return f"Partly degenerate: queries look at largely the same places ({measured})."
-    return f"Degenerate: all queries look at nearly the same places ({measured})."
+        return f"Partly degenerate: queries look at largely the same places{little} ({measured})."
+    return f"Degenerate: all queries look at nearly the same places{little} ({measured})."

@@ -12,9 +12,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from analysis import degeneracy
-from analysis.capture import evaluating, recording
-from analysis.vectors import vector_distances
+from nonlocal_lens.analysis.capture import evaluating, recording
+from nonlocal_lens.analysis.vectors import distances_of, vector_distances
+from nonlocal_lens.models.placement import placed
+from nonlocal_lens.models.wrappers import unwrapped
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -140,9 +141,13 @@ def _first(loader: Iterable[Any], images: int) -> Tensor:
 
 def _measured(model: nn.Module, images: Tensor) -> list[dict[str, Any]]:
     """Return a row for every block and head, averaged over images."""
-    device = next(model.parameters()).device
+    # the catalog loads the statistics of other packages, which import this one
+    from nonlocal_lens.analysis.catalog import STATISTICS
+    from nonlocal_lens.analysis.tables.rows import measure_row
+
+    model = unwrapped(model)
     by_block: dict[tuple[str, int | None], list[dict[str, float]]] = {}
-    for x in images.to(device).split(1):
+    for x in placed(model, images).split(1):
         with (
             evaluating(model),
             torch.no_grad(),
@@ -151,8 +156,8 @@ def _measured(model: nn.Module, images: Tensor) -> list[dict[str, Any]]:
         ):
             model(x)
         for record in records:
-            report = degeneracy.measure(record, vectors=vectors.get(record.block))
-            values = {name: getattr(report, name) for name in degeneracy.STATISTICS}
+            row = measure_row(record, vectors=distances_of(record, records, vectors))
+            values = {name: row[name] for name in STATISTICS}
             by_block.setdefault((record.block, record.head), []).append(values)
     if not by_block:
         raise ValueError(f"{type(model).__name__} has no attention block that capture can read")
@@ -178,9 +183,11 @@ def _append(path: Path, rows: list[dict[str, Any]]) -> None:
 
 
 def _log(writer: Any, rows: list[dict[str, Any]]) -> None:
+    from nonlocal_lens.analysis.catalog import STATISTICS
+
     for row in rows:
         head = "" if row["head"] is None else f"/head {row['head']}"
-        for name in degeneracy.STATISTICS:
+        for name in STATISTICS:
             writer.add_scalar(f"{row['block']}{head}/{name}", row[name], row["step"])
 
 

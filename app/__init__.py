@@ -1,4 +1,6 @@
 """Front ends: the web app, the command line, the viewer."""
 
-PRODUCT = "Nonlocal Lens 0.1.0"
+from nonlocal_lens import __version__
+
+PRODUCT = f"Nonlocal Lens {__version__}"
 """What files say that made them."""

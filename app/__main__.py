@@ -1,6 +1,6 @@
-"""`python -m app`."""
+"""`python -m app` in a checkout: the command `nonlocal-lens`."""
 
-from app.cli import cli
+from nonlocal_lens.app.cli import cli
 
 if __name__ == "__main__":
     cli()

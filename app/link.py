@@ -1,32 +1,29 @@
 """What a page shows, in its address: written short, read with care. Pure functions.
 
-Only characters that no browser escapes are used, so that what is written is what is seen. Names of
-files and paths have no place in an address: a picture is a sample, a street's number, or the hash
-of what was uploaded.
+Only characters that no browser escapes are used, so that what is written is what is seen; names of
+other libraries' networks alone have others. Names of files and paths have no place in an address: a
+picture is a sample, a street's number, or the hash of what was uploaded.
 """
 
 import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
-from analysis.render import DIVERGING_PALETTES, PALETTES
-from analysis.terms import TERMS
-from app.pictures import SAMPLES, STREETS
-from app.viewer.view import (
-    DIRECTIONS,
-    FIXED_ENDS,
-    MOST_ARROWS,
-    MOST_BOXES,
-    MOST_EXCLUDED,
+from nonlocal_lens.analysis.clips import MOST_FRAMES
+from nonlocal_lens.app.pictures import SAMPLES, STREETS
+from nonlocal_lens.app.viewer.settings import SETTINGS, Setting
+from nonlocal_lens.app.viewer.view import (
+    MAPS,
     MOST_POINTS,
     MOST_QUERIES,
-    SCALES,
     Query,
     View,
+    is_token,
 )
-from app.viewer.view import MOST_LETTERS as MOST_NAME_LETTERS
+from nonlocal_lens.app.viewer.view import MOST_LETTERS as MOST_NAME_LETTERS
 
 MOST_LETTERS = 1900
 """An address of this many letters and a host's name is read by every browser and mail program."""
@@ -39,13 +36,14 @@ NAMES_LETTERS = 320
 NAME = re.compile(r"[\w.-]{1,80}", re.ASCII)
 HASH = re.compile(r"[0-9a-f]{64}")
 
+ALONE = tuple(one for one in SETTINGS.values() if one.link and not one.word)
+"""Settings with a parameter of their own."""
 
-LOOKS: dict[str, Callable[[View], bool]] = {
-    "smooth": lambda view: view.smooth is True,
-    "color": lambda view: view.grey is False,
-    "prediction": lambda view: view.prediction is True,
-}
-"""What differs from how a viewer opens."""
+LOOKS, MARKS = (
+    tuple(one for one in SETTINGS.values() if one.word and one.link == link)
+    for link in ("look", "marks")
+)
+"""Settings that are words of one parameter: what differs from how a viewer opens."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +59,7 @@ class Link:
 def write(link: Link) -> dict[str, str]:
     """Return the parameters of an address; queries that would make it too long are left out."""
     view = link.view
-    queries = _write_queries(view.queries)
+    queries = write_queries(view.queries)
     last = queries.count("_")
     written = {
         "picture": link.picture or "",
@@ -72,14 +70,10 @@ def write(link: Link) -> dict[str, str]:
         "chosen": ""
         if view.active in (None, last) or not 0 <= view.active < last
         else str(view.active + 1),
-        "scale": view.scale or "",
-        "fixed": _decimal(view.fixed) if view.scale == "fixed" and view.fixed else "",
-        "opacity": "" if view.opacity is None else f"{view.opacity:.2f}",
-        "colors": view.palette or "",
-        "signed": view.signed_palette or "",
-        "look": "-".join(name for name, there in LOOKS.items() if there(view)),
+        **{setting.link: _write_setting(setting, view) for setting in ALONE},
+        "look": "-".join(one.word for one in LOOKS if _is_changed(one, view)),
         "marks": _write_marks(view),
-        "direction": view.direction or "",
+        "frame": "" if view.frame is None else str(view.frame + 1),
         "maps": "-".join(view.terms or ()),
         "shown": "-".join(map(str, view.shown or ())),
         "difference": "-".join(map(str, view.difference or ())),
@@ -110,19 +104,16 @@ def read(params: Mapping[str, str], networks: Sequence[str]) -> tuple[Link, list
             return nothing
 
     view = View(
-        queries=value("q", _read_queries, f"at most {MOST_QUERIES} queries in pixels", ()),
-        scale=value("scale", _one_of(SCALES), " or ".join(SCALES)),
-        palette=value("colors", _one_of(PALETTES), " or ".join(PALETTES)),
-        signed_palette=value(
-            "signed", _one_of(DIVERGING_PALETTES), " or ".join(DIVERGING_PALETTES)
-        ),
-        fixed=value("fixed", _read_fixed, "a number above 0"),
+        queries=value("q", read_queries, f"at most {MOST_QUERIES} queries in pixels", ()),
         active=value("chosen", _read_chosen, "the number of a query"),
-        opacity=value("opacity", _read_opacity, "a number from 0 to 1"),
-        direction=value("direction", _one_of(DIRECTIONS), " or ".join(DIRECTIONS)),
-        terms=value("maps", _read_terms, f"some of {', '.join(TERMS)}"),
+        frame=value("frame", _read_frame, "the number of a frame"),
+        terms=value("maps", _read_terms, f"some of {', '.join(MAPS)}"),
         shown=value("shown", _read_indices, "numbers of networks in the list"),
         difference=value("difference", _read_pair, "the numbers of two networks in the list"),
+        **{
+            setting.name: value(setting.link, partial(_read_setting, setting), _what(setting))
+            for setting in ALONE
+        },
     )
 
     def names_of_queries(text: str) -> tuple[Query, ...]:
@@ -137,7 +128,7 @@ def read(params: Mapping[str, str], networks: Sequence[str]) -> tuple[Link, list
     view = replace(
         view,
         queries=named + view.queries[len(named) :],
-        **value("look", _read_look, f"some of {', '.join(LOOKS)}", {}),
+        **value("look", _read_look, f"some of {', '.join(one.word for one in LOOKS)}", {}),
         **value(
             "marks", _read_marks, "arrows-NUMBER, boxes-NUMBER, contours or exclude-NUMBER", {}
         ),
@@ -158,7 +149,7 @@ def read(params: Mapping[str, str], networks: Sequence[str]) -> tuple[Link, list
     link = Link(
         picture=value("picture", _read_picture, "a sample, street-NUMBER, or a hash"),
         networks=value(
-            "networks", known_networks, f"at most {MOST_NETWORKS} of {', '.join(networks)}", ()
+            "networks", known_networks, f"at most {MOST_NETWORKS} of {_few(networks)}", ()
         ),
         blocks=value("block", known_names, "names of blocks", ()),
         view=view,
@@ -166,15 +157,32 @@ def read(params: Mapping[str, str], networks: Sequence[str]) -> tuple[Link, list
     return link, notices
 
 
-def _write_queries(queries: Sequence[Query]) -> str:
-    """Write tenths of pixels: `x-y` a pixel, four numbers a rectangle, more a lasso."""
+def write_queries(queries: Sequence[Query]) -> str:
+    """Write tenths of pixels: `x-y` a pixel, four numbers a rectangle, more a lasso.
+
+    A token that lies nowhere is `~NAME`.
+    """
     written: list[str] = []
     for query in queries[:MOST_QUERIES]:
-        numbers = [str(round(10 * number)) for point in query.points for number in point]
-        if len("_".join([*written, "-".join(numbers)])) > QUERY_LETTERS:
+        one = _write_query(query)
+        if len("_".join([*written, one])) > QUERY_LETTERS:
             break
-        written.append("-".join(numbers))
+        written.append(one)
     return "_".join(written)
+
+
+def _write_query(query: Query) -> str:
+    """Write a query; of a token's name all but letters and digits as `.XX`, byte by byte."""
+    if query.token is not None:
+        return "~" + "".join(
+            letter if re.fullmatch(r"[A-Za-z0-9]", letter, re.ASCII) else _escaped(letter)
+            for letter in query.token
+        )
+    return "-".join(str(round(10 * number)) for point in query.points for number in point)
+
+
+def _escaped(letter: str) -> str:
+    return "".join(f".{byte:02x}" for byte in letter.encode())
 
 
 def _write_names(queries: Sequence[Query]) -> str:
@@ -203,35 +211,74 @@ def _is_name(text: str) -> bool:
     return len(text) <= MOST_NAME_LETTERS and text.isprintable()
 
 
+def _write_setting(setting: Setting, view: View) -> str:
+    """Write a setting that has a parameter of its own."""
+    value = getattr(view, setting.name)
+    if value is None or (setting.name == "fixed" and view.scale != "fixed"):
+        return ""
+    if setting.kind == "flag":
+        return "" if value == setting.default else ("yes" if value else "no")
+    if setting.kind == "number":
+        return _decimal(value) if setting.high > 1 else f"{value:.2f}"
+    if setting.kind == "count":
+        return "" if value == setting.default else str(value)
+    return str(value)
+
+
+def _read_setting(setting: Setting, text: str) -> Any:
+    if setting.kind == "flag":
+        return {"yes": True, "no": False}[_one_of(("yes", "no"))(text)]
+    if setting.kind == "number":
+        return _read_decimal(text, setting.low, setting.high)
+    if setting.kind == "count":
+        if not setting.low <= _read_number(text) <= setting.high:
+            raise ValueError
+        return int(text)
+    return _one_of(setting.choices)(text)
+
+
+def _what(setting: Setting) -> str:
+    """Return what a parameter must be, in words."""
+    if setting.kind == "flag":
+        return "yes or no"
+    if setting.kind == "choice":
+        return " or ".join(setting.choices)
+    return f"a number from {setting.low:g} to {setting.high:g}"
+
+
+def _is_changed(setting: Setting, view: View) -> bool:
+    value = getattr(view, setting.name)
+    return value is not None and value != setting.default
+
+
 def _write_marks(view: View) -> str:
     """Write the marks that are switched on, and how many or how far."""
     written = []
-    if view.arrows:
-        written.append(f"arrows-{view.arrow_count}" if view.arrow_count else "arrows")
-    if view.boxes:
-        written.append(f"boxes-{view.box_count}" if view.box_count else "boxes")
-    if view.contours:
-        written.append("contours")
-    reach = _decimal(view.exclude or 0)
-    if reach != "0":
-        written.append(f"exclude-{reach}")
+    for setting in MARKS:
+        value = getattr(view, setting.name)
+        amount = getattr(view, setting.count) if setting.count else None
+        if setting.kind == "number":
+            amount = _decimal(value or 0)
+            value = amount != "0"
+        if value:
+            written.append(f"{setting.word}-{amount}" if amount else setting.word)
     return "_".join(written)
 
 
 def _read_marks(text: str) -> dict[str, Any]:
     marks: dict[str, Any] = {}
+    known = {setting.word: setting for setting in MARKS}
     for part in text.split("_"):
-        name, _, amount = part.partition("-")
-        if name == "arrows":
-            marks |= {"arrows": True, "arrow_count": _read_count(amount, MOST_ARROWS)}
-        elif name == "boxes":
-            marks |= {"boxes": True, "box_count": _read_count(amount, MOST_BOXES)}
-        elif part == "contours":
-            marks["contours"] = True
-        elif name == "exclude":
-            marks["exclude"] = _read_decimal(amount, 0, MOST_EXCLUDED)
-        else:
+        word, dash, amount = part.partition("-")
+        setting = known.get(word)
+        if setting is None or (dash and setting.kind == "flag" and not setting.count):
             raise ValueError
+        if setting.kind == "number":
+            marks[setting.name] = _read_decimal(amount, setting.low, setting.high)
+            continue
+        marks[setting.name] = True
+        if setting.count:
+            marks[setting.count] = _read_count(amount, int(SETTINGS[setting.count].high))
     return marks
 
 
@@ -242,14 +289,14 @@ def _read_count(text: str, most: int) -> int | None:
 
 
 def _read_look(text: str) -> dict[str, bool]:
-    looks = text.split("-")
-    if not set(looks) <= set(LOOKS):
+    words = text.split("-")
+    if not set(words) <= {setting.word for setting in LOOKS}:
         raise ValueError
-    return {
-        "smooth": "smooth" in looks,
-        "grey": "color" not in looks,
-        "prediction": "prediction" in looks,
-    }
+    return {one.name: (not one.default) if one.word in words else one.default for one in LOOKS}
+
+
+def _read_frame(text: str) -> int:
+    return (_read_count(text, MOST_FRAMES) or 1) - 1
 
 
 def _read_chosen(text: str) -> int:
@@ -266,13 +313,13 @@ def _read_decimal(text: str, low: float, high: float) -> float:
     return float(text)
 
 
-def _read_fixed(text: str) -> float:
-    return _read_decimal(text, *FIXED_ENDS)
-
-
-def _read_queries(text: str) -> tuple[Query, ...]:
+def read_queries(text: str) -> tuple[Query, ...]:
+    """Return the queries that `write_queries` wrote; ValueError for anything else."""
     queries = []
     for part in text.split("_"):
+        if part.startswith("~"):
+            queries.append(Query((), token=_read_token(part[1:])))
+            continue
         numbers = [_read_number(number) / 10 for number in part.split("-")]
         if len(numbers) % 2 or not 1 <= len(numbers) // 2 <= MOST_POINTS:
             raise ValueError
@@ -282,16 +329,20 @@ def _read_queries(text: str) -> tuple[Query, ...]:
     return tuple(queries)
 
 
+def _read_token(text: str) -> str:
+    if not re.fullmatch(r"([A-Za-z0-9]|\.[0-9a-f]{2})+", text, re.ASCII):
+        raise ValueError
+    bytes_of = re.sub(r"\.(..)|(.)", lambda at: at[1] or f"{ord(at[2]):02x}", text)
+    name = bytes.fromhex(bytes_of).decode()  # what is no UTF-8 is a ValueError, too
+    if not is_token(name):
+        raise ValueError
+    return name
+
+
 def _read_number(text: str) -> int:
     if not re.fullmatch(r"[0-9]{1,7}", text) or int(text) > 10 * MOST_PIXELS:
         raise ValueError
     return int(text)
-
-
-def _read_opacity(text: str) -> float:
-    if not re.fullmatch(r"[01](\.[0-9]{1,4})?", text) or float(text) > 1:
-        raise ValueError
-    return float(text)
 
 
 def _read_picture(text: str) -> str:
@@ -305,9 +356,9 @@ def _read_picture(text: str) -> str:
 
 def _read_terms(text: str) -> tuple[str, ...]:
     terms = text.split("-")
-    if not set(terms) <= set(TERMS):
+    if not set(terms) <= set(MAPS):
         raise ValueError
-    return tuple(term for term in TERMS if term in terms)
+    return tuple(term for term in MAPS if term in terms)
 
 
 def _read_indices(text: str) -> tuple[int, ...]:
@@ -322,6 +373,10 @@ def _read_pair(text: str) -> tuple[int, ...]:
     if len(pair) != 2:
         raise ValueError
     return pair
+
+
+def _few(names: Sequence[str], most: int = 4) -> str:
+    return ", ".join(names[:most]) + (" and others" if len(names) > most else "")
 
 
 def _one_of(known: Sequence[str]) -> Callable[[str], str]:

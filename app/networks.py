@@ -1,12 +1,15 @@
 """The networks that a page can offer: what they are called, and what is said about them."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
-from models import list_networks
-from models.checkpoint import WEIGHTS
-from models.checkpoints.download import cached
-from models.published import PUBLISHED
-from models.zoo import NETWORKS
+from nonlocal_lens.models import list_networks
+from nonlocal_lens.models.bundled import WEIGHTS
+from nonlocal_lens.models.download import cached
+from nonlocal_lens.models.libraries import LIBRARIES, LibraryName
+from nonlocal_lens.models.libraries.offered import offer
+from nonlocal_lens.models.published import PUBLISHED
+from nonlocal_lens.models.zoo import NETWORKS
 
 
 def image_networks() -> tuple[str, ...]:
@@ -19,6 +22,32 @@ def clip_networks() -> tuple[str, ...]:
     return tuple(name for name in list_networks("clips") if _block_of(name))
 
 
+GROUPS = {
+    "Papers": ("streets-dnl", "streets-nl", "streets-gc", "clips-dnl", "clips-nl"),
+    "Ablations of the papers": (
+        "streets-pairwise",
+        "streets-unary",
+        "streets-product",
+        "streets-sum",
+        "streets-gaussian",
+        "streets-dot",
+        "streets-concat",
+        "clips-nl-space",
+        "clips-nl-time",
+    ),
+}
+"""What bundled networks are grouped by where they are chosen; transformers by their task."""
+
+
+def grouped(names: Sequence[str]) -> dict[str, list[str]]:
+    """Return bundled networks by group, in the order in which they are to be read."""
+    groups: dict[str, list[str]] = {group: [] for group in (*GROUPS, "Transformers", "Others")}
+    for name in names:
+        known = next((group for group, members in GROUPS.items() if name in members), None)
+        groups[known or ("Transformers" if "vit" in name else "Others")].append(name)
+    return {group: members for group, members in groups.items() if members}
+
+
 def _block_of(name: str) -> str | None:
     return getattr(NETWORKS[name].architecture, "block", None)
 
@@ -29,12 +58,27 @@ def title_of(source: str) -> str:
         return NETWORKS[source].title
     if source in PUBLISHED:
         return PUBLISHED[source].title
+    named = LibraryName.read(source)
+    if named is not None:
+        weights = ", random weights" if is_random(named) else ""
+        return f"{named.title} ({LIBRARIES[named.prefix]}{weights})"
     return source.rpartition("/")[2]
 
 
 def short_name(source: str) -> str:
     """Return what a network is called beside its numbers: of a file, its name without the rest."""
-    return source if source in NETWORKS or source in PUBLISHED else title_of(source)
+    if source in NETWORKS or source in PUBLISHED:
+        return source
+    named = LibraryName.read(source)
+    return title_of(source) if named is None else named.title
+
+
+def is_random(named: LibraryName | None) -> bool:
+    """Return whether a name of another library asks for random weights."""
+    try:
+        return named is not None and named.is_random
+    except ValueError:  # its options are none
+        return False
 
 
 SHORTER = (
@@ -60,6 +104,12 @@ def published_label(name: str) -> str:
 
 def is_here(source: str) -> bool:
     """Return whether a network can be loaded without a download."""
+    named = LibraryName.read(source)
+    if named is not None:
+        try:
+            return offer(named).here
+        except (ValueError, ImportError):
+            return False
     return source not in PUBLISHED or weights_path(source).is_file()
 
 

@@ -1,30 +1,45 @@
 """Pictures to look at: sample photographs, rendered streets, and what users bring."""
 
+import base64
 import hashlib
-import io
-from functools import cache, lru_cache
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache, lru_cache, partial
 from pathlib import Path
 from typing import NamedTuple
 
+import cv2
 import numpy as np
-from jaxtyping import UInt8
-from PIL import Image, UnidentifiedImageError
+from jaxtyping import Integer, UInt8
 
-from analysis.images import read_image
-from app.uploads import keep
-from models.rendered import render_scene, split_seeds
-from models.rendered.seeds import SEEDS_PER_SPLIT
-from models.streets import STREET_CLASSES
+from nonlocal_lens.analysis.images import read_with_note
+from nonlocal_lens.analysis.labels import Void, read_labels
+from nonlocal_lens.analysis.render import jpeg
+from nonlocal_lens.app.byte_cache import ByteCache
+from nonlocal_lens.app.settings import MEGABYTE, settings
+from nonlocal_lens.app.uploads import keep, kept_file
+from nonlocal_lens.streets import render_scene
+from nonlocal_lens.streets.classes import STREET_CLASSES
+from nonlocal_lens.streets.seeds import SEEDS_PER_SPLIT, SPLITS
+
+Pixels = UInt8[np.ndarray, "height width 3"]
 
 
-class Picture(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Picture:
     """One picture on a page."""
 
     id: str  # equal for equal pixels: what is computed from the picture is kept under this name
-    image: UInt8[np.ndarray, "height width 3"]
+    pixels: Pixels | Callable[[], Pixels]  # or how they are read again: many are open at once
     alt: str  # what it shows, in words
     location: str  # where a command finds it: samples:NAME, rendered:SEED or a path
-    labels: UInt8[np.ndarray, "height width"] | None = None  # values of models.streets, if known
+    labels: Integer[np.ndarray, "height width"] | None = None  # if known; negative where void
+    note: str = ""  # how deep values and labels were read, a sentence
+
+    @property
+    def image(self) -> Pixels:
+        """The pixels."""
+        return self.pixels() if callable(self.pixels) else self.pixels
 
     @property
     def name(self) -> str:
@@ -63,56 +78,99 @@ def sample_picture(name: str) -> Picture:
     return Picture(f"sample-{name}", image, SAMPLES[name].alt, f"samples:{name}")
 
 
-STREETS = SEEDS_PER_SPLIT
-"""How many rendered streets there are to look at; no network was trained on any of them."""
+STREETS = len(SPLITS) * SEEDS_PER_SPLIT
+"""How many seeds of rendered streets there are; a seed is the same street everywhere."""
+
+FIRST_STREETS = (2_000_030, 2_000_036, 2_000_021, 2_000_017)
+"""Streets on offer at a glance, of the test split: by day, crowded, bright, at dusk."""
+
+FIRST_STREET = FIRST_STREETS[0]
+"""The street that the app opens with: a lamp post against the sky, cars, a road."""
+
+SEED_HELP = (
+    "The seed of `rendered:SEED` on the command line and of `render_scene(SEED)`. Bundled networks "
+    f"were trained on some below {SPLITS['val']:,}, and on none from {SPLITS['test']:,} on."
+)
 
 
 @lru_cache(maxsize=32)
-def rendered_picture(number: int) -> Picture:
-    """Return a rendered street with its labels; ValueError if there is none of that number."""
-    if not 0 <= number < STREETS:
-        raise ValueError(f"unknown street {number}; available: 0 to {STREETS - 1}")
-    seed = split_seeds("test", STREETS)[number]
+def rendered_picture(seed: int) -> Picture:
+    """Return a rendered street with its labels; ValueError if there is none of that seed."""
+    if not 0 <= seed < STREETS:
+        raise ValueError(f"unknown street {seed}; available: 0 to {STREETS - 1}")
     image, labels = render_scene(seed)
     shares = np.bincount(labels.ravel(), minlength=len(STREET_CLASSES))
     seen = [name for name, share in zip(STREET_CLASSES, shares, strict=False) if share > 200]
-    alt = f"Rendered street {number}, with {', '.join(seen[:-1])} and {seen[-1]}"
-    return Picture(f"street-{number}", image, alt, f"rendered:{seed}", labels)
+    alt = f"Rendered street {seed}, with {', '.join(seen[:-1])} and {seen[-1]}"
+    return Picture(f"street-{seed}", image, alt, f"rendered:{seed}", labels)
 
 
-def uploaded_picture(data: bytes, name: str, labels: bytes | None = None) -> Picture:
-    """Return the picture in a file's bytes, and its labels in those of another.
+THUMBNAIL_HEIGHT = 96  # pixels: twice of what is shown, for dense screens
+
+
+def thumbnail(image: UInt8[np.ndarray, "height width 3"]) -> str:
+    """Return a small JPEG of a picture as a data URL."""
+    height, width = image.shape[:2]
+    size = (max(1, round(width * THUMBNAIL_HEIGHT / height)), THUMBNAIL_HEIGHT)
+    small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+    return "data:image/jpeg;base64," + base64.b64encode(jpeg(small)).decode()
+
+
+def known_picture(picture: str) -> Picture | None:
+    """Return the picture of an id; None if it is that of an upload which is gone.
+
+    Args:
+        picture: As `Picture.id`.
+    """
+    kind, _, name = picture.partition("-")
+    if kind == "sample":
+        return sample_picture(name)
+    if kind == "street":
+        return rendered_picture(int(name))
+    path = kept_file(picture)
+    return None if path is None else kept_picture(path)
+
+
+def uploaded_picture(
+    data: bytes, name: str, labels: bytes | None = None, void: str | None = None
+) -> Picture:
+    """Return the picture in a file's bytes, which are kept, and its labels in those of another.
 
     Args:
         data: Of the picture's file.
         name: What the user calls it.
-        labels: Of a PNG whose 8-bit values are classes of the picture's pixels.
+        labels: Of an image whose values or colors are classes of the picture's pixels.
+        void: Which of them are of no class, see `analysis.labels.Void.parse`.
 
     Raises:
-        ValueError: There is no picture that can be used, or the labels do not fit it.
+        ValueError: There is no picture that can be used, or the labels do not fit it; or there is
+            no room for it, see `app.uploads.keep`.
     """
-    image = read_image(data)
-    classes = None if labels is None else read_labels(labels, image.shape[:2])
+    sha256 = hashlib.sha256(data).hexdigest()
+    DECODED.get(sha256, lambda: read_with_note(data))  # what is no picture is not kept
+    return kept_picture(keep(data, name), labels, void)
+
+
+def kept_picture(path: Path, labels: bytes | None = None, void: str | None = None) -> Picture:
+    """Return the picture in a kept file, see `uploaded_picture`."""
+    data = path.read_bytes()
     digest = hashlib.sha256(data)
+    read = partial(_read_once, path, digest.hexdigest())
+    image, note = read()
+    classes = None
+    if labels is not None:
+        found = read_labels(labels, image.shape[:2], Void.parse(void), name="the labels")
+        classes, note = found.values, "; ".join(one for one in (note, found.note) if one)
     digest.update(labels or b"")
-    path = keep(data, name)
-    return Picture(digest.hexdigest(), image, "The uploaded picture", str(path), classes)
+    digest.update((void or "").encode())
+    return Picture(
+        digest.hexdigest(), lambda: read()[0], "The uploaded picture", str(path), classes, note
+    )
 
 
-def read_labels(data: bytes, image_hw: tuple[int, ...]) -> UInt8[np.ndarray, "height width"]:
-    """Return the class indices in a label image's bytes.
+DECODED = ByteCache(settings().pictures_mb * MEGABYTE)
+"""Pictures that were brought."""
 
-    Raises:
-        ValueError: It is no image of 8-bit indices, or not of the picture's size.
-    """
-    try:
-        with Image.open(io.BytesIO(data)) as picture:
-            labels = np.array(picture)
-    except (UnidentifiedImageError, OSError, SyntaxError, Image.DecompressionBombError) as error:
-        raise ValueError("the labels are no image that can be read") from error
-    if labels.dtype != np.uint8 or labels.shape != tuple(image_hw):
-        raise ValueError(
-            f"the labels must be 8-bit class indices of the picture's size {tuple(image_hw)}, got "
-            f"{labels.dtype} of shape {labels.shape}"
-        )
-    return labels
+
+def _read_once(path: Path, sha256: str) -> tuple[Pixels, str]:
+    return DECODED.get(sha256, lambda: read_with_note(path.read_bytes()))

@@ -2,14 +2,12 @@
 
 from collections.abc import Callable, Hashable, Sequence
 from functools import partial
+from pathlib import Path
 from typing import NamedTuple, Protocol
 
-from analysis.clips import Clip, read_clip
-from app.uploads import in_users_words, keep, keep_folder
-from models.rendered import split_seeds
-
-STREETS = 1000
-"""How many rendered clips there are to look at; no network was trained on any of them."""
+from nonlocal_lens.analysis.clips import Clip, read_clip
+from nonlocal_lens.app.pictures import STREETS
+from nonlocal_lens.app.uploads import keep, keep_folder, user_message
 
 FRAMES = "frames"  # what the folder of uploaded pictures is called, whose name no browser tells
 
@@ -35,34 +33,37 @@ class Reel(NamedTuple):
     @property
     def name(self) -> str:
         """What the user calls it."""
-        return in_users_words(self.location)
+        return user_message(self.location)
 
 
-def rendered_reel(number: int) -> Reel:
-    """Return a rendered clip; ValueError if there is none of that number."""
-    if not 0 <= number < STREETS:
-        raise ValueError(f"unknown clip {number}; available: 0 to {STREETS - 1}")
-    location = f"rendered:{split_seeds('test', STREETS)[number]}"
-    return Reel(location, f"Rendered street clip {number}", location, partial(read_clip, location))
+def rendered_reel(seed: int) -> Reel:
+    """Return a rendered clip; ValueError if there is none of that seed."""
+    if not 0 <= seed < STREETS:
+        raise ValueError(f"unknown clip {seed}; available: 0 to {STREETS - 1}")
+    location = f"rendered:{seed}"
+    return Reel(location, f"Rendered street clip {seed}", location, partial(read_clip, location))
 
 
 def uploaded_reel(file: Uploaded) -> Reel:
     """Return an uploaded video."""
-    location = str(keep(file.getvalue(), file.name))
-    return Reel(
-        file.file_id,
-        "The uploaded video",
-        location,
-        partial(read_clip, location, name=file.name),
-    )
+    return kept_reel(keep(file.getvalue(), file.name), file.name)
+
+
+def kept_reel(path: Path, name: str | None = None) -> Reel:
+    """Return the moving picture in a kept file or folder.
+
+    Args:
+        path: Where it is.
+        name: What the user calls it; of a folder nobody does.
+    """
+    location = str(path)
+    if path.is_dir():
+        alt = f"{sum(1 for _ in path.iterdir())} uploaded frames"
+        return Reel(location, alt, location, partial(read_clip, location))
+    reader = partial(read_clip, location, name=name or path.name)
+    return Reel(location, "The uploaded video", location, reader)
 
 
 def uploaded_frames(files: Sequence[Uploaded]) -> Reel:
     """Return uploaded pictures as a moving one, in the natural order of their names."""
-    location = str(keep_folder([(file.getvalue(), file.name) for file in files], FRAMES))
-    return Reel(
-        tuple(file.file_id for file in files),
-        f"{len(files)} uploaded frames",
-        location,
-        partial(read_clip, location),
-    )
+    return kept_reel(keep_folder([(file.getvalue(), file.name) for file in files], FRAMES))

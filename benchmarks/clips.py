@@ -20,8 +20,8 @@ SIZE = 1080, 1920
 
 CHILD = """
 import resource, sys, time
-from analysis import video_file
-from analysis.clips import read_clip
+from nonlocal_lens.analysis import video_file
+from nonlocal_lens.analysis.clips import read_clip
 way, path = sys.argv[1:]
 if way == "decoding":
     video_file.SEEK_BEYOND = 10**9

@@ -22,14 +22,14 @@ import numpy as np
 import typer
 from PIL import Image
 
-from analysis import capture
-from analysis.figures import Look, Scale, attention_figure, figure_bytes
-from analysis.figures.queries import regular_points
-from app.batch.networks import load, one_thread
-from app.export.options import Options
-from app.export.run import export
-from app.pictures import sample_picture
-from models import list_networks
+from nonlocal_lens.analysis import capture
+from nonlocal_lens.analysis.figures import Look, Scale, attention_figure, figure_bytes
+from nonlocal_lens.analysis.figures.queries import regular_points
+from nonlocal_lens.app.batch.networks import load, one_thread
+from nonlocal_lens.app.export.options import Options
+from nonlocal_lens.app.export.run import export
+from nonlocal_lens.app.pictures import sample_picture
+from nonlocal_lens.models import list_networks
 
 SCALE = "fixed:0,2"  # known beforehand, so that the plain way needs no look at other queries
 SAMPLE = "motorcycle"

@@ -15,19 +15,22 @@ import statistics
 import numpy as np
 import torch
 
-from analysis.grid import Grid
-from analysis.record import AttentionRecord
-from app.viewer.bundle import viewer_css, viewer_js
-from app.viewer.payload import Shown, pack_all
+from nonlocal_lens.analysis.axis import Axis
+from nonlocal_lens.analysis.grid import Grid
+from nonlocal_lens.analysis.record import AttentionRecord
+from nonlocal_lens.app.viewer.bundle import viewer_css, viewer_js
+from nonlocal_lens.app.viewer.payload import Shown, pack_all
 from tests.browser import chromium, find_chromium, running_app
 
 MOVES, PINS = 300, 15
 
 CASES = (
-    # what is shown, cells along a side, channels, networks side by side, milliseconds allowed
-    ("64 x 64, 64 channels", 64, 64, 1, 4),
-    ("97 x 97, 256 channels", 97, 256, 1, 12),
-    ("four networks, 64 x 64, 64 channels", 64, 64, 4, 16),
+    # what is shown, cells along a side, channels, tokens off the picture, networks side by side,
+    # milliseconds allowed
+    ("64 x 64, 64 channels", 64, 64, 0, 1, 4),
+    ("64 x 64, 64 channels, 8 tokens", 64, 64, 8, 1, 4),
+    ("97 x 97, 256 channels", 97, 256, 0, 1, 12),
+    ("four networks, 64 x 64, 64 channels", 64, 64, 0, 4, 16),
 )
 
 MOUNT = """
@@ -71,8 +74,8 @@ def main() -> None:
     with chromium(path) as browser:
         print(f"{'hover to paint, ms':<44}{'median':>8}{'p95':>8}{'allowed':>9}")
         hover = []
-        for name, side, channels, networks, allowed in CASES:
-            times = time_moves(browser, side, channels, networks)
+        for name, side, channels, tokens, networks, allowed in CASES:
+            times = time_moves(browser, side, channels, tokens, networks)
             hover.append((statistics.median(times), times[int(0.95 * len(times))]))
             print(f"{name:<44}{hover[-1][0]:>8.2f}{hover[-1][1]:>8.2f}{allowed:>9}")
         with running_app() as address:
@@ -88,16 +91,27 @@ def main() -> None:
     print(f"{'times as long':<44}{ratios[0]:>8.0f}{ratios[1]:>8.0f}")
 
 
-def time_moves(browser, side: int, channels: int, networks: int) -> list[float]:
+def time_moves(browser, side: int, channels: int, tokens: int, networks: int) -> list[float]:
     """Return the sorted milliseconds of mouse moves over random records."""
     generator = torch.Generator().manual_seed(0)
     image = np.full((8 * side, 8 * side, 3), 128, np.uint8)
     grid = Grid.tiling((8 * side, 8 * side), side, side)
+    axis = Axis(grid, None, ("class", *(f"register {n}" for n in range(1, tokens)))[:tokens])
     shown = []
     for number in range(networks):
-        query, key = torch.randn(2, side * side, channels, generator=generator)
+        query, key = torch.randn(2, len(axis), channels, generator=generator)
         record = AttentionRecord(
-            "block", "embedded_gaussian", "coupled", channels**-0.5, query, key, None, grid, grid
+            "block",
+            "embedded_gaussian",
+            "coupled",
+            channels**-0.5,
+            query,
+            key,
+            None,
+            grid,
+            grid,
+            query_axis=axis,
+            key_axis=axis,
         )
         shown.append(Shown(f"network {number + 1}", record))
     payload = base64.b64encode(pack_all(image, shown, alt="Gray")).decode()

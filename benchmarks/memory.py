@@ -10,19 +10,22 @@ import json
 import subprocess
 import sys
 from resource import RUSAGE_SELF, getrusage
-from time import perf_counter
+from time import perf_counter, process_time
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from skimage.data import astronaut
 
-from analysis import terms
-from analysis.capture import observe
-from models.blocks import DisentangledNonLocalBlock
-from models.networks.fcn_head import FCNHead
-from models.networks.resnet_v1c import ResNetV1c
-from models.networks.segmentation import SegmentationNetwork
-from models.preprocess import Preprocess
+from benchmarks.baselines import materialized
+from benchmarks.headline import Headline, in_a_process
+from nonlocal_lens.analysis import terms
+from nonlocal_lens.analysis.capture import observe
+from nonlocal_lens.models.blocks import DisentangledNonLocalBlock
+from nonlocal_lens.models.networks.fcn_head import FCNHead
+from nonlocal_lens.models.networks.resnet_v1c import ResNetV1c
+from nonlocal_lens.models.networks.segmentation import SegmentationNetwork
+from nonlocal_lens.models.preprocess import Preprocess
 
 SIZE = (1024, 2048)  # height and width of the image, in pixels
 POSITIONS = SIZE[0] * SIZE[1] // 64
@@ -31,8 +34,11 @@ LIMIT = 3e9  # bytes
 
 def main() -> None:
     """Run every step in a fresh process and print what it needed."""
-    if sys.argv[1:] == ["measure"]:
+    if sys.argv[1:2] == ["measure"]:
         print(json.dumps(measure()))
+        return
+    if sys.argv[1:2] == ["block"]:
+        print(json.dumps(block_peak(sys.argv[2], int(sys.argv[3]))))
         return
     command = [sys.executable, "-m", "benchmarks.memory", "measure"]
     found = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
@@ -49,6 +55,52 @@ def main() -> None:
     print(f"the attention alone, held as a matrix: {held / 1e9:.1f} GB")
     if peak > LIMIT:
         raise SystemExit(1)
+
+
+def headlines(rounds: int, *, quick: bool) -> list[Headline]:
+    """Return the greatest memory of a block's capture, and of a block that holds its attention."""
+    positions = POSITIONS // 4 if quick else POSITIONS
+    height, width = (side // (2 if quick else 1) for side in SIZE)
+    arguments = ("benchmarks.memory", "block")
+    ours = in_a_process(*arguments, "ours", str(positions))
+    theirs = in_a_process(*arguments, "held", str(positions))
+    name = f"a disentangled block on {height} x {width} pixels, {positions} positions"
+    held = "the block that holds its attention"
+    return [
+        Headline(f"{name}: peak beyond its input", "MB", (ours[0],), held, (theirs[0],)),
+        Headline(
+            f"{name}: run, captured and asked for a row", "CPU s", (ours[1],), held, (theirs[1],)
+        ),
+    ]
+
+
+@torch.inference_mode()
+def block_peak(way: str, positions: int) -> tuple[float, float]:
+    """Return megabytes beyond the input, and CPU seconds, of a block either way."""
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    width = 2 * int((positions / 2) ** 0.5)
+    x = torch.rand(512, positions // width, width)
+    block = DisentangledNonLocalBlock(512, init="awake").eval()
+    observe(block, x[:, :8, :8])  # what is loaded once is not counted
+    before, start = getrusage(RUSAGE_SELF).ru_maxrss, process_time()
+    if way == "held":
+        held_block(block, x[None])
+    else:
+        (record,) = observe(block, x).records
+        terms.attention(record, [positions // 2])
+    peak = (getrusage(RUSAGE_SELF).ru_maxrss - before) / 1024
+    return peak, process_time() - start
+
+
+def held_block(block: DisentangledNonLocalBlock, x: Float[torch.Tensor, "1 channels rows cols"]):
+    """Run a disentangled block as its authors' code does: with all weights of all pairs held."""
+    parts = block.project(x)
+    query, key, value = (one[0] for one in (parts.query, parts.key, parts.value))
+    assert parts.unary is not None
+    query, key = query - query.mean(dim=0), key - key.mean(dim=0)
+    pairwise = materialized(block.scale * query, key, value)
+    return pairwise + parts.unary[0].softmax(dim=0) @ value
 
 
 @torch.inference_mode()

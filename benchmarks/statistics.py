@@ -19,14 +19,16 @@ from time import process_time
 import torch
 from torch import Tensor
 
-from analysis import degeneracy
-from analysis.divergence import pairs_of
-from analysis.grid import Grid
-from analysis.record import AttentionRecord
-from analysis.spectrum import RANKED
-from analysis.streaming import SAMPLE
+from benchmarks.headline import Headline, in_a_process
+from nonlocal_lens.analysis import degeneracy
+from nonlocal_lens.analysis.divergence import pairs_of
+from nonlocal_lens.analysis.grid import Grid
+from nonlocal_lens.analysis.record import AttentionRecord
+from nonlocal_lens.analysis.spectrum import RANKED
+from nonlocal_lens.analysis.streaming import SAMPLE
 
 SIDE, CHANNELS = 97, 256
+QUICK_SIDE = 49
 COMPARED = (
     "unary_share",
     "query_information_bits",
@@ -41,10 +43,39 @@ COMPARED = (
 )
 
 
+def headlines(rounds: int, *, quick: bool) -> list[Headline]:
+    """Return time and memory of one pass, and of the plain way."""
+    side = QUICK_SIDE if quick else SIDE
+    found = [
+        {
+            way: in_a_process("benchmarks.statistics", way, str(side))
+            for way in ("streaming", "plain")
+        }
+        for _ in range(rounds)
+    ]
+    what = f"all statistics of {side} x {side} positions"
+
+    def values(way: str, of: str) -> tuple[float, ...]:
+        return tuple(one[way][of] for one in found)
+
+    plain = "from the definitions, with the attention held"
+    return [
+        Headline(what, "CPU s", values("streaming", "seconds"), plain, values("plain", "seconds")),
+        Headline(
+            f"{what}: memory beyond the record",
+            "MB",
+            values("streaming", "megabytes"),
+            plain,
+            values("plain", "megabytes"),
+        ),
+    ]
+
+
 def main() -> None:
     """Print time, memory and the largest difference of both ways."""
     if len(sys.argv) > 1:
-        print(json.dumps(WAYS[sys.argv[1]]()))
+        side = int(sys.argv[2]) if len(sys.argv) > 2 else SIDE
+        print(json.dumps(WAYS[sys.argv[1]](side)))
         return
     found = {way: run(way) for way in WAYS}
     print(f"{SIDE} x {SIDE} positions, {CHANNELS} channels, {torch.get_num_threads()} threads\n")
@@ -73,13 +104,13 @@ def centers(grid: Grid) -> Tensor:
     return torch.tensor([grid.center(grid.cell(position)) for position in range(grid.positions)])
 
 
-def timed(measure: Callable[[AttentionRecord], dict[str, float]]) -> Callable[[], dict]:
+def timed(measure: Callable[[AttentionRecord], dict[str, float]]) -> Callable[[int], dict]:
     """Return a way to be run: time, peak memory beyond the record, and values."""
 
-    def measured() -> dict:
+    def measured(side: int) -> dict:
         torch.manual_seed(0)
         measure(record(side=11))  # what is loaded once is not counted
-        large = record(SIDE)
+        large = record(side)
         before = getrusage(RUSAGE_SELF).ru_maxrss
         start = process_time()
         values = measure(large)

@@ -4,7 +4,7 @@ Rendered streets are written into a folder as PNG files. Then, picture by pictur
 thread of one process:
 
 - forward: the file is read and the network runs on it, as one would to predict.
-- stats: what `python -m app stats` does with the file: read and hash it, run the network until its
+- stats: what `nonlocal-lens stats` does with the file: read and hash it, run the network until its
   last attention block would attend, measure. Without and with `--baselines`.
 
 Time is that of the processor, which other programs on the machine do not change much; what is told
@@ -25,19 +25,19 @@ import typer
 from PIL import Image
 from torch.utils.flop_counter import FlopCounterMode
 
-from analysis import degeneracy
-from analysis.divergence import jensen_shannon_nats
-from analysis.spectrum import sampled_rank
-from analysis.streaming import sum_rows
-from analysis.watching import watch
-from app.batch.inputs import Source, find_sources, read_source
-from app.batch.networks import load, one_thread
-from app.stats.columns import columns
-from app.stats.options import Options
-from app.stats.result import FORMATS
-from app.stats.work import measure_input
-from models import list_networks
-from models.rendered import render_scene
+from nonlocal_lens.analysis import degeneracy
+from nonlocal_lens.analysis.divergence import jensen_shannon_nats
+from nonlocal_lens.analysis.early_exit import observe_blocks
+from nonlocal_lens.analysis.spectrum import sampled_rank
+from nonlocal_lens.analysis.streaming import sum_rows
+from nonlocal_lens.app.batch.inputs import Source, find_sources, read_source
+from nonlocal_lens.app.batch.networks import load, one_thread
+from nonlocal_lens.app.stats.columns import columns
+from nonlocal_lens.app.stats.job import measure_input
+from nonlocal_lens.app.stats.options import Options
+from nonlocal_lens.app.stats.result import FORMATS
+from nonlocal_lens.models import list_networks
+from nonlocal_lens.streets import render_scene
 
 MILLION = 1_000_000
 
@@ -85,12 +85,12 @@ def compare(network: str, sources: list[Source]) -> tuple[float, float]:
         "stats": lambda source: measure_input(source, options),
         "stats --baselines": lambda source: measure_input(source, full),
     }
-    watched = watch(module, read_source(sources[0].location).image, to_the_end=False)
-    record, vectors = watched.records[-1], watched.vectors[watched.records[-1].block]
+    observed = observe_blocks(module, read_source(sources[0].location).image, to_the_end=False)
+    record, vectors = observed.records[-1], observed.vectors[observed.records[-1].block]
     sums = sum_rows(record, generator=seeded(), shuffles=False)
     parts = {
         "  reading and hashing the file": lambda source: read_source(source.location),
-        "  forward pass until the last block": lambda source: watch(
+        "  forward pass until the last block": lambda source: observe_blocks(
             module, read_source(source.location).image, to_the_end=False
         ),
         "  one pass over all rows": lambda _: sum_rows(record, generator=seeded(), shuffles=False),

@@ -14,11 +14,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from analysis import watch
-from analysis.watch import BUDGET
-from models import load_network
-from models.rendered import render_scene
-from models.streets import VOID
+from nonlocal_lens.analysis import watch
+from nonlocal_lens.analysis.watch import BUDGET
+from nonlocal_lens.models import load_network
+from nonlocal_lens.streets import render_scene
+from nonlocal_lens.streets.classes import VOID
 
 NETWORK = "streets-dnl"
 HW = (240, 320)

@@ -4,7 +4,6 @@ Nothing is fetched, neither here nor by whoever reads the pages: formulae become
 browsers draw by themselves, and fonts are the reader's own.
 """
 
-import os
 import sys
 from pathlib import Path
 
@@ -16,10 +15,6 @@ from sphinx.writers.html5 import HTML5Translator
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
-# for the notebooks, whose copies run in another folder
-os.environ["PYTHONPATH"] = os.pathsep.join(
-    filter(None, (str(ROOT), os.environ.get("PYTHONPATH", "")))
-)
 
 from docs import from_code  # noqa: E402  (needs the path)
 

@@ -6,8 +6,8 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image, ImageDraw, ImageFont
 
-from models.rendered import CLIP_LABELS, render_clip, render_scene, split_seeds
-from models.streets import STREET_CLASSES, VOID
+from nonlocal_lens.streets import CLIP_LABELS, render_clip, render_scene, split_seeds
+from nonlocal_lens.streets.classes import STREET_CLASSES, VOID
 
 HERE = Path(__file__).parent
 SCENE_HW = (240, 320)

@@ -4,14 +4,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from models.checkpoint import list_networks as list_networks
-    from models.checkpoint import load_network as load_network
-    from models.checkpoints import load_block as load_block
+    from nonlocal_lens.models.bundled import list_networks as list_networks
+    from nonlocal_lens.models.checkpoint import load_network as load_network
+    from nonlocal_lens.models.checkpoints import load_block as load_block
 
 _HOMES = {
-    "list_networks": "models.checkpoint",
-    "load_network": "models.checkpoint",
-    "load_block": "models.checkpoints",
+    "list_networks": "nonlocal_lens.models.bundled",
+    "load_network": "nonlocal_lens.models.checkpoint",
+    "load_block": "nonlocal_lens.models.checkpoints",
 }
 """Public name -> the module it lives in; loaded when first asked for, because of torchvision."""
 

@@ -1,73 +1,32 @@
 """Weight files: written with their architecture, read with every doubt spelled out."""
 
-import json
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import nn
 
-from models.checkpoints import network_of
-from models.checkpoints.download import fetch
-from models.checkpoints.layout import Network, fill
-from models.checkpoints.reading import Contents, read_contents
-from models.file_hash import file_sha256
-from models.networks.architecture import (
+from nonlocal_lens.models.atomic_write import atomic_write
+from nonlocal_lens.models.bundled import WEIGHTS, ModelCard, list_networks
+from nonlocal_lens.models.checkpoints.layout import Network, fill
+from nonlocal_lens.models.checkpoints.reading import Contents, read_contents
+from nonlocal_lens.models.device import chosen_device, moved
+from nonlocal_lens.models.download import fetch, noted_sha256
+from nonlocal_lens.models.file_hash import file_sha256
+from nonlocal_lens.models.libraries import LibraryName, load_library_network
+from nonlocal_lens.models.names import check_name
+from nonlocal_lens.models.networks.architecture import build_clip_network, build_network
+from nonlocal_lens.models.networks.description import (
     AnyArchitecture,
     ClipArchitecture,
-    Task,
-    build_clip_network,
-    build_network,
     read_architecture,
 )
-from models.networks.segmentation import SegmentationNetwork
-from models.published import PUBLISHED
-from models.zoo import NETWORKS
+from nonlocal_lens.models.networks.segmentation import SegmentationNetwork
+from nonlocal_lens.models.published import PUBLISHED
 
-WEIGHTS = Path(__file__).parent / "weights"
 HEADER_KEY = "nonlocal_lens.architecture"
-
-
-@dataclass(frozen=True)
-class ModelCard:
-    """What is known about a weight file: where it comes from and how well it does.
-
-    How well is a mean intersection over union where a network segments, on two data sets, and an
-    accuracy where it says what happens in clips; what does not apply is None, and not in the file.
-    """
-
-    title: str
-    sha256: str
-    parameters: int
-    data: str
-    recipe: str  # the command that makes the file
-    epochs: int
-    seed: int
-    trained_on: str  # ISO date
-    license: str
-    val_miou: float | None = None  # mean intersection over union on CamVid val, 0 to 1
-    rendered_miou: float | None = None  # the same on the rendered scenes of the val split
-    accuracy: float | None = None  # share of the rendered clips of the val split, 0 to 1
-
-    @classmethod
-    def read(cls, name: str) -> "ModelCard":
-        """Return the card of a bundled network."""
-        return cls(**json.loads((WEIGHTS / f"{name}.json").read_text(encoding="utf-8")))
-
-    def write(self, path: Path) -> None:
-        """Write the card as JSON."""
-        known = {key: value for key, value in asdict(self).items() if value is not None}
-        path.write_text(json.dumps(known, indent=2) + "\n", encoding="utf-8")
-
-    @property
-    def figure(self) -> str:
-        """How well the network does, in words."""
-        if self.accuracy is not None:
-            return f"clips val accuracy {self.accuracy:.3f}"
-        return f"CamVid val mIoU {self.val_miou:.3f}"
 
 
 def check_sha256(path: Path, expected: str) -> None:
@@ -77,19 +36,14 @@ def check_sha256(path: Path, expected: str) -> None:
         raise ValueError(f"{path} is damaged: its sha256 must begin with {expected}, got {actual}")
 
 
-def list_networks(task: Task | None = None) -> tuple[str, ...]:
-    """Return the names of the bundled networks of a task, or of all, the most telling first."""
-    return tuple(
-        name
-        for name, spec in NETWORKS.items()
-        if task in (None, spec.task) and (WEIGHTS / f"{name}.safetensors").exists()
-    )
-
-
-def load_network(source: str | Path, **options: Any) -> Network:
+def load_network(source: str | Path, *, device: str | None = None, **options: Any) -> Any:
     """Return a network in evaluation mode: by name, or from a file of weights.
 
-    A published network is downloaded when it is first asked for.
+    A published network is downloaded when it is first asked for. Networks of other libraries are
+    `timm:NAME`, `hf:ID-or-folder` and `torchvision:NAME`; see `models.libraries`.
+
+    Returned is a module with `preprocess`, `classes` and `decisions`: a `Network` of this package,
+    or another library's, which has `provenance`, too.
 
     Files are this project's own `.safetensors`, or checkpoints in a layout of `models.checkpoints`,
     `.safetensors` or PyTorch's. Their sizes are read from the tensors; what no tensor tells is
@@ -98,14 +52,31 @@ def load_network(source: str | Path, **options: Any) -> Network:
 
     Args:
         source: A name or a path.
+        device: auto, cpu, cuda, cuda:N or mps; what NONLOCAL_LENS_DEVICE says if not given, and
+            the processor if it says nothing.
         **options: Of a published layout, such as `temperature=0.1`; see the `plan` of its module.
+            With `weights="state_dict_ema"` one of several sets of weights in the file is taken.
 
     Raises:
         ValueError: The name is unknown; an option is; or the file is not a weight file, was changed
-            after it was published, or does not fit its architecture.
-        FileNotFoundError: The path does not exist.
+            after it was published, or does not fit its architecture; or there is no such device.
+        FileNotFoundError: The path does not exist, or a library's weights are not here.
         ConnectionError: A published network cannot be downloaded.
+        ImportError: The library that the name is of is not installed.
     """
+    chosen_device(device)
+    network = _loaded(source, options)
+    if isinstance(network, SegmentationNetwork):
+        # a third faster on processors, and equal to rounding: pictures are that way in memory, too
+        network.to(memory_format=torch.channels_last)
+    return moved(network, device)
+
+
+def _loaded(source: str | Path, options: dict[str, Any]) -> nn.Module:
+    named = LibraryName.read(str(source))
+    if named is not None:
+        network: nn.Module = load_library_network(named, **options)
+        return network
     if str(source) in list_networks():
         path = WEIGHTS / f"{source}.safetensors"
         check_sha256(path, ModelCard.read(str(source)).sha256)
@@ -113,18 +84,8 @@ def load_network(source: str | Path, **options: Any) -> Network:
     if str(source) in PUBLISHED:
         spec = PUBLISHED[str(source)]
         return _read(fetch(spec.url, spec.sha256_prefix), options)
-    path = Path(source)
-    if path.is_file():
-        return _read(path, options)
-    looks_like_a_path = path.suffix or len(path.parts) > 1
-    problem = (
-        f"there is no file {path}" if looks_like_a_path else f"unknown network {str(source)!r}"
-    )
-    error = FileNotFoundError if looks_like_a_path else ValueError
-    raise error(
-        f"{problem}; available: {', '.join(list_networks())}, the published networks that "
-        "`python -m app models` lists, or the path of a file of weights"
-    )
+    check_name(str(source))
+    return _read(Path(source), options)
 
 
 def load_segmentation(source: str | Path) -> SegmentationNetwork:
@@ -154,19 +115,22 @@ def save_network(path: Path, network: nn.Module, architecture: AnyArchitecture) 
         for name, tensor in network.state_dict().items()
         if not name.endswith("num_batches_tracked")
     }
-    partial = path.with_suffix(".partial")
-    save_file(tensors, partial, metadata={HEADER_KEY: architecture.to_json()})
-    partial.replace(path)
+    atomic_write(path, save(tensors, metadata={HEADER_KEY: architecture.to_json()}))
 
 
 def _read(path: Path, options: dict[str, Any]) -> Network:
     contents = read_contents(path)
     if HEADER_KEY not in contents.header:
+        # late: they load torchvision, which takes seconds
+        from nonlocal_lens.models.checkpoints.datasets import CLASSES
+        from nonlocal_lens.models.checkpoints.layouts import network_of
+
         spec = next((spec for spec in PUBLISHED.values() if spec.file_name == path.name), None)
         if spec is None:
             return network_of(path, contents, **options)
-        check_sha256(path, spec.sha256_prefix or "")
-        return network_of(path, contents, **{**spec.options, **options})
+        check_sha256(path, noted_sha256(path) or spec.sha256_prefix or "")
+        known = {"classes": CLASSES[spec.dataset], **spec.options}
+        return network_of(path, contents, **{**known, **options})
     if options:
         raise ValueError(
             f"{path} says all about its network itself; it takes no {_listed(options)}"

@@ -1,4 +1,4 @@
-"""What attention costs against 3D convolutions: `python -m models.cost`.
+"""What attention costs against 3D convolutions: `python -m nonlocal_lens.models.cost`.
 
 The argument of Wang et al. 2018, Table 2e: to make a network for images see motion, a few non-local
 blocks cost fewer parameters and multiply-adds than kernels that are widened along time. Networks
@@ -16,10 +16,10 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 from torchvision.models import get_model
 
-from models.blocks import SimplifiedNonLocalBlock
-from models.networks.architecture import BLOCKS
-from models.networks.inflate import inflate
-from models.networks.insert import insert_blocks
+from nonlocal_lens.models.blocks import SimplifiedNonLocalBlock
+from nonlocal_lens.models.networks.architecture import BLOCKS
+from nonlocal_lens.models.networks.inflate import inflate
+from nonlocal_lens.models.networks.insert import insert_blocks
 
 CLASSES = 400  # Kinetics-400
 

@@ -1,4 +1,4 @@
-"""How well networks do: `python -m models.evaluate streets-dnl --root ROOT`.
+"""How well networks do: `python -m nonlocal_lens.models.evaluate streets-dnl --root ROOT`.
 
 For networks that segment, mean and per-class intersection over union at full resolution and a
 single scale; for networks for clips, the share that is named right. Several names make a table.
@@ -15,13 +15,13 @@ from jaxtyping import Int
 from torch import Tensor
 from tqdm import tqdm
 
-from models.checkpoint import load_network, segmentation
-from models.checkpoints.layout import Network
-from models.networks.clip_network import ClipNetwork
-from models.training.clip_data import rendered_clips
-from models.training.confusion_figure import save_confusion_figure
-from models.training.data import Dataset, read_samples
-from models.training.evaluation import (
+from nonlocal_lens.models.checkpoint import load_network, segmentation
+from nonlocal_lens.models.checkpoints.layout import Network
+from nonlocal_lens.models.networks.clip_network import ClipNetwork
+from nonlocal_lens.models.training.clip_data import rendered_clips
+from nonlocal_lens.models.training.confusion_figure import save_confusion_figure
+from nonlocal_lens.models.training.data import Dataset, read_samples
+from nonlocal_lens.models.training.evaluation import (
     accuracy,
     class_accuracy,
     class_iou,

@@ -4,8 +4,6 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from models.checkpoints.datasets import CLASSES
-
 
 @dataclass(frozen=True)
 class PublishedSpec:
@@ -152,7 +150,6 @@ def _spec(name: str, miou: str, url: str, prefix: str | None, license: str) -> P
         megabytes=_MEGABYTES[f"{head} {backbone[1:-3]}"],
         license=license,
         options={
-            "classes": CLASSES[_DATASETS[dataset]],
             "align_corners": height % 8 == 1,
             "long_side": width - width % 8,
         },
@@ -204,7 +201,6 @@ def _sssegmentation() -> dict[str, PublishedSpec]:
                 megabytes=_MEGABYTES[f"{short[head]} {depth}"] + _WIDER_AUXILIARY,
                 license="Apache-2.0",
                 options={
-                    "classes": CLASSES[dataset],
                     "align_corners": False,
                     "long_side": width,
                     "output_stride": stride,
@@ -251,7 +247,7 @@ def _video(
         sha256_prefix=prefix,
         megabytes=_MEGABYTES[kind],
         license=license,
-        options={"classes": CLASSES["Kinetics-400"], **options},
+        options=options,
     )
 
 

@@ -1,4 +1,7 @@
-"""Train a bundled network: `python -m models.train streets-dnl --data camvid --root ROOT`."""
+"""Train a bundled network.
+
+`python -m nonlocal_lens.models.train streets-dnl --data camvid --root ROOT`
+"""
 
 from datetime import UTC, datetime
 from pathlib import Path
@@ -7,28 +10,39 @@ from typing import Annotated, Any
 import torch
 import typer
 
-from models.checkpoint import (
-    WEIGHTS,
-    ModelCard,
+from nonlocal_lens.models.bundled import WEIGHTS, ModelCard
+from nonlocal_lens.models.checkpoint import (
     load_network,
     load_segmentation,
     save_network,
 )
-from models.checkpoints.layout import Network
-from models.file_hash import file_sha256
-from models.networks.clip_network import ClipNetwork
-from models.training.clip_data import FRAMES, RENDERED_CLIPS, SIZE_HW, rendered_clips
-from models.training.clips import train_clips
-from models.training.data import RENDERED_SCENES, Dataset, read_samples, rendered_samples
-from models.training.evaluation import (
+from nonlocal_lens.models.checkpoints.layout import Network
+from nonlocal_lens.models.file_hash import file_sha256
+from nonlocal_lens.models.networks.architecture import BLOCKS
+from nonlocal_lens.models.networks.clip_network import ClipNetwork
+from nonlocal_lens.models.training.clip_data import FRAMES, RENDERED_CLIPS, SIZE_HW, rendered_clips
+from nonlocal_lens.models.training.clips import train_clips
+from nonlocal_lens.models.training.data import (
+    RENDERED_SCENES,
+    Dataset,
+    read_samples,
+    rendered_samples,
+)
+from nonlocal_lens.models.training.evaluation import (
     accuracy,
     clip_confusion_matrix,
     confusion_matrix,
     mean_iou,
 )
-from models.training.recipe import RECIPES, STREET_RECIPES
-from models.training.streets import train_streets
-from models.zoo import NETWORKS
+from nonlocal_lens.models.training.recipe import (
+    AS_IT_IS,
+    RECIPES,
+    STREET_RECIPES,
+    StreetRecipe,
+    Variant,
+)
+from nonlocal_lens.models.training.streets import architecture_of, train_streets
+from nonlocal_lens.models.zoo import NETWORKS
 
 cli = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -55,43 +69,79 @@ def main(
     threads: Annotated[
         int | None, typer.Option(min=1, help="Processor threads; all cores if not given.")
     ] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Another seed than the recipe's.")] = None,
+    block: Annotated[
+        str | None, typer.Option(help="Another block in its place, on the whole way: an ablation.")
+    ] = None,
+    shorten: Annotated[
+        int, typer.Option(min=1, help="Divide the epochs of every step by this.")
+    ] = 1,
 ) -> None:
-    """Train NAME (and what it starts from), then write its weights and its model card."""
+    """Train NAME (and what it starts from), then write its weights and its model card.
+
+    Another seed, block or length trains a variant of a street network, whose files are named after
+    it: `streets-dnl --seed 1 --block pairwise` is without the unary branch from the first epoch on.
+    """
     if threads is not None:
         torch.set_num_threads(threads)
     try:
         if name not in NETWORKS:
             raise ValueError(f"unknown network {name!r}; available: {', '.join(NETWORKS)}")
+        variant = Variant(seed, block, shorten)
+        if block is not None and block not in BLOCKS:
+            raise ValueError(f"unknown block {block!r}; available: {', '.join(BLOCKS)}")
         if NETWORKS[name].task == "clips":
+            if variant != AS_IT_IS:
+                raise ValueError(f"{name} looks at clips: only street networks have variants")
             card = _train_on_clips(name, data, runs, out)
         else:
-            card = _train_on_streets(name, data or Dataset.camvid, root, runs, out)
+            card = _train_on_streets(name, data or Dataset.camvid, root, runs, out, variant)
     except ValueError as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(2) from error
-    card.write(out / f"{name}.json")
-    typer.echo(f"{out / f'{name}.safetensors'}: {card.figure}, sha256 {card.sha256}")
+    path = out / f"{_called(name, variant)}.safetensors"
+    card.write(path.with_suffix(".json"))
+    typer.echo(f"{path}: {card.figure}, sha256 {card.sha256}")
+
+
+def _called(name: str, variant: Variant) -> str:
+    return f"{name}-{variant.name}" if variant.name else name
 
 
 def _train_on_streets(
-    name: str, data: Dataset, root: Path | None, runs: Path, out: Path
+    name: str, data: Dataset, root: Path | None, runs: Path, out: Path, variant: Variant
 ) -> ModelCard:
     train_set, val_set = (list(read_samples(data, root, split)) for split in ("train", "val"))
     mixed = STREET_RECIPES[name].rendered_share > 0
     rendered = list(rendered_samples("train")) if mixed else []
-    network = train_streets(name, train_set, rendered, val_set, runs)
-    path = out / f"{name}.safetensors"
-    save_network(path, network, NETWORKS[name].architecture)
+    runs = runs / variant.name if variant.name else runs
+    network = train_streets(name, train_set, rendered, val_set, runs, variant)
+    path = out / f"{_called(name, variant)}.safetensors"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save_network(path, network, architecture_of(variant.of(STREET_RECIPES[name])))
     bundled = load_segmentation(path)  # what is reported is what the file holds, in half precision
+    facts = _facts(name, bundled, path)
+    facts |= {"epochs": total_epochs(name, variant)}
+    facts |= {} if variant.seed is None else {"seed": variant.seed}
+    facts |= {"title": f"{facts['title']} ({variant.name})"} if variant.name else {}
     return ModelCard(
-        **_facts(name, bundled, path),
+        **facts,
         data="CamVid train (367 images, 360 x 480, 11 classes; Brostow et al. 2009)"
         + (f" and {RENDERED_SCENES['train']} rendered scenes" if mixed else ""),
-        recipe=f"python -m models.train {name} --data {data.value} --root ROOT",
+        recipe=f"python -m nonlocal_lens.models.train {name} --data {data.value} --root ROOT"
+        + _asked(variant),
         val_miou=round(mean_iou(confusion_matrix(bundled, val_set)), 4),
         rendered_miou=round(mean_iou(confusion_matrix(bundled, rendered_samples("val"))), 4),
         license="Apache-2.0 (the weights; CamVid itself is not part of this repository)",
     )
+
+
+def _asked(variant: Variant) -> str:
+    """Return the options that ask for a variant."""
+    options = {"seed": variant.seed, "block": variant.block}
+    if variant.shorten > 1:
+        options["shorten"] = variant.shorten
+    return "".join(f" --{key} {value}" for key, value in options.items() if value is not None)
 
 
 def _train_on_clips(name: str, data: Dataset | None, runs: Path, out: Path) -> ModelCard:
@@ -110,7 +160,7 @@ def _train_on_clips(name: str, data: Dataset | None, runs: Path, out: Path) -> M
         **_facts(name, bundled, path),
         data=f"{RENDERED_CLIPS['train']} rendered clips ({FRAMES} frames, {height} x {width}, "
         f"{len(bundled.classes)} classes)",
-        recipe=f"python -m models.train {name}",
+        recipe=f"python -m nonlocal_lens.models.train {name}",
         accuracy=round(accuracy(clip_confusion_matrix(bundled, val_set)), 4),
         license="Apache-2.0",
     )
@@ -128,9 +178,13 @@ def _facts(name: str, network: Network, path: Path) -> dict[str, Any]:
     }
 
 
-def total_epochs(name: str) -> int:
+def total_epochs(name: str, variant: Variant = AS_IT_IS) -> int:
     """Return the epochs of a recipe together with those of everything it starts from."""
-    return RECIPES[name].epochs + total_epochs(RECIPES[name].start_from) if name else 0
+    if not name:
+        return 0
+    recipe = RECIPES[name]
+    epochs = variant.of(recipe).epochs if isinstance(recipe, StreetRecipe) else recipe.epochs
+    return epochs + total_epochs(recipe.start_from, variant)
 
 
 if __name__ == "__main__":

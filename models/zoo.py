@@ -3,9 +3,13 @@
 from dataclasses import dataclass
 from typing import Any
 
-from models.networks.architecture import AnyArchitecture, Architecture, ClipArchitecture, Task
-from models.rendered import CLIP_LABELS
-from models.streets import STREET_CLASSES
+from nonlocal_lens.models.networks.description import (
+    AnyArchitecture,
+    Architecture,
+    ClipArchitecture,
+    Task,
+)
+from nonlocal_lens.streets.classes import CLIP_LABELS, STREET_CLASSES
 
 
 @dataclass(frozen=True)

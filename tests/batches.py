@@ -4,13 +4,19 @@ import numpy as np
 from networks import tiny_architecture, tiny_network
 from PIL import Image
 
-from models.checkpoint import save_network
+from nonlocal_lens.app.batch.networks import LoadedNetwork
+from nonlocal_lens.models.checkpoint import save_network
 
 
 def saved_network(folder):
     path = folder / "tiny.safetensors"
     save_network(path, tiny_network("disentangled"), tiny_architecture("disentangled"))
     return path
+
+
+def loaded(title, module, sha256):
+    """Return a network as if it had been loaded."""
+    return LoadedNetwork(title, module, sha256, module)
 
 
 def saved_photos(folder, count=3):

@@ -8,8 +8,9 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).parents[1]
 
@@ -40,15 +41,20 @@ def chromium_or_skip() -> Iterator:
         yield browser
 
 
+def running_app() -> AbstractContextManager[str]:
+    """Start the app of this checkout as a user would, on a free port; yield its address."""
+    return running([sys.executable, "-m", "app"], cwd=ROOT)
+
+
 @contextmanager
-def running_app() -> Iterator[str]:
-    """Start the app as a user would, on a free port; yield its address."""
+def running(command: list[str], *, flag: str = "--port", **options: Any) -> Iterator[str]:
+    """Start the app by a command, on a free port that goes with a flag; yield its address."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [sys.executable, "-m", "app", "--port", str(port)]
+    command = [*command, flag, str(port)]
     with subprocess.Popen(
-        command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **options
     ) as server:
         try:
             wait_until_healthy(f"http://127.0.0.1:{port}/_stcore/health")

@@ -3,9 +3,10 @@
 import numpy as np
 import torch
 
-from models.networks.architecture import ClipArchitecture, build_clip_network
-from models.rendered import CLIP_LABELS
-from models.training.clip_data import Clips
+from nonlocal_lens.models.networks.architecture import build_clip_network
+from nonlocal_lens.models.networks.description import ClipArchitecture
+from nonlocal_lens.models.training.clip_data import Clips
+from nonlocal_lens.streets import CLIP_LABELS
 
 
 def tiny_clip_architecture(block=None, **options):

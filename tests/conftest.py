@@ -1,17 +1,27 @@
 """Check every shape annotation in models/ and analysis/ while the tests run."""
 
+import os
 import sys
 
-from jaxtyping import config, install_import_hook
+# Tensors of tests are small: a second thread costs more than it brings, and tests run side by side.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-install_import_hook(
-    ["models", "analysis"], "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))"
-)
+from annotations import check_annotations
+
+check_annotations(["nonlocal_lens.models", "nonlocal_lens.analysis"])
 
 import pytest  # noqa: E402
 import torch  # noqa: E402
+from browser import chromium_or_skip, running_app  # noqa: E402
+from jaxtyping import config  # noqa: E402
+from watchful import watched_captures  # noqa: E402
 
 MAIN = sys.modules["__main__"]
+
+
+def pytest_collection_modifyitems(items):
+    """Begin with the slow files: at the end of a run no process waits long for another."""
+    items.sort(key=lambda item: not any(map(item.get_closest_marker, ("slow", "browser"))))
 
 
 @pytest.fixture
@@ -26,6 +36,39 @@ def _own_main():
     sys.modules["__main__"] = MAIN
     yield
     sys.modules["__main__"] = MAIN
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _watched():
+    """Hold every capture in the tests against the network's own weights."""
+    with watched_captures():
+        yield
+
+
+@pytest.fixture(scope="session")
+def address():
+    """Start the app once for all tests; return where it is."""
+    with running_app() as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    """Start headless Chromium; not for longer than a module, as its event loop bars any other."""
+    with chromium_or_skip() as browser:
+        yield browser
+
+
+@pytest.fixture
+def page(chromium):
+    """Return an empty page that hosts nothing; fail afterwards if it logged an error."""
+    page = chromium.new_page(viewport={"width": 1100, "height": 1000})
+    problems = []
+    page.on("pageerror", lambda error: problems.append(f"error: {error}"))
+    page.on("console", lambda entry: problems.append(entry.text) if entry.type == "error" else None)
+    yield page
+    page.close()
+    assert not problems
 
 
 @pytest.fixture

@@ -3,8 +3,10 @@
 import torch
 from torch import nn
 
-from models.networks.architecture import BLOCKS, Architecture, build_network
-from models.preprocess import ClipPreprocess, Preprocess
+from nonlocal_lens.models.blocks.frame_groups import FrameGroups
+from nonlocal_lens.models.networks.architecture import BLOCKS, build_network
+from nonlocal_lens.models.networks.description import Architecture
+from nonlocal_lens.models.preprocess import ClipPreprocess, Preprocess
 
 CLASSES = ("a", "b", "c")
 
@@ -23,10 +25,12 @@ def tiny_network(block=None, **options):
 class TinyClipNetwork(nn.Module):
     """One convolution per frame and a block that looks over all frames; classifies clips."""
 
-    def __init__(self, block):
+    def __init__(self, block, step, group):
         super().__init__()
-        self.stem = nn.Conv3d(3, 6, (1, 8, 8), stride=(1, 8, 8))
+        self.stem = nn.Conv3d(3, 6, (step, 8, 8), stride=(step, 8, 8))
         self.block = BLOCKS[block](6, dimension=3, init="awake")
+        if group is not None:
+            self.block = FrameGroups(self.block, group)
         self.classify = nn.Linear(6, len(CLASSES))
         self.preprocess = ClipPreprocess(Preprocess(long_side=(8, 512)), frames=5)
         self.classes = CLASSES
@@ -35,7 +39,10 @@ class TinyClipNetwork(nn.Module):
         return self.classify(self.block(self.stem(x)).mean(dim=(2, 3, 4)))
 
 
-def tiny_clip_network(block="non_local"):
-    """Return a random network for clips, in evaluation mode."""
+def tiny_clip_network(block="non_local", *, step=1, group=None):
+    """Return a random network for clips, in evaluation mode.
+
+    Its grid has every `step`-th frame; with a `group` the block sees so many of those at a time.
+    """
     torch.manual_seed(0)
-    return TinyClipNetwork(block).eval()
+    return TinyClipNetwork(block, step, group).eval()

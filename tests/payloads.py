@@ -4,7 +4,7 @@ import json
 
 from safetensors.numpy import load
 
-from app.viewer.payload import Shown, pack_all
+from nonlocal_lens.app.viewer.payload import Shown, pack_all
 
 
 def pack(observation, record, *, title, alt):

@@ -2,9 +2,10 @@
 
 import torch
 
-from analysis.grid import Grid
-from analysis.record import FIXED_CHANNELS, AttentionRecord
-from models.blocks import Reach
+from nonlocal_lens.analysis.forms import FORMS
+from nonlocal_lens.analysis.grid import Grid
+from nonlocal_lens.analysis.record import AttentionRecord
+from nonlocal_lens.models.blocks import Reach
 
 QUERY_HW, KEY_HW, CHANNELS = (5, 7), (3, 11), 13
 QUERIES, KEYS = QUERY_HW[0] * QUERY_HW[1], KEY_HW[0] * KEY_HW[1]
@@ -31,7 +32,7 @@ def random_record(
     """
     form = form or FORM.get(coupling, "embedded_gaussian")
     learned = coupling in LEARNED if learned is None else learned
-    channels = FIXED_CHANNELS.get(form, CHANNELS)
+    channels = CHANNELS if FORMS[form].channels is None else FORMS[form].channels
 
     def draw(*shape):
         return torch.randn(*shape, generator=generator, dtype=dtype) + offset

@@ -6,10 +6,13 @@ import torch
 from networks import tiny_network
 from torch import nn
 
-from analysis.attribution import METHODS, agreement, attributions, compare
-from analysis.capture import capture
-from models.blocks import NonLocalBlock
-from models.preprocess import Preprocess
+from nonlocal_lens.analysis import terms
+from nonlocal_lens.analysis.attribution import METHODS, agreement, attributions, compare
+from nonlocal_lens.analysis.capture import capture
+from nonlocal_lens.analysis.cell_means import cell_means
+from nonlocal_lens.analysis.grid import Grid
+from nonlocal_lens.models.blocks import NonLocalBlock
+from nonlocal_lens.models.preprocess import Preprocess
 
 QUERY = 13 * 33 + 20  # of 32 x 33 cells
 
@@ -85,6 +88,60 @@ def test_every_method_gives_a_map_over_the_keys_and_leaves_the_network_alone(ima
     assert hooks == [len(module._forward_hooks) for module in network.modules()]
     assert all(torch.equal(before[name], value) for name, value in network.state_dict().items())
     assert all(parameter.grad is None for parameter in network.parameters())
+
+
+def vit():
+    from torchvision.models.vision_transformer import VisionTransformer
+
+    torch.manual_seed(0)
+    network = VisionTransformer(35, 7, 2, 3, 24, 48, num_classes=5).eval()
+    torch.nn.init.normal_(network.heads[0].weight)
+    network.preprocess = Preprocess(stride=7, long_side=(35, 35))
+    return network
+
+
+def test_the_score_of_a_picture_owes_to_the_patches_what_autograd_says():
+    network, image = vit(), np.random.default_rng(0).integers(0, 256, (35, 35, 3), np.uint8)
+    class_token = 25
+    record, (gradients, saliency) = attributions(
+        network, image, class_token, head=2, methods=("integrated_gradients", "saliency")
+    )
+    assert (record.head, record.query_axis.names) == (2, ("class",))
+    x = network.preprocess(image).requires_grad_()
+    scores = network(x)[0]
+    assert saliency.target == int(scores.argmax())
+    (gradient,) = torch.autograd.grad(scores.max(), x)
+    by_patch = nn.functional.avg_pool2d(gradient.abs().sum(dim=1), 7).flatten()
+    torch.testing.assert_close(saliency.relevance, by_patch)
+    assert gradients.relevance.shape == (25,)
+    row = terms.attention(record, [class_token])[0, :25]
+    assert compare(record, class_token, saliency)["whole"] == agreement(row, saliency.relevance)
+
+
+def test_every_method_but_grad_cam_is_of_blocks_of_any_code():
+    network, image = vit(), np.random.default_rng(0).integers(0, 256, (35, 35, 3), np.uint8)
+    _, found = attributions(
+        network, image, 3, block="encoder.layers.encoder_layer_1.self_attention"
+    )
+    assert [one.method for one in found] == [name for name in METHODS if name != "grad_cam"]
+    with pytest.raises(ValueError, match="grad_cam needs a block whose output is a map"):
+        attributions(network, image, 3, methods=("grad_cam",))
+    with pytest.raises(ValueError, match="has no head 3; available: 0, 1, 2"):
+        attributions(network, image, 3, head=3)
+
+
+def test_means_over_cells_are_by_area():
+    pixels = torch.arange(12.0).reshape(3, 4)
+    grid = Grid(1, 3, 3.0, 1.5, (3, 4), offset=(0.0, -0.5))  # columns -0.5 to 1, 1 to 2.5, 2.5 to 4
+    columns = pixels.mean(dim=0)
+    expected = [
+        columns[0],
+        (columns[1] + columns[2] / 2) / 1.5,
+        (columns[2] / 2 + columns[3]) / 1.5,
+    ]
+    torch.testing.assert_close(cell_means(pixels, grid), torch.stack(expected)[None])
+    finer = pixels.repeat_interleave(2, dim=0).repeat_interleave(2, dim=1)
+    torch.testing.assert_close(cell_means(finer, grid), cell_means(pixels, grid))
 
 
 def test_agreement_by_hand():

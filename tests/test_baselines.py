@@ -7,8 +7,8 @@ import torch
 from records import KEYS, QUERIES, random_record
 from test_degeneracy import brute_force, fake_attention
 
-from analysis import degeneracy, terms
-from analysis.distance import Distances
+from nonlocal_lens.analysis import degeneracy, terms
+from nonlocal_lens.analysis.distance import Distances
 
 
 @pytest.fixture
@@ -29,8 +29,10 @@ def test_uniform_and_mean_row_baselines_are_what_such_attention_measures(record,
     degenerate = measured_with(record, monkeypatch, rows.mean(dim=0).expand_as(rows))
     for name in baselines.keys() - {"unary_share"}:  # of logits, which these rows do not have
         found = baselines[name]
-        assert found.uniform == pytest.approx(getattr(uniform, name), abs=1e-6), name
-        assert found.mean_row == pytest.approx(getattr(degenerate, name), abs=1e-6), name
+        assert found.uniform == pytest.approx(getattr(uniform, name), abs=1e-6, nan_ok=True), name
+        assert found.mean_row == pytest.approx(getattr(degenerate, name), abs=1e-6, nan_ok=True), (
+            name
+        )
 
 
 def test_baselines_of_the_unary_share_are_those_of_such_logits(record):
@@ -57,9 +59,13 @@ def test_shuffled_baselines_are_means_over_literal_shuffles(record, monkeypatch)
         for name, value in brute_force(record).items():
             if name in found:
                 found[name].append(value)
+    assert len([name for name in found if found[name]]) > 10
     for name in found.keys() - {"unary_share"}:
-        noise = max(0.03, 3 * np.std(found[name]) / np.mean(found[name]))  # of a single shuffle
-        assert baselines[name].shuffled == pytest.approx(np.mean(found[name]), rel=noise), name
+        if not found[name]:
+            continue
+        mean = np.mean(found[name])
+        noise = max(0.03 * mean, 3 * np.std(found[name]))  # of a single shuffle
+        assert baselines[name].shuffled == pytest.approx(mean, abs=noise), name
     assert baselines["entropy_bits"].shuffled == pytest.approx(np.mean(found["entropy_bits"]))
 
 
@@ -80,7 +86,7 @@ def test_shuffled_one_hot_rows_leave_random_collisions(generator):
 
 def test_distance_of_the_mean_row_counts_every_query(record):
     rows = terms.attention(record, range(QUERIES))
-    distances = Distances.between(record.query_grid, record.key_grid, torch.float64)
+    distances = Distances.between(record.query_axis, record.key_axis, torch.float64)
     apart = torch.cat([distances.from_row(row) for row in range(record.query_grid.height)])
     baselines = degeneracy.measure(record).baselines["attention_distance"]
     assert baselines.mean_row == pytest.approx((apart @ rows.mean(dim=0)).mean().item())

@@ -1,8 +1,8 @@
 import torch
 from networks import tiny_architecture, tiny_network
 
-from app.batch.networks import load
-from models.checkpoint import save_network
+from nonlocal_lens.app.batch.networks import load
+from nonlocal_lens.models.checkpoint import save_network
 
 
 def test_a_file_is_loaded_once_and_again_when_it_is_another_one(tmp_path, monkeypatch):

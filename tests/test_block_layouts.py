@@ -4,11 +4,11 @@ from published_files import attention_block, biased, drawn
 from torch import nn
 from torch.nn import functional as F
 
-from analysis import capture, terms
-from analysis.capture import record_of
-from models import load_network
-from models.checkpoints import load_block
-from models.preprocess import Preprocess
+from nonlocal_lens.analysis import capture, terms
+from nonlocal_lens.analysis.capture import record_of
+from nonlocal_lens.models import load_network
+from nonlocal_lens.models.checkpoints import load_block
+from nonlocal_lens.models.preprocess import Preprocess
 
 CHANNELS, INNER = 11, 5
 GRID = {1: (13,), 2: (7, 9), 3: (2, 5, 7)}

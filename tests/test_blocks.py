@@ -4,19 +4,23 @@ import pytest
 import torch
 from torch.nn.functional import max_pool2d
 
-from analysis import terms
-from analysis.capture import recording
-from analysis.record import FORMS
-from models.blocks import (
+from nonlocal_lens.analysis import terms
+from nonlocal_lens.analysis.capture import recording
+from nonlocal_lens.analysis.forms import FORMS
+from nonlocal_lens.models.blocks import (
     AttentionBlock,
     ConcatenationNonLocalBlock,
     DisentangledNonLocalBlock,
     GlobalContextBlock,
     NonLocalBlock,
 )
-from models.blocks.attend import attend, average_by_dot_product, average_by_rectified_sum
-from models.blocks.disentangled import whiten
-from models.networks.architecture import BLOCKS
+from nonlocal_lens.models.blocks.attend import (
+    attend,
+    average_by_dot_product,
+    average_by_rectified_sum,
+)
+from nonlocal_lens.models.blocks.disentangled import whiten
+from nonlocal_lens.models.networks.architecture import BLOCKS
 
 CHANNELS = 10
 GRIDS = {1: (13,), 2: (5, 7), 3: (2, 5, 7)}
@@ -404,4 +408,4 @@ def test_what_a_form_does_not_have_cannot_be_set():
 def test_every_block_says_what_it_is():
     for name, block in BLOCKS.items():
         assert issubclass(block, AttentionBlock)
-        assert block.coupling in FORMS[block.form], name
+        assert block.coupling in FORMS[block.form].couplings, name

@@ -1,35 +1,18 @@
 """Degeneracy, Explore and Export in real Chromium, on pictures small enough to be quick."""
 
 import io
-import os
 
-import browser as host
 import numpy as np
 import pytest
+from axe import assert_nothing_is_found
 from PIL import Image
 from test_images import encoded
 
-from analysis.figures.files import read_note
+from nonlocal_lens.analysis.figures.files import read_note
 
 pytestmark = pytest.mark.browser
 
 PATIENCE = 90_000  # milliseconds
-
-
-@pytest.fixture(scope="module")
-def chromium():
-    path = host.find_chromium()
-    if path is None:
-        reason = "no Chromium: install it (Debian: apt-get install chromium)"
-        pytest.fail(reason) if os.environ.get("CI") == "true" else pytest.skip(reason)
-    with host.chromium(path) as browser:
-        yield browser
-
-
-@pytest.fixture(scope="module")
-def address(chromium):
-    with host.running_app() as address:
-        yield address
 
 
 @pytest.fixture
@@ -41,7 +24,7 @@ def page(chromium, address):
     page.on("pageerror", lambda error: problems.append(f"error: {error}"))
     page.on("console", lambda entry: problems.append(entry.text) if is_problem(entry) else None)
     page.goto(f"{address}/degeneracy")
-    page.get_by_role("button", name="Measure 5 pictures").wait_for()
+    page.get_by_role("button", name="Measure 6 pictures").wait_for()
     yield page
     page.close()
     assert not problems
@@ -67,7 +50,7 @@ def measure(page, files):
     page.get_by_role("radio", name="Your own").or_(page.get_by_text("Your own")).first.click()
     page.locator("input[type=file]").first.set_input_files(files)
     page.get_by_role("button", name=f"Measure {len(files)} pictures").click()
-    page.get_by_text("Every picture").wait_for()
+    page.locator(".board tbody tr").nth(len(files) - 2).wait_for()
     page.get_by_role("button", name="Cancel").wait_for(state="detached")
 
 
@@ -76,17 +59,13 @@ def test_from_pictures_to_numbers_to_explore_to_a_figure(page):
     page.get_by_text("2 could not be measured").or_(
         page.get_by_text("1 could not be measured")
     ).wait_for()
-    page.locator('[data-testid="stVegaLiteChart"]').nth(2).wait_for()
-
-    go_to(page, "Export")  # nothing was explored: the first sample would run; do not wait for it
+    go_to(page, "Export")  # nothing was explored: the first street would run; do not wait for it
     go_to(page, "Degeneracy")
-    page.get_by_text("Every picture").wait_for()  # it survived
-    page.get_by_role("button", name="Parquet").wait_for()  # it stands below the last table
-    page.wait_for_timeout(1000)
-    rows = page.locator('[data-testid="stDataFrame"]').last
-    rows.scroll_into_view_if_needed()
-    box = rows.bounding_box()
-    page.mouse.click(box["x"] + 14, box["y"] + 35 + 17)  # the first row's mark
+    page.locator(".board tbody tr").nth(1).wait_for()  # it survived
+    page.get_by_text("All statistics").click()
+    page.get_by_role("button", name="Parquet").wait_for()
+    page.locator(".board").get_by_role("button", name="a.png").click()
+    page.get_by_role("button", name="Open in Explore: streets-dnl").click()
     page.get_by_text("Still open: a.png").wait_for()
     page.locator(".panels").first.wait_for()
     page.get_by_role("tab", name="Query dependence").click()
@@ -104,12 +83,55 @@ def test_from_pictures_to_numbers_to_explore_to_a_figure(page):
     assert "export a.png --network streets-dnl" in command
 
 
+def test_charts_table_and_thumbnails_are_brushed_together(page):
+    measure(page, [file("a.png", 0), file("b.png", 1), file("c.png", 2)])
+    board = page.locator(".board")
+    board.locator("tbody tr").nth(2).wait_for()
+    page.get_by_text("on the same picture: streets-dnl has").wait_for()
+    page.get_by_text("The unary map of streets-dnl is to").wait_for()
+    assert board.locator("figure").count() == 3
+    assert board.locator("tbody img").count() == 3, "a thumbnail beside every row"
+
+    board.get_by_role("button", name="b.png").click()
+    address_says(page, "picked", "1")
+    assert board.locator(".dot.picked").count() == 2 + 2 + 1, "two networks, their difference"
+    assert board.locator(".dot.faded").count() == 2 * (2 + 2 + 1)
+    assert board.get_by_role("button", name="b.png").get_attribute("aria-pressed") == "true"
+
+    chart = board.locator("figure svg").first.bounding_box()
+    page.mouse.move(chart["x"] + 2, chart["y"] + 2)
+    page.mouse.down()
+    page.mouse.move(chart["x"] + chart["width"] - 2, chart["y"] + chart["height"] - 2, steps=4)
+    page.mouse.up()
+    address_says(page, "picked", "0-2")
+    assert board.locator("tbody tr.picked").count() == 3
+    board.get_by_role("button", name="Clear").click()
+    address_says(page, "picked", None)
+    assert board.locator(".dot.picked").count() == 0
+
+    dot = board.locator("figure").nth(2).locator(".dot").first.bounding_box()
+    page.mouse.click(dot["x"] + dot["width"] / 2, dot["y"] + dot["height"] / 2)
+    board.locator("tbody tr.picked").first.wait_for()
+    board.get_by_role("button", name="Difference").click()
+    address_says(page, "sort", "difference")
+    shown = board.locator("tbody td:last-child").all_inner_texts()
+    values = [float(text.replace("\u2212", "-")) for text in shown]
+    assert values == sorted(values)
+
+
+def address_says(page, name, text):
+    page.wait_for_function(
+        "([name, text]) => new URLSearchParams(location.search).get(name) === text",
+        arg=[name, text],
+    )
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [420, 800])
 def test_no_page_is_wider_than_the_window(chromium, address, width, scheme):
     page = chromium.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
     page.set_default_timeout(PATIENCE)
-    for name, sign in [("degeneracy", "Measure 5 pictures"), ("export", "The same in the shell")]:
+    for name, sign in [("degeneracy", "Measure 6 pictures"), ("export", "The same in the shell")]:
         page.goto(f"{address}/{name}")
         page.get_by_text(sign).first.wait_for()
         wide = page.evaluate(
@@ -117,4 +139,8 @@ def test_no_page_is_wider_than_the_window(chromium, address, width, scheme):
             " return main.scrollWidth - main.clientWidth; }"
         )
         assert wide <= 1, name
+        assert_nothing_is_found(page)
+    figure, form = (page.locator(f".st-key-export-{part}") for part in ("figure", "networks"))
+    above = figure.bounding_box()["y"] < form.bounding_box()["y"]
+    assert above or width > 640, "on a phone the figure comes before the form"
     page.close()

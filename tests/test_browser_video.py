@@ -1,43 +1,29 @@
-"""The film strip in real Chromium: what it shows is what torch computes."""
+"""The viewer of a clip in real Chromium: what it shows is what torch computes."""
 
-import os
-
-import browser as host
 import numpy as np
 import pytest
 import torch
+from axe import assert_nothing_is_found
 from networks import tiny_clip_network, tiny_network
 
-from analysis import capture, terms
-from analysis.capture import capture_frames
-from analysis.clips import read_clip
-from analysis.grid import Cell
-from analysis.over_time import row_over_time, strongest_arrows, temporal_mass
-from analysis.tracking import cell_flow
-from app.batch.inputs import Source
-from app.export.clip_files import mp4_bytes
-from app.export.clip_page import clip_page_bytes
-from app.export.clip_queries import Place
-from app.export.clip_seeing import SeenClip
-from models.rendered import render_clip
+from nonlocal_lens.analysis import capture, terms
+from nonlocal_lens.analysis.capture import capture_frames
+from nonlocal_lens.analysis.clips import read_clip
+from nonlocal_lens.analysis.grid import Cell
+from nonlocal_lens.analysis.over_time import row_over_time, strongest_arrows, temporal_mass
+from nonlocal_lens.analysis.scene import Place, Records, Scene
+from nonlocal_lens.analysis.tracking import cell_flow
+from nonlocal_lens.app.batch.inputs import Source
+from nonlocal_lens.app.export.movie_files import mp4_bytes
+from nonlocal_lens.app.export.page import page_bytes
+from nonlocal_lens.app.export.scene import Subject
+from nonlocal_lens.streets import render_clip
 
 pytestmark = pytest.mark.browser
 
 FRAMES = 5
 MIDDLE = Place(2, 90.0, 60.0)
 CLIP = read_clip(render_clip(3, FRAMES, (120, 168)).images, stride=1, fps=5)
-
-
-@pytest.fixture(scope="module")
-def chromium():
-    path = host.find_chromium()
-    if path is None:
-        reason = (
-            "no Chromium: install it (Debian: apt-get install chromium) to run the browser tests"
-        )
-        pytest.fail(reason) if os.environ.get("CI") == "true" else pytest.skip(reason)
-    with host.chromium(path) as browser:
-        yield browser
 
 
 @pytest.fixture
@@ -59,12 +45,28 @@ def page(chromium):
 
 
 def open_strip(page, tmp_path, records, flow=None, place=MIDDLE, name="walk"):
-    seen = SeenClip(Source(name, "walk.mp4"), CLIP, {"tiny": records}, [place], flow)
+    of_clips = records[0].query_grid.frames > 1
+    over = Records(len(CLIP), tuple(records), of_clips)
+    seen = Subject(
+        Source(name, "walk.mp4"),
+        CLIP,
+        Scene(CLIP.frames, CLIP.times, {"tiny": over}, flow=flow),
+        [place],
+        {},
+    )
     path = tmp_path / "walk.html"
-    path.write_bytes(clip_page_bytes(seen, {"command": "python -m app export walk.mp4"}))
+    path.write_bytes(page_bytes(seen, {"command": "nonlocal-lens export walk.mp4"}))
     page.goto(path.as_uri())
-    page.locator(".film .desk").wait_for()
+    page.locator(".lens .strip").wait_for()
     settle(page)
+
+
+AT_FRAME = """
+async (frame) => {
+    const { nonlocalLens: viewer } = document.querySelector(".host");
+    while (viewer.frame !== frame) await new Promise(requestAnimationFrame);
+}
+"""
 
 
 def settle(page):
@@ -74,13 +76,13 @@ def settle(page):
 
 def point(page, panel, x, y):
     """Return the page's point at an image point, as a panel shows it."""
-    box = page.locator(f"{panel} .picture").bounding_box()
+    box = page.locator(f"{panel} :is(.picture, .stage)").bounding_box()
     height, width = CLIP.frames.shape[1:3]
     return box["x"] + x / width * box["width"], box["y"] + y / height * box["height"]
 
 
 def shown(page, term):
-    return float(page.locator(f'output[data-value="{term}"]').get_attribute("data-exact"))
+    return float(page.locator(f'.panel output[data-value="{term}"]').get_attribute("data-exact"))
 
 
 @pytest.fixture(scope="module")
@@ -96,8 +98,7 @@ def test_values_and_masses_are_torchs_in_every_frame(page, tmp_path, records):
     open_strip(page, tmp_path, records)
     (record,) = records
     grid, keys = record.query_grid, record.key_grid.positions
-    page.keyboard.press("Tab")
-    page.locator(".film .desk").press("Escape")  # the first query is pinned: let it go
+    page.locator(".panels").press("Escape")  # the first query is pinned: let it go
     for frame, row, col in [(0, 3, 5), (2, 11, 17), (4, 14, 2), (1, 0, 20)]:
         cell = Cell(row, col, frame)
         page.mouse.move(*point(page, f'[data-frame="{frame}"]', *grid.center(cell)))
@@ -129,17 +130,17 @@ def test_a_click_pins_and_arrows_point_to_the_strongest_keys(page, tmp_path, rec
     expected = [arrow.key for arrow in strongest_arrows(record, grid.position(cell), 23)]
     assert len(keys) == 20
     assert len(keys & set(expected)) >= 19  # half precision may swap neighbors in rank
-    page.mouse.move(*point(page, '[data-stage="whole"]', 3, 3))  # pinned: the query stays
+    page.mouse.move(*point(page, '[data-panel="whole"]', 3, 3))  # pinned: the query stays
     settle(page)
     assert "row 7, column 9" in page.locator('dd[data-field="query"]').inner_text()
-    page.locator('input[data-choice="arrows"]').uncheck()
+    page.locator('input[data-choice="timeArrows"]').uncheck()
     settle(page)
     assert page.locator(".tip").count() == 0
 
 
 def test_keys_move_the_query_and_the_time(page, tmp_path, records):
     open_strip(page, tmp_path, records)
-    desk = page.locator(".film .desk")
+    desk = page.locator(".panels")
 
     def field():
         settle(page)
@@ -149,8 +150,9 @@ def test_keys_move_the_query_and_the_time(page, tmp_path, records):
         settle(page)
         return int(page.locator(".frame.current").get_attribute("data-frame"))
 
-    assert "frame 2" in field()
+    assert "frame 3" in field(), "counted as people do"
     assert current() == 2
+    desk.press("Escape")
     before = field()
     desk.press("ArrowRight")
     desk.press("Shift+ArrowDown")
@@ -159,12 +161,12 @@ def test_keys_move_the_query_and_the_time(page, tmp_path, records):
     assert current() == 4
     desk.press(",")
     assert current() == 3
-    assert "frame 2" in field()  # time goes on, the query stays
+    assert "frame 3" in field()  # time goes on, the query stays
     desk.press("Enter")
-    assert "frame 3" in field()
+    assert "frame 4" in field()
     desk.press("Home")
     desk.press(" ")
-    page.locator('.frame.current[data-frame="3"]').wait_for()
+    page.evaluate(AT_FRAME, 3)  # in the page: whoever looks now and then may never see it
     desk.press(" ")
     stopped = current()
     page.wait_for_timeout(500)
@@ -175,21 +177,22 @@ def test_one_scale_holds_for_all_frames(page, tmp_path, records):
     open_strip(page, tmp_path, records)
     colors = page.evaluate(
         """() => {
-          const film = document.querySelector(".host").nonlocalFilm;
-          return film.strip.map((panel) => {
-            const values = film.maps[panel.frame].whole;
-            const words = [...panel.words];
-            const { high } = film.range;
-            return words.every((word, j) => {
-              const level = Math.min(255, Math.floor((values[j] / high) * 255 + 0.5));
-              return word === film.words[level];
+          const viewer = document.querySelector(".host").nonlocalLens;
+          const { high } = viewer.panels[1].range;
+          return viewer.timeline.strip.map(({ frame, canvas }) => {
+            const { whole } = viewer.timeline.rows.at(frame);
+            const { width, height } = canvas;
+            const { data } = canvas.getContext("2d").getImageData(0, 0, width, height);
+            return [...new Uint32Array(data.buffer)].every((word, j) => {
+              const level = Math.min(255, Math.floor((whole[j] / high) * 255 + 0.5));
+              return word === viewer.palettes.viridis[level];
             });
           });
         }"""
     )
     assert colors == [True] * FRAMES
-    assert page.locator(".film .scale").count() == 1
-    assert "one scale for all frames" in page.locator(".film .unit").inner_text()
+    ends = page.locator(".panel .ticks span:last-child").all_inner_texts()
+    assert len(set(ends)) == 1, "and for all maps"
 
 
 def test_networks_for_images_have_a_row_in_every_frame_and_queries_are_followed(page, tmp_path):
@@ -213,8 +216,8 @@ def test_networks_for_images_have_a_row_in_every_frame_and_queries_are_followed(
         if way == "follows":
             page.locator('input[data-choice="follow"]').check()
             settle(page)
-        numbers = page.evaluate("document.querySelector('.host').nonlocalFilm.numbers")
-        places = page.evaluate("document.querySelector('.host').nonlocalFilm.path")
+        numbers = page.evaluate("document.querySelector('.host').nonlocalLens.timeline.numbers")
+        places = page.evaluate("document.querySelector('.host').nonlocalLens.timeline.rows.places")
         expected = row_over_time(frames, path)
         assert [one["entropy"] for one in numbers] == pytest.approx(
             [row.entropy_bits for row in expected], rel=1e-3
@@ -222,19 +225,19 @@ def test_networks_for_images_have_a_row_in_every_frame_and_queries_are_followed(
         assert [one["pairwiseShare"] for one in numbers] == pytest.approx(
             [row.pairwise_share for row in expected], rel=2e-2
         )
-        np.testing.assert_allclose([[p["x"], p["y"]] for p in places], path, atol=1e-3)
+        np.testing.assert_allclose([[p["x"], p["y"]] for (p,) in places], path, atol=1e-3)
     assert page.locator(".chart").count() == 2
 
 
 def test_the_share_of_a_restricted_row_is_of_the_logits_that_its_softmax_sees(page, tmp_path):
     records = capture(tiny_clip_network("space_only"), CLIP)
     open_strip(page, tmp_path, records)
-    assert "look at their own frame only" in page.locator(".film p.none").inner_text()
+    assert "look at their own frame only" in page.locator(".timeline p.none").inner_text()
     (record,) = records
     cells = record.query_grid.positions // FRAMES
     own = slice(2 * cells, 3 * cells)
-    x, y = MIDDLE[1:]
-    query = record.query_grid.position(record.query_grid.cell_at(x=x, y=y, frame=2))
+    cell = record.query_grid.cell_at(x=MIDDLE.x, y=MIDDLE.y, frame=MIDDLE.frame)
+    query = record.query_grid.position(cell)
     squares = [
         (logits - logits.mean()).square().sum().item()
         for logits in (
@@ -242,7 +245,12 @@ def test_the_share_of_a_restricted_row_is_of_the_logits_that_its_softmax_sees(pa
             terms.unary_logits(record)[own],
         )
     ]
-    (numbers,) = page.evaluate("document.querySelector('.host').nonlocalFilm.numbers")
+    numbers = page.evaluate(
+        """() => {
+            const { timeline, leading } = document.querySelector('.host').nonlocalLens;
+            return leading.attention.statistics(timeline.rows.row(2));
+        }"""
+    )
     assert numbers["pairwiseShare"] == pytest.approx(squares[0] / sum(squares), rel=2e-2)
 
 
@@ -267,18 +275,19 @@ def test_an_exported_mp4_plays(page, tmp_path):
     page.wait_for_function("document.querySelector('video').ended")
 
 
-def test_the_video_page_shows_a_rendered_clip_and_a_pins_numbers(chromium):
+def test_the_video_page_shows_a_rendered_clip_and_a_pins_numbers(chromium, address):
     problems = []
-    with host.running_app() as address:
-        page = chromium.new_page(viewport={"width": 1440, "height": 1400})
-        page.set_default_timeout(120_000)
-        page.on("pageerror", lambda error: problems.append(f"error: {error}"))
-        page.goto(address)
-        page.get_by_role("link", name="Video").click()
-        page.locator(".film .desk").wait_for()
-        page.locator('[data-frame="3"] .picture').click(position={"x": 40, "y": 40})
-        page.get_by_text("Pinned query").last.wait_for()
-        page.get_by_text("in frame 3").or_(page.get_by_text("of frame 3")).first.wait_for()
-        assert page.locator(".stException").count() == 0
-        page.close()
+    page = chromium.new_page(viewport={"width": 1440, "height": 1400})
+    page.set_default_timeout(120_000)
+    page.on("pageerror", lambda error: problems.append(f"error: {error}"))
+    page.goto(address)
+    page.get_by_role("link", name="Video").click()
+    page.locator(".lens .strip").wait_for()
+    page.locator('[data-frame="3"] .picture').click(position={"x": 40, "y": 40})
+    page.get_by_text("Pinned query").last.wait_for()
+    page.get_by_text("in frame 4").or_(page.get_by_text("of frame 4")).first.wait_for()
+    assert page.locator(".stException").count() == 0
+    assert page.locator(".nl-skeleton").count() == 0, "it went when the maps came"
+    assert_nothing_is_found(page)
+    page.close()
     assert not problems

@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from models.checkpoints import load_block
-from models.checkpoints.caffe2 import read_blobs
-from models.checkpoints.reading import read_contents
+from nonlocal_lens.models.checkpoints import load_block
+from nonlocal_lens.models.checkpoints.caffe2 import read_blobs
+from nonlocal_lens.models.checkpoints.reading import read_contents
 
 CHANNELS, INNER = 7, 3
 
@@ -92,6 +92,9 @@ class Call:
 
     def __reduce__(self):
         return self.reduced
+
+    def __repr__(self):  # names the test, the same in every process
+        return f"a call of {self.reduced[0].__name__}"
 
 
 @pytest.mark.parametrize("protocol", [2, 4])

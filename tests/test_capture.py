@@ -2,13 +2,14 @@ import numpy as np
 import pytest
 import torch
 from networks import tiny_network
+from oracle import check_places
 from torch import nn
 
-from analysis import capture, terms
-from analysis.capture import attention_blocks, observe
-from analysis.grid import Cell
-from models.blocks import NonLocalBlock
-from models.networks.architecture import BLOCKS
+from nonlocal_lens.analysis import capture, terms
+from nonlocal_lens.analysis.capture import attention_blocks, observe
+from nonlocal_lens.analysis.grid import Cell
+from nonlocal_lens.models.blocks import NonLocalBlock
+from nonlocal_lens.models.networks.architecture import BLOCKS
 
 
 @pytest.fixture
@@ -33,6 +34,7 @@ def test_a_record_has_the_blocks_grid_form_and_scale(image, block):
     assert record.query_grid.image_hw == (264, 312)
     assert record.query.dtype == torch.float32
     assert not record.query.requires_grad
+    check_places(network, image, (record,), within=2)  # features of neighbors overlap
 
 
 @pytest.mark.parametrize("block", BLOCKS)
@@ -139,7 +141,7 @@ def test_a_bright_dot_is_found_in_its_own_cell(image_hw, place):
 
 def test_the_backbones_cells_are_centered_on_their_pixels():
     """A mirrored picture must give mirrored features: with odd strided windows it would not."""
-    from models.networks.dilated_resnet import DilatedResNet
+    from nonlocal_lens.models.networks.dilated_resnet import DilatedResNet
 
     torch.manual_seed(0)
     backbone = DilatedResNet((3, 5, 6, 6), (1, 1, 1, 1)).eval()

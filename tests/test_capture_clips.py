@@ -5,10 +5,10 @@ from networks import tiny_clip_network, tiny_network
 from test_capture import hooks_of
 from torch import nn
 
-from analysis import capture, terms
-from analysis.capture import capture_frames, observe, observe_frames, takes_clips
-from analysis.clips import read_clip
-from models.blocks import NonLocalBlock
+from nonlocal_lens.analysis import capture, terms
+from nonlocal_lens.analysis.capture import capture_frames, observe, observe_frames, takes_clips
+from nonlocal_lens.analysis.clips import read_clip
+from nonlocal_lens.models.blocks import NonLocalBlock
 
 CLIP = np.random.default_rng(0).integers(0, 256, (5, 40, 56, 3), dtype=np.uint8)
 

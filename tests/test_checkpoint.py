@@ -1,16 +1,20 @@
 import json
 import shutil
 
+import numpy as np
 import pytest
 import torch
 from networks import tiny_architecture, tiny_network
 from safetensors.torch import load_file, save_file
 
-from models import checkpoint, list_networks, load_network
-from models.checkpoint import HEADER_KEY, ModelCard, save_network
-from models.file_hash import file_sha256
-from models.networks.architecture import BLOCKS, read_architecture
-from models.zoo import NETWORKS
+from nonlocal_lens.analysis import capture, terms
+from nonlocal_lens.models import checkpoint, list_networks, load_network
+from nonlocal_lens.models.bundled import ModelCard
+from nonlocal_lens.models.checkpoint import HEADER_KEY, save_network
+from nonlocal_lens.models.file_hash import file_sha256
+from nonlocal_lens.models.networks.architecture import BLOCKS
+from nonlocal_lens.models.networks.description import read_architecture
+from nonlocal_lens.models.zoo import NETWORKS
 
 
 @pytest.fixture
@@ -165,3 +169,19 @@ def test_truncated_files_are_refused(saved, kept):
     saved.write_bytes(saved.read_bytes()[:kept])
     with pytest.raises(ValueError, match="not a readable"):
         load_network(saved)
+
+
+@pytest.mark.parametrize("name", ["streets-dnl", "streets-nl", "streets-base"])
+def test_channels_last_changes_what_a_network_says_by_rounding_alone(name):
+    network = load_network(name)
+    weights = [one for one in network.parameters() if one.ndim == 4 and min(one.shape[1:3]) > 1]
+    assert all(one.is_contiguous(memory_format=torch.channels_last) for one in weights)
+    plain = load_network(name).to(memory_format=torch.contiguous_format)
+    picture = np.random.default_rng(0).integers(0, 256, (101, 149, 3), dtype=np.uint8)
+    x = network.preprocess(picture)
+    with torch.inference_mode():
+        scores, expected = network(x), plain(x.contiguous())
+    assert (scores - expected).abs().max() < 1e-5 * expected.abs().max()
+    for one, other in zip(capture(network, picture), capture(plain, picture), strict=True):
+        rows, expected_rows = (terms.attention(record, [7]) for record in (one, other))
+        assert (rows - expected_rows).abs().max() < 1e-4 * expected_rows.abs().max()

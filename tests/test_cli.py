@@ -1,5 +1,7 @@
 import json
 import pickle
+import re
+import shlex
 import zipfile
 from pathlib import Path
 from urllib.error import URLError
@@ -8,10 +10,17 @@ import pytest
 import torch
 from networks import tiny_architecture, tiny_network
 from published_files import drawn, mmsegmentation
+from typer.main import get_command
 from typer.testing import CliRunner
 
-from app.cli import cli
-from models.checkpoint import save_network
+from nonlocal_lens.analysis.figures.look import BACKDROPS, MARKERS, STYLES
+from nonlocal_lens.analysis.figures.panels import SHOWN
+from nonlocal_lens.analysis.figures.scales import Scale
+from nonlocal_lens.app.cli import cli
+from nonlocal_lens.app.export.declared import CHOICES
+from nonlocal_lens.app.export.formats import FORMATS
+from nonlocal_lens.app.export.options import LAYOUTS
+from nonlocal_lens.models.checkpoint import save_network
 
 
 def run(*arguments):
@@ -26,8 +35,8 @@ def test_models_lists_every_bundled_network():
     rows = json.loads(run("models", "--json").stdout)
     assert {"name", "sha256", "val_miou", "license", "recipe"} <= set(rows[0])
     assert {"name", "url", "megabytes", "license", "downloaded"} <= set(rows[-1])
-    line = next(line for line in result.stdout.splitlines() if line.startswith("I3D_NLN_8x8_R50"))
-    assert line.endswith("every 8, Kinetics-400  142 MB or more  Apache-2.0")
+    line = next(line for line in result.stdout.splitlines() if "I3D_NLN_8x8_R50" in line)
+    assert line.endswith("every 8, Kinetics-400      142 MB or more  Apache-2.0")
 
 
 @pytest.mark.parametrize(
@@ -121,7 +130,7 @@ def test_a_file_that_is_refused_ends_in_one_sentence_and_status_2(tmp_path, writ
 
 
 def test_models_lists_what_others_published_with_its_source(monkeypatch):
-    monkeypatch.setattr("models.list_networks", tuple)
+    monkeypatch.setattr("nonlocal_lens.app.listing.list_networks", tuple)
     rows = {row["name"]: row for row in json.loads(run("models", "--json").stdout)}
     row = rows["dnl_r50-d8_512x1024_80k_cityscapes"]
     assert (row["metric"], row["score"]) == ("mIoU", pytest.approx(0.7933))
@@ -144,8 +153,116 @@ def test_a_published_network_that_cannot_be_downloaded_is_one_sentence(tmp_path,
         raise URLError("no route to host")
 
     monkeypatch.setenv("NONLOCAL_LENS_CACHE", str(tmp_path))
-    monkeypatch.setattr("models.checkpoints.download.urlopen", refuse)
+    monkeypatch.setattr("nonlocal_lens.models.download.urlopen", refuse)
     result = run("layers", "dnl_r50-d8_512x1024_80k_cityscapes")
     assert result.exit_code == 2
     assert "cannot be downloaded (no route to host)" in result.stderr
     assert result.stderr.count("\n") == 1
+
+
+def test_models_are_grouped_and_searched_by_all_words():
+    said = run("models").stdout
+    assert said.index("Papers:") < said.index("streets-dnl") < said.index("Ablations")
+    found = run("models", "--search", "WHITENED pairwise alone").stdout
+    assert "streets-pairwise" in found
+    assert "streets-nl" not in found
+    assert "Published" not in found
+    names = [row["name"] for row in json.loads(run("models", "--search", "kin", "--json").stdout)]
+    assert names
+    nothing = run("models", "--search", "no such words")
+    assert nothing.exit_code == 0
+    assert nothing.stdout == ""
+
+
+def test_columns_of_a_group_begin_below_each_other():
+    groups = run("models").stdout.split("\n\n")
+    headings = [group.partition(":")[0] for group in groups]
+    assert headings[0] == "Papers"
+    assert headings[-1].startswith("Libraries")
+    for group in groups:
+        _, *lines = group.splitlines()
+        starts = [[found.end() for found in re.finditer("  +(?! )", line)] for line in lines]
+        assert len(set(map(tuple, starts))) == 1, group
+
+
+def test_libraries_are_listed_and_searched_but_are_no_rows_for_programs():
+    assert "timm:NAME" in run("models", "--search", "timm").stdout
+    rows = json.loads(run("models", "--json").stdout)
+    assert not [row for row in rows if row["name"].endswith(":NAME")]
+
+
+COMMANDS = (None, "view", "models", "layers", "export", "replay", "stats")
+
+
+def examples_of(command):
+    """Return what stands below "Examples:" in a command's help, a line each."""
+    found = get_command(cli)
+    epilog = (found if command is None else found.commands[command]).epilog
+    heading, *lines = epilog.split("\n\n")
+    assert heading == "Examples:"
+    return lines
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_help_has_examples_whose_options_exist(command):
+    said = run(*([] if command is None else [command]), "--help").stdout
+    assert said == run(*([] if command is None else [command]), "-h").stdout
+    lines = examples_of(command)
+    assert lines
+    for line in lines:
+        program, *words = shlex.split(line)
+        assert program == "nonlocal-lens"
+        assert line.split()[-1] in said
+        name = next((word for word in words if word in COMMANDS), None)
+        assert command in (None, name)
+        if name is not None:
+            known = get_command(cli).commands[name]
+            known.make_context(name, words[words.index(name) + 1 :])  # raises for what it has not
+
+
+def test_all_commands_are_known_to_these_tests():
+    assert set(get_command(cli).commands) == set(COMMANDS) - {None}
+
+
+def test_choices_in_the_help_are_those_that_there_are():
+    known = {
+        "terms": SHOWN,
+        "layout": LAYOUTS,
+        "formats": FORMATS,
+        "style": STYLES,
+        "backdrop": BACKDROPS,
+        "marker": MARKERS,
+    }
+    for name, choices in known.items():
+        assert set(CHOICES[name]) == set(choices), name
+    for scale in CHOICES["scale"]:
+        assert Scale.parse(scale.replace("LO,HI", "0,2"))
+
+
+@pytest.mark.parametrize(
+    ("words", "meant"),
+    [
+        (("layers", "streets-dml"), "streets-dnl"),
+        (("layers", "Streets-DNL"), "streets-dnl"),
+        (("stats", "samples", "--network", "clips-nl-tame"), "clips-nl-time"),
+        (("export", "samples", "--network", "I3D_NLN_8x8_R5"), "I3D_NLN_8x8_R50"),
+        (("export", "samples", "--network", "streets-nl", "--layout", "gird"), "grid"),
+    ],
+)
+def test_a_typo_is_asked_back(words, meant):
+    result = run(*words)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert f"(did you mean {meant}?)" in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+def test_what_is_like_no_name_is_not_asked_back():
+    assert "did you mean" not in run("layers", "resnet").stderr
+
+
+def test_a_typo_in_a_file_of_options_is_asked_back(tmp_path):
+    path = tmp_path / "figures.yaml"
+    path.write_text("inputs: [samples]\nfigures:\n  - {networks: [streets-n1], out: a}\n")
+    result = run("export", "--config", str(path))
+    assert result.exit_code == 2
+    assert "(did you mean streets-nl?)" in result.stderr

@@ -8,30 +8,33 @@ from dataclasses import replace
 import av
 import numpy as np
 import pytest
+from batches import loaded
 from networks import tiny_clip_network, tiny_network
 from PIL import Image
 from videos import write_video
 
-from analysis.clips import read_clip
-from analysis.figures.look import Look
-from analysis.figures.panels import MapPanel, PhotoPanel
-from analysis.figures.plate import Plate
-from app.batch import clips
-from app.batch.inputs import Source
-from app.batch.networks import LoadedNetwork
-from app.export import clip_seeing, replay, run, seeing, work
-from app.export.clip_files import gif_bytes, mp4_bytes, read_comment
-from app.export.clip_movie import movie_pictures
-from app.export.clip_queries import ClipQuery, Place
-from app.export.clip_seeing import panels_of, see_clip
-from app.export.clip_sheet import shown_frames
-from app.export.options import Options
-from app.export.provenance import read_note
-from app.export.run import export, planned_files
+from nonlocal_lens.analysis.clips import read_clip
+from nonlocal_lens.analysis.figures.look import Look
+from nonlocal_lens.analysis.figures.panels import MapPanel, PhotoPanel, frame_rows
+from nonlocal_lens.analysis.figures.plate import Plate
+from nonlocal_lens.analysis.figures.queries import QuerySpec
+from nonlocal_lens.analysis.scene import Place
+from nonlocal_lens.app.batch import run as batch_run
+from nonlocal_lens.app.batch.inputs import Source
+from nonlocal_lens.app.export import job, outputs, replay, scene
+from nonlocal_lens.app.export.movie import Movie
+from nonlocal_lens.app.export.movie_files import gif_bytes, mp4_bytes, read_comment
+from nonlocal_lens.app.export.options import Options
+from nonlocal_lens.app.export.provenance import read_note
+from nonlocal_lens.app.export.run import export, planned_files
+from nonlocal_lens.app.export.scene import look_at
+from nonlocal_lens.app.export.strip import shown_frames
+
+pytestmark = pytest.mark.slow
 
 NETWORKS = {
-    "clips-tiny": LoadedNetwork("clips-tiny", tiny_clip_network("disentangled"), "0" * 64),
-    "tiny": LoadedNetwork("tiny", tiny_network("non_local"), "1" * 64),
+    "clips-tiny": loaded("clips-tiny", tiny_clip_network("disentangled"), "0" * 64),
+    "tiny": loaded("tiny", tiny_network("non_local"), "1" * 64),
 }
 CLIP = np.random.default_rng(0).integers(0, 256, (5, 40, 56, 3), dtype=np.uint8)
 SMALL = {"dpi": 100, "width_in": 4}
@@ -39,7 +42,7 @@ SMALL = {"dpi": 100, "width_in": 4}
 
 @pytest.fixture(autouse=True)
 def _networks(monkeypatch):
-    for module in (clips, seeing, clip_seeing, work, run, replay):
+    for module in (batch_run, scene, job, outputs, replay):
         monkeypatch.setattr(module, "load", NETWORKS.__getitem__)
 
 
@@ -171,15 +174,15 @@ def test_a_folder_of_frames_becomes_a_sheet_a_page_and_records(tmp_path, folder,
 
 
 def test_panels_are_those_of_the_records(folder):
-    from analysis import terms
+    from nonlocal_lens.analysis import terms
 
     options = Options.build(
         {"inputs": [str(folder)], "networks": ["clips-tiny", "tiny"], "queries": ["3,20,10"]}
     )
-    seen = see_clip(Source("walk", str(folder)), options)
-    rows = panels_of(seen, Place(3, 20, 10), ("input", "whole", "unary"))
+    seen = look_at(Source("walk", str(folder)), options, as_clip=True).scene
+    rows = frame_rows(seen, Place(3, 20, 10), ("input", "whole", "unary"))
     assert [len(row) for row in rows] == [5] * 5
-    record = seen.records["clips-tiny"][0]
+    record = seen.records["clips-tiny"].first
     grid = record.query_grid
     query = grid.position(grid.cell_at(x=20, y=10, frame=3))
     whole = terms.attention(record, [query])[0].numpy() * grid.positions
@@ -190,7 +193,7 @@ def test_panels_are_those_of_the_records(folder):
     for frame, row in enumerate(rows):
         assert isinstance(row[0], PhotoPanel)
         assert isinstance(row[3], MapPanel)
-        still = seen.records["tiny"][frame]
+        still = seen.records["tiny"].records[frame]
         position = still.query_grid.position(still.query_grid.cell_at(x=20, y=10))
         expected = terms.attention(still, [position])[0].numpy() * still.key_grid.positions
         np.testing.assert_allclose(row[3].values.ravel(), expected, rtol=1e-6)
@@ -198,12 +201,12 @@ def test_panels_are_those_of_the_records(folder):
 
 
 def test_queries_in_clips():
-    assert ClipQuery.parse("3,20,10.5").frame == 3
-    assert ClipQuery.parse("20,10").frame is None
-    assert ClipQuery.parse("auto:3").spec.count == 3
-    for wrong in ("1.5,2,3", "-1,2,3", "1,2,3,4", "x"):
+    assert QuerySpec.parse("3,20,10.5").frame == 3
+    assert QuerySpec.parse("20,10").frame is None
+    assert QuerySpec.parse("auto:3").count == 3
+    for wrong in ("1.5,2,3", "-1,2,3", "1,2,3,4", "x,1,2"):
         with pytest.raises(ValueError, match="query"):
-            ClipQuery.parse(wrong)
+            QuerySpec.parse(wrong)
 
 
 @pytest.mark.parametrize(("columns", "width_in", "dpi"), [(2, 3.61, 100), (3, 1.545, 200)])
@@ -214,7 +217,7 @@ def test_panels_that_end_half_a_pixel_beyond_the_picture_are_cut(columns, width_
     drawn = replace(look, dpi=dpi // 2)
     plate = Plate(rows, {}, drawn, [photos[0]], caption="")
     x, _, width, _ = plate.panel_pixels[0][-1]
-    (picture,) = movie_pictures(rows, photos, [[""] * columns], {}, look, "")
+    (picture,) = Movie(rows, photos, [[""] * columns], {}, look, "").pictures()
     assert x + width > picture.shape[1], "the case is the one that is meant"
     assert (picture[20, -3:] == 200).all()
 

@@ -3,14 +3,16 @@ import pytest
 import torch
 from clips import tiny_clip_architecture, tiny_clip_network
 
-from analysis.capture import attention_blocks
-from models import list_networks, load_network
-from models.blocks import AttentionBlock, SimplifiedNonLocalBlock
-from models.checkpoint import ModelCard, save_network
-from models.networks.architecture import BLOCKS, read_architecture
-from models.networks.clip_network import ClipHead, Position, framewise
-from models.rendered import CLIP_LABELS
-from models.streets import STREET_CLASSES
+from nonlocal_lens.analysis.capture import attention_blocks
+from nonlocal_lens.models import list_networks, load_network
+from nonlocal_lens.models.blocks import AttentionBlock, SimplifiedNonLocalBlock
+from nonlocal_lens.models.bundled import ModelCard
+from nonlocal_lens.models.checkpoint import save_network
+from nonlocal_lens.models.networks.architecture import BLOCKS
+from nonlocal_lens.models.networks.clip_network import ClipHead, Position, framewise
+from nonlocal_lens.models.networks.description import read_architecture
+from nonlocal_lens.streets import CLIP_LABELS
+from nonlocal_lens.streets.classes import STREET_CLASSES
 
 CLIP = torch.randn(2, 3, 5, 24, 40, generator=torch.Generator().manual_seed(0))
 

@@ -9,18 +9,28 @@ from networks import tiny_architecture, tiny_network
 from trainings import killed_and_resumed, weights
 from typer.testing import CliRunner
 
-from models import evaluate as evaluate_command
-from models import train as train_command
-from models.checkpoint import ModelCard, list_networks, save_network
-from models.networks.clip_network import CellScores, framewise
-from models.rendered import CLIP_LABELS, MIRRORED, render_clip, split_seeds
-from models.streets import VOID
-from models.training import clip_data, clips
-from models.training.cells import CAR, PEDESTRIAN, cell_loss, cells_of, crops, random_crop
-from models.training.clip_data import rendered_clips
-from models.training.evaluation import clip_confusion_matrix
-from models.training.recipe import CLIP_RECIPES, RECIPES, ClipRecipe
-from models.zoo import NETWORKS, NetworkSpec
+from nonlocal_lens.models import evaluate as evaluate_command
+from nonlocal_lens.models import train as train_command
+from nonlocal_lens.models.bundled import ModelCard, list_networks
+from nonlocal_lens.models.checkpoint import save_network
+from nonlocal_lens.models.networks.clip_network import CellScores, framewise
+from nonlocal_lens.models.training import clip_data, clips
+from nonlocal_lens.models.training.cells import (
+    CAR,
+    PEDESTRIAN,
+    cell_loss,
+    cells_of,
+    crops,
+    random_crop,
+)
+from nonlocal_lens.models.training.clip_data import rendered_clips
+from nonlocal_lens.models.training.evaluation import clip_confusion_matrix
+from nonlocal_lens.models.training.recipe import CLIP_RECIPES, RECIPES, ClipRecipe
+from nonlocal_lens.models.zoo import NETWORKS, NetworkSpec
+from nonlocal_lens.streets import CLIP_LABELS, MIRRORED, render_clip, split_seeds
+from nonlocal_lens.streets.classes import VOID
+
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
@@ -174,7 +184,7 @@ def test_the_confusion_matrix_counts_every_clip_once():
 
 
 def load_network_of(architecture):
-    from models.networks.architecture import build_clip_network
+    from nonlocal_lens.models.networks.architecture import build_clip_network
 
     torch.manual_seed(0)
     return build_clip_network(architecture)

@@ -9,9 +9,9 @@ import torch
 from PIL import Image
 from videos import CODECS, gray_frame, index_of, turn, write_sound, write_video
 
-from analysis import video_file
-from analysis.clips import Clip, is_clip, read_clip
-from models.rendered import render_clip
+from nonlocal_lens.analysis import video_file
+from nonlocal_lens.analysis.clips import Clip, is_clip, read_clip
+from nonlocal_lens.streets import render_clip
 
 STACK = np.stack([gray_frame(i, 16, 24) for i in range(11)])
 
@@ -214,7 +214,7 @@ def test_wrong_arrays_end_in_one_sentence():
 
 
 def test_more_pixels_than_can_be_held_are_refused_before_they_are_read(tmp_path, monkeypatch):
-    monkeypatch.setattr("analysis.clips.MOST_PIXELS", 48 * 64 * 5)
+    monkeypatch.setattr("nonlocal_lens.analysis.clips.MOST_PIXELS", 48 * 64 * 5)
     with pytest.raises(ValueError, match=r"12 frames of a.mp4, 64 x 48 pixels each.*at most 5"):
         read_clip(write_video(tmp_path / "a.mp4"))
 
@@ -232,7 +232,7 @@ def test_what_moves_is_told_by_its_kind(tmp_path):
 
 MEMORY = """
 import resource, sys
-from analysis.clips import read_clip
+from nonlocal_lens.analysis.clips import read_clip
 clip = read_clip(sys.argv[1], frames=int(sys.argv[2]))
 print(len(clip), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """

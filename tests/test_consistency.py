@@ -6,9 +6,10 @@ import pytest
 import torch
 from records import KEYS, QUERIES, random_record
 
-from analysis import consistency, terms
-from analysis.consistency import Region, boundaries, class_share, overlap
-from analysis.grid import Grid
+from nonlocal_lens.analysis import consistency, terms
+from nonlocal_lens.analysis.axis import Axis
+from nonlocal_lens.analysis.consistency import Region, boundaries, class_share, overlap
+from nonlocal_lens.analysis.grid import Grid
 
 VOID = 11
 
@@ -112,7 +113,7 @@ def test_weights_count_without_sign_and_queries_without_attention_do_not(
     monkeypatch.setattr(terms, "attention", lambda _record, queries, _term: rows[queries])
     found = consistency.measure(record, labels, 2)
     assert found.own_category.queries == found.boundary.queries == QUERIES - 1
-    share = class_share(labels, 2, record.key_grid)[:, 0]
+    share = class_share(labels, 2, record.key_axis)[:, 0]
     absolute = rows.abs()[torch.arange(QUERIES) != 3]
     weighed = (absolute @ share) / absolute.sum(dim=1)
     left = torch.arange(QUERIES)[torch.arange(QUERIES) != 3] % 7 < 3
@@ -136,10 +137,10 @@ def test_masses_are_shares_whatever_the_rows_sum_to(generator, coupling, term):
 
 def test_shares_of_cells_that_straddle_pixels_and_classes():
     labels = np.array([[0, 0, 1, 1, 1, 0]] * 3, np.uint8)
-    share = class_share(labels, 2, Grid.tiling((3, 6), 1, 2))
+    share = class_share(labels, 2, Axis(Grid.tiling((3, 6), 1, 2)))
     assert share.tolist() == [[2 / 3, 1 / 3], [1 / 3, 2 / 3]]
     pooled = Grid.tiling((3, 6), 3, 3).subsampled(1, 1)
-    assert class_share(labels, 2, pooled).tolist() == [[0.5, 0.5]], (
+    assert class_share(labels, 2, Axis(pooled)).tolist() == [[0.5, 0.5]], (
         "pixels beyond the last cell are nobody's"
     )
 
@@ -188,7 +189,7 @@ def test_chance_is_what_shuffled_keys_have_on_average(generator, labels):
     record = random_record(generator)
     rows = terms.attention(record, range(QUERIES)).repeat(200, 1)
     shuffled = torch.stack([row[torch.randperm(KEYS, generator=generator)] for row in rows])
-    share = class_share(labels, 2, record.key_grid)[:, 0]
+    share = class_share(labels, 2, record.key_axis)[:, 0]
     mass, chance, precision, precision_chance = overlap(shuffled, Region(share, share >= 0.5)).mean(
         dim=0
     )

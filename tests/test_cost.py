@@ -5,7 +5,9 @@ import torch
 from torch import nn
 from typer.testing import CliRunner
 
-from models import cost
+from nonlocal_lens.models import cost
+
+pytestmark = pytest.mark.slow
 
 
 def ratios(rows):

@@ -13,13 +13,12 @@ from foreign import (
     assert_same,
     captured,
     drawn,
-    refused,
     whole,
 )
 from torch import nn
 
-from analysis import degeneracy
-from analysis.record import AttentionRecord
+from nonlocal_lens.analysis import degeneracy
+from nonlocal_lens.analysis.record import AttentionRecord
 
 
 class Times(nn.Module):
@@ -124,9 +123,7 @@ def test_criss_cross_attention_is_measured_and_saved(tmp_path):
     assert_same(AttentionRecord.load(tmp_path / "record.safetensors"), whole(record))
 
 
-def test_an_own_place_that_counts_twice_is_no_criss_cross_attention():
-    refused(
-        drawn(Stem(CrissCrossAttention(own=2))),
-        IMAGE,
-        "block (CrissCrossAttention) is left out: no known way from its queries and keys",
-    )
+def test_an_own_place_that_counts_twice_does():
+    network = drawn(Stem(CrissCrossAttention(own=2)))
+    (record,) = captured(network, IMAGE)
+    assert_same(record, network.block.seen)

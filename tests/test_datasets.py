@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from analysis.datasets import SAME_CLASS, Source, places, read_labeled
-from models.streets import STREET_CLASSES
+from nonlocal_lens.analysis.datasets import SAME_CLASS, Source, places, read_labeled
+from nonlocal_lens.streets.classes import STREET_CLASSES
 
 STREETS = tuple(STREET_CLASSES)
 IMAGE = np.arange(5 * 7 * 3, dtype=np.uint8).reshape(5, 7, 3)

@@ -6,12 +6,12 @@ import torch
 from records import KEYS, KINDS, QUERIES, random_record
 from torch.special import entr
 
-from analysis import degeneracy, divergence, streaming, terms
-from analysis.catalog import HEADLINES, OF_DISTRIBUTIONS, STATISTICS
-from analysis.degeneracy import QUANTILES
-from analysis.grid import Grid
-from analysis.spectrum import RANKED
-from analysis.vectors import VectorDistances
+from nonlocal_lens.analysis import degeneracy, divergence, streaming, terms
+from nonlocal_lens.analysis.catalog import HEADLINES, OF_DISTRIBUTIONS, STATISTICS
+from nonlocal_lens.analysis.degeneracy import QUANTILES
+from nonlocal_lens.analysis.grid import Grid
+from nonlocal_lens.analysis.spectrum import RANKED
+from nonlocal_lens.analysis.vectors import VectorDistances
 
 
 def mean_cosine_distance(vectors):
@@ -36,7 +36,26 @@ def brute_force(record):
         for grid in grids
     )
     apart = (query_at[:, None] - key_at[None]).square().sum(dim=2).sqrt()
+    # a key is near where its middle is at most one cell of 8 x 8 pixels from the query's
+    offset = (query_at[:, None] - key_at[None]).abs()
+    near = (offset <= 8 + 1e-9).all(dim=2)
+    own = torch.zeros(QUERIES, KEYS, dtype=torch.bool)
+    for query, (x, y) in enumerate(query_at.tolist()):
+        own[query, int(y // (40 / 3)) * 11 + int(x // (56 / 11))] = True
+    sink = mean.argmax()
+    selectivity, unary = log2(KEYS) - entropy.mean(), log2(KEYS) - entr(mean).sum() / log(2)
+    information = torch.special.xlogy(rows / QUERIES, rows / mean).sum() / log(2)
     of_distributions = {
+        "selectivity_bits": selectivity,
+        "unary_bits": unary,
+        "unary_information_share": unary / selectivity,
+        "normalized_mutual_information": information
+        / (log2(QUERIES) * entr(mean).sum() / log(2)).sqrt(),
+        "participation_ratio": 1 / mean.square().sum(),
+        "sink_share": mean[sink],
+        "sink_concentration": mean[sink] / mean.sort().values[KEYS // 2],
+        "sink_rate": (mean[sink] >= 0.3).double(),
+        "sink_routed": (rows[:, sink] >= 0.5).double().mean(),
         # mutual information of query and key: the sum of p(i, j) log p(i, j) / (p(i) p(j))
         "query_information_bits": torch.special.xlogy(rows / QUERIES, rows / mean).sum() / log(2),
         "entropy_bits": entropy.mean(),
@@ -49,6 +68,8 @@ def brute_force(record):
         "cosine_distance": mean_cosine_distance(weights),
         "effective_rank": entr(singular / singular.sum()).sum().exp().item(),
         "attention_distance": (rows * apart).sum(dim=1).mean().item(),
+        "self_mass": rows[own].sum().item() / QUERIES,
+        "local_mass": rows[near].sum().item() / QUERIES,
         "query_cosine_distance": mean_cosine_distance(record.query.double()),
         "key_cosine_distance": mean_cosine_distance(record.key.double()),
     }
@@ -131,14 +152,15 @@ def test_uniform_attention_has_no_share_and_full_entropy(generator):
 
 def test_every_statistic_has_a_label_a_unit_and_bounds(generator):
     vectors = VectorDistances(0.3, 0.1)
-    report = degeneracy.measure(random_record(generator), vectors=vectors)
+    record = replace(random_record(generator), value_norm=torch.rand(KEYS, generator=generator))
+    report = degeneracy.measure(record, vectors=vectors)
     assert set(HEADLINES) < set(STATISTICS) < {field.name for field in fields(report)}
     for name in STATISTICS:
         low, high = report.bounds(name)
         assert low <= getattr(report, name) <= high
     assert report.input_cosine_distance == 0.3
     assert report.output_cosine_distance == 0.1
-    with pytest.raises(ValueError, match="available: unary_share"):
+    with pytest.raises(ValueError, match="available: selectivity_bits"):
         report.bounds("queries")
 
 

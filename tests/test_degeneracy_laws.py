@@ -8,10 +8,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from analysis import degeneracy, terms
-from analysis.grid import Grid
-from analysis.query_map import divergence_from_mean_bits
-from analysis.record import AttentionRecord
+from nonlocal_lens.analysis import degeneracy, terms
+from nonlocal_lens.analysis.grid import Grid
+from nonlocal_lens.analysis.query_map import divergence_from_mean_bits
+from nonlocal_lens.analysis.record import AttentionRecord
 
 settings.register_profile("quick", deadline=None, max_examples=25, derandomize=True)
 settings.load_profile("quick")

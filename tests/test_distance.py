@@ -1,8 +1,9 @@
 import pytest
 import torch
 
-from analysis.distance import Distances
-from analysis.grid import Grid
+from nonlocal_lens.analysis.axis import Axis
+from nonlocal_lens.analysis.distance import Distances
+from nonlocal_lens.analysis.grid import Grid
 
 QUERY_GRID = Grid.tiling((40, 56), 5, 7, frames=3)
 KEY_GRIDS = {
@@ -21,7 +22,7 @@ def centers(grid):
 @pytest.mark.parametrize("kind", KEY_GRIDS)
 def test_rows_are_the_distances_between_the_middles_of_cells(kind):
     grid = KEY_GRIDS[kind]
-    distances = Distances.between(QUERY_GRID, grid, torch.float64)
+    distances = Distances.between(Axis(QUERY_GRID), Axis(grid), torch.float64)
     expected = torch.cdist(centers(QUERY_GRID), centers(grid))
     in_a_frame = expected[:35, : grid.height * grid.width]
     torch.testing.assert_close(torch.cat([distances.from_row(row) for row in range(5)]), in_a_frame)
@@ -35,13 +36,13 @@ def test_weighed_are_all_keys_of_all_frames(generator, kind, first, count):
     grid = KEY_GRIDS[kind]
     weights = torch.rand(count, grid.positions, generator=generator, dtype=torch.float64)
     apart = torch.cdist(centers(QUERY_GRID), centers(grid))[first : first + count]
-    found = Distances.between(QUERY_GRID, grid, torch.float64).weigh(first, weights)
+    found = Distances.between(Axis(QUERY_GRID), Axis(grid), torch.float64).weigh(first, weights)
     torch.testing.assert_close(found, (weights * apart).sum(dim=1))
 
 
 def test_by_hand_three_cells_right_and_one_down():
     grid = Grid.tiling((6, 20), 3, 5)
-    row = Distances.between(grid, grid, torch.float32).from_row(0)[0]
+    row = Distances.between(Axis(grid), Axis(grid), torch.float32).from_row(0)[0]
     assert row.dtype == torch.float32
     assert row[0] == 0
     assert row[5 + 3].item() == pytest.approx((12**2 + 2**2) ** 0.5)

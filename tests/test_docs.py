@@ -1,7 +1,6 @@
 """The site is built without a warning, its snippets run, its messages are the program's."""
 
 import re
-import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -9,10 +8,12 @@ from pathlib import Path
 import pytest
 import streamlit
 
-from analysis.catalog import STATISTICS
 from docs import from_code
-from models import list_networks
-from models.checkpoint import ModelCard
+from nonlocal_lens.analysis.catalog import STATISTICS
+from nonlocal_lens.models import list_networks
+from nonlocal_lens.models.bundled import ModelCard
+
+pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -34,9 +35,9 @@ def code_blocks():
 
 @pytest.mark.parametrize("code", list(code_blocks()))
 def test_snippets_run_and_print_what_they_say(code, tmp_path, monkeypatch, capsys):
-    from analysis.adapters.adapter import ADAPTERS
+    from nonlocal_lens.analysis.adapters import ADAPTERS
 
-    monkeypatch.setattr("analysis.adapters.adapter.ADAPTERS", list(ADAPTERS))
+    monkeypatch.setattr("nonlocal_lens.analysis.adapters.ADAPTERS", list(ADAPTERS))
     monkeypatch.chdir(tmp_path)
     exec(compile(code, "docs", "exec"), {"__name__": "docs"})
     promised = re.findall(r"(?:print\(.*\)|lens\.queries = \[\(100.*)  # (.*)", code)
@@ -52,6 +53,7 @@ def messages():
 def test_messages_are_the_programs_own(message):
     # f-strings over several lines become one text; what stands in braces is any name or number
     source = re.sub(r'"\s*\n\s*f?"', "", SOURCES)
+    source = source.replace("{what}", "image file")  # one of the things that are opened
     words = [part.strip(" :;()") for part in message.split("...")]
     assert max(map(len, words)) >= 12, "too little to find"
     pattern = r"[^\n]*?".join(re.escape(part) for part in words if part)
@@ -63,18 +65,22 @@ def test_every_statistic_and_every_network_has_its_entry():
     for name, known in STATISTICS.items():
         assert f"`{name}`" in statistics
         assert known.definition in statistics
-    assert set(from_code.IN_THE_PAPER) <= set(STATISTICS)
-    assert set(from_code.RANGE_TOPS) <= set(STATISTICS)
     for name in list_networks():
         assert f"### {name}" in networks
         assert ModelCard.read(name).sha256 in networks
 
 
-def test_notebooks_find_the_packages_where_the_site_runs_them(tmp_path, monkeypatch):
-    monkeypatch.setenv("PYTHONPATH", "")
-    monkeypatch.setattr(sys, "path", list(sys.path))
-    runpy.run_path(str(DOCS / "conf.py"))
-    command = [sys.executable, "-c", "import app, analysis, models"]
+def test_what_is_read_and_what_is_refused_is_told_in_the_words_of_the_code():
+    page = from_code.reading_page()
+    assert "- where its tokens lie is ...: ..." in page
+    assert "- its softmax runs over heads, not over keys" in page
+    assert "- the weights rebuilt from its queries and keys are ... from those that the" in page
+    assert "generated/reading" in (DOCS / "index.md").read_text(encoding="utf-8")
+
+
+def test_notebooks_find_the_package_where_the_site_runs_them(tmp_path):
+    names = ("streets", "models", "analysis", "app")
+    command = [sys.executable, "-c", f"import {', '.join(f'nonlocal_lens.{n}' for n in names)}"]
     subprocess.run(command, cwd=tmp_path, check=True)
 
 

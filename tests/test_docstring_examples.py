@@ -11,10 +11,10 @@ from PIL import Image
 from torch import nn
 from videos import write_video
 
-from analysis.adapters import adapter
-from analysis.plots import plot_watch
-from analysis.watch import watch
-from app.notebook import explore
+from nonlocal_lens.analysis import adapters
+from nonlocal_lens.analysis.plots import plot_watch
+from nonlocal_lens.analysis.watch import watch
+from nonlocal_lens.app.notebook import explore
 
 
 def run(function, **known):
@@ -56,16 +56,16 @@ def test_watch(tmp_path, monkeypatch):
 
 
 def test_register(monkeypatch):
-    monkeypatch.setattr(adapter, "ADAPTERS", [])
+    monkeypatch.setattr(adapters, "ADAPTERS", [])
 
     class MyAttention(nn.Module):
         def __init__(self):
             super().__init__()
             self.to_query, self.to_key = nn.Linear(5, 7), nn.Linear(5, 7)
 
-    run(adapter.register, MyAttention=MyAttention)
+    run(adapters.register, MyAttention=MyAttention)
     module = MyAttention()
-    reader = adapter.reader_for(module)
-    heads = reader(module, adapter.Call((torch.rand(1, 11, 5),), {}, None))
+    reader = adapters.reader_for(module)
+    heads = reader(module, adapters.Call((torch.rand(1, 11, 5),), {}, None))
     assert heads.query.shape == heads.key.shape == (1, 11, 7)
     assert heads.scale == pytest.approx(7**-0.5)

@@ -7,13 +7,14 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+import torch
 
-from analysis.clips import read_clip
-from analysis.images import read_image
-from app import link
-from models import load_network
-from models.checkpoints import download
-from models.checkpoints.download import cache_directory, cached, fetch
+from nonlocal_lens.analysis.clips import read_clip
+from nonlocal_lens.analysis.images import read_image
+from nonlocal_lens.app import link
+from nonlocal_lens.models import download, load_network
+from nonlocal_lens.models.checkpoint import check_sha256
+from nonlocal_lens.models.download import cache_directory, cached, fetch, noted_sha256
 
 CONTENT = bytes(range(251)) * 1021
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
@@ -128,6 +129,31 @@ def test_a_file_without_a_known_hash_must_be_whole(server):
     assert fetch(url_of(server), None).read_bytes() == CONTENT
 
 
+def test_what_came_is_noted_and_what_it_became_is_found_out(server, tmp_path):
+    """A disk that forgets a bit of a file whose hash nobody published."""
+    path = fetch(url_of(server), None)
+    assert noted_sha256(path) == SHA256
+    check_sha256(path, noted_sha256(path))
+    path.write_bytes(CONTENT[:-1] + b"?")
+    with pytest.raises(ValueError, match=f"is damaged: its sha256 must begin with {SHA256}"):
+        check_sha256(path, noted_sha256(path))
+    assert noted_sha256(tmp_path / "brought.pth") == ""
+
+
+def test_a_published_network_without_a_published_hash_is_checked_on_every_load(
+    tmp_path, monkeypatch
+):
+    from nonlocal_lens.models.published import PUBLISHED
+
+    monkeypatch.setenv("NONLOCAL_LENS_CACHE", str(tmp_path))
+    name, spec = next((n, one) for n, one in PUBLISHED.items() if one.sha256_prefix is None)
+    path = cached(spec.url)
+    torch.save({"state_dict": {"conv1.weight": torch.zeros(3, 3)}}, path)
+    path.with_name(path.name + ".sha256").write_text("0" * 64)
+    with pytest.raises(ValueError, match=r"is damaged: its sha256 must begin with 0{64}, got "):
+        load_network(name)
+
+
 @pytest.mark.parametrize("where", ["http://127.0.0.1:9/no/weights.pth", "missing"])
 def test_when_it_cannot_be_reached_one_sentence_says_where_to_put_it(server, where):
     url = url_of(server, "missing.pth") if where == "missing" else where
@@ -178,7 +204,11 @@ REACH_OUT = {
 
 
 def sources():
-    paths = [path for room in ("models", "analysis", "app") for path in (ROOT / room).rglob("*.py")]
+    paths = [
+        path
+        for room in ("streets", "models", "analysis", "app")
+        for path in (ROOT / room).rglob("*.py")
+    ]
     assert len(paths) > 100
     return {path.relative_to(ROOT).as_posix(): ast.parse(path.read_text("utf-8")) for path in paths}
 
@@ -198,7 +228,13 @@ def test_one_module_reaches_out_and_only_to_where_published_networks_are():
         for name in imports(tree)
         if any(f"{name}.".startswith(f"{module}.") for module in REACH_OUT)
     }
-    assert reaching == {"models/checkpoints/download.py"}
+    # libraries are asked by name, where a user names a network of theirs, and reach out themselves
+    libraries = {
+        f"models/libraries/{name}.py"
+        for name in ("__init__", "from_hugging_face", "from_timm", "offered")
+    }
+    listening = {"app/server/counters.py"}  # it answers this computer, and asks nobody
+    assert reaching == {"models/download.py", *libraries, *listening}
     asked = {
         (path, ast.unparse(node.args[0]))
         for path, tree in sources().items()
@@ -207,7 +243,7 @@ def test_one_module_reaches_out_and_only_to_where_published_networks_are():
     }
     assert asked == {
         ("models/checkpoint.py", "spec.url"),
-        ("app/components/network_picker.py", "spec.url"),
+        ("app/components/network_search.py", "spec.url"),
     }
 
 

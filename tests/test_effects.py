@@ -4,9 +4,9 @@ import pytest
 import torch
 from networks import tiny_clip_network, tiny_network
 
-from analysis.effects import effect, effects
-from analysis.interventions import INTERVENTIONS, intervene
-from models.training.evaluation import best_class
+from nonlocal_lens.analysis.effects import effect, effects
+from nonlocal_lens.analysis.interventions import INTERVENTIONS, intervene
+from nonlocal_lens.models.training.evaluation import best_class
 
 
 def test_by_hand_two_classes_at_two_pixels():

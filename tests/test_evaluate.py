@@ -3,16 +3,19 @@ import json
 import cv2
 import numpy as np
 import pytest
+import torch
 from networks import tiny_architecture, tiny_network
 from typer.testing import CliRunner
 
-from analysis import consistency, degeneracy, evaluate
-from analysis.capture import capture
-from analysis.effects import effects
-from analysis.interventions import INTERVENTIONS, intervene
-from analysis.terms import TERMS
-from models.checkpoint import load_network, save_network
-from models.training.evaluation import confusion_matrix, mean_iou
+from nonlocal_lens.analysis import consistency, degeneracy, evaluate
+from nonlocal_lens.analysis.capture import capture
+from nonlocal_lens.analysis.effects import effects
+from nonlocal_lens.analysis.interventions import INTERVENTIONS, intervene
+from nonlocal_lens.analysis.terms import TERMS
+from nonlocal_lens.models.checkpoint import load_network, save_network
+from nonlocal_lens.models.training.evaluation import confusion_matrix, mean_iou
+
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
@@ -36,7 +39,7 @@ def test_figures_are_those_of_the_single_measurements(weights, samples):
     network = load_network(weights)
     found = evaluate.evaluate(network, iter(samples))
     assert found["images"] == 2
-    for how in INTERVENTIONS:
+    for how in set(INTERVENTIONS) - {"another_image"}:  # which is another one for every image
         with intervene(network, how):
             assert found["miou"][how] == mean_iou(confusion_matrix(network, samples)), how
     records = [capture(network, image)[0] for image, _ in samples]
@@ -63,6 +66,36 @@ def test_figures_are_those_of_the_single_measurements(weights, samples):
     assert 0 < figures["degeneracy"]["output_cosine_distance"] < 0.5
     flipped = np.mean([effects(network, image)["uniform"].flipped_share for image, _ in samples])
     assert found["effects"]["uniform"]["flipped_share"] == pytest.approx(flipped, abs=1e-5)
+
+
+def test_controls_take_the_image_half_the_list_away_and_changes_have_intervals(weights, samples):
+    network = load_network(weights)
+    found = evaluate.evaluate(network, samples)
+    one, other = (image for image, _ in samples)
+    shares = [
+        effects(network, *pair[:1], another=pair[1])["another_image"].flipped_share
+        for pair in ((one, other), (other, one))
+    ]
+    assert found["effects"]["another_image"]["flipped_share"] == pytest.approx(np.mean(shares))
+    for how, change in found["miou_change"].items():
+        assert change["mean"] == pytest.approx(found["miou"][how] - found["miou"]["on"])
+        assert change["low"] <= change["high"]
+    assert found["miou_change"]["on"] == {"mean": 0, "low": 0, "high": 0}
+    block = found["blocks"]["head.block"]
+    for name in ("selectivity_bits", "unary_share"):
+        assert block["low"][name] <= block["degeneracy"][name] <= block["high"][name]
+
+
+def test_an_interval_of_a_change_in_miou_by_hand():
+    right, wrong = torch.tensor([[4, 0], [0, 4]]), torch.tensor([[2, 2], [2, 2]])
+    same = evaluate.miou_change(right.expand(5, 2, 2), wrong.expand(5, 2, 2))
+    assert same == pytest.approx(dict.fromkeys(("mean", "low", "high"), 1 / 3 - 1))
+    some = evaluate.miou_change(torch.stack([right] * 4), torch.stack([right, wrong] * 2))
+    assert some["mean"] == pytest.approx(6 / 10 - 1)
+    assert some["low"] < some["mean"] < some["high"] <= 0
+    alone = evaluate.miou_change(right[None], wrong[None])
+    assert alone["mean"] == pytest.approx(1 / 3 - 1)
+    assert alone["low"] != alone["low"]
 
 
 def test_the_command_prints_a_table_or_json(weights, samples, tmp_path):

@@ -4,8 +4,8 @@ from math import isnan, nan
 
 import pytest
 
-from analysis.attribution import PointedAt
-from analysis.explanation import explanation_score, explanation_verdict
+from nonlocal_lens.analysis.attribution import PointedAt
+from nonlocal_lens.analysis.explanation import explanation_score, explanation_verdict
 
 
 def pointed(overlap, uniform):

@@ -21,17 +21,19 @@ from networks import tiny_architecture, tiny_network
 from PIL import Image
 from typer.testing import CliRunner
 
-from analysis.figures.bars import statistics_figure
-from analysis.record import AttentionRecord
-from app.batch.writing import OutputError
-from app.cli import cli
-from app.export import seeing
-from app.export.options import Options
-from app.export.provenance import read_note
-from app.export.replay import replay
-from app.export.run import JOURNAL, export
-from models.checkpoint import save_network
-from models.file_hash import file_sha256
+from nonlocal_lens.analysis.figures.bars import statistics_figure
+from nonlocal_lens.analysis.record import AttentionRecord
+from nonlocal_lens.app.batch.writing import OutputError
+from nonlocal_lens.app.cli import cli
+from nonlocal_lens.app.export import scene
+from nonlocal_lens.app.export.options import Options
+from nonlocal_lens.app.export.provenance import read_note
+from nonlocal_lens.app.export.replay import replay
+from nonlocal_lens.app.export.run import JOURNAL, export
+from nonlocal_lens.models.checkpoint import save_network
+from nonlocal_lens.models.file_hash import file_sha256
+
+pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[1]
 
@@ -66,7 +68,7 @@ def run(*arguments):
 
 
 def test_every_layout_and_format_writes_what_it_names_beforehand(photos, network, tmp_path):
-    from app.export.run import planned_files
+    from nonlocal_lens.app.export.run import planned_files
 
     for layout, formats in [
         ("grid", "png,pdf,svg,safetensors"),
@@ -107,7 +109,7 @@ def test_every_file_and_the_manifest_say_how_it_was_made(photos, network, tmp_pa
         assert source["sha256"] == file_sha256(Path(source["location"]))
         assert source["size"] == [56, 40]
         assert note["blocks"]["tiny"]["block"] == "head.block"
-        assert note["command"].startswith("python -m app export ")
+        assert note["command"].startswith("nonlocal-lens export ")
         assert torch.__version__.startswith(note["versions"]["torch"])
     drawn = read_note(out / "photo0.png")
     assert drawn["queries"] == [[14.0, 20.0], [42.0, 20.0]]
@@ -155,13 +157,13 @@ def test_replay_refuses_what_has_changed_and_keeps_what_is_there(photos, network
 
 def test_one_forward_pass_per_input_and_network(photos, network, tmp_path, monkeypatch):
     passes = []
-    original = seeing.observe
+    original = scene.observations
 
     def counted(module, image):
         passes.append(module)
         return original(module, image)
 
-    monkeypatch.setattr(seeing, "observe", counted)
+    monkeypatch.setattr(scene, "observations", counted)
     chosen = options(
         photos, network, layout="queries", queries=["grid:2x3"], formats="png,svg,safetensors"
     )
@@ -263,7 +265,7 @@ def test_statistics_are_in_the_order_named_without_those_that_nobody_has(
 ):
     drawn = []
     monkeypatch.setattr(
-        "app.export.pieces.statistics_figure",
+        "nonlocal_lens.app.export.outputs.statistics_figure",
         lambda bars, look: drawn.append(bars) or statistics_figure(bars, look=look),
     )
     shutil.copy(network, tmp_path / "a.safetensors")
@@ -272,7 +274,7 @@ def test_statistics_are_in_the_order_named_without_those_that_nobody_has(
     replay(tmp_path / "out" / "statistics.png", tmp_path / "again.png")
     assert len(drawn) == 2
     for bars in drawn:
-        assert next(iter(bars)) == "unary_share"
+        assert next(iter(bars)) == "selectivity_bits"
         assert all(list(of_network) == [network.stem, "a"] for of_network in bars.values())
         assert all(any(isfinite(bar.mean) for bar in one.values()) for one in bars.values())
 
@@ -280,7 +282,14 @@ def test_statistics_are_in_the_order_named_without_those_that_nobody_has(
 @pytest.mark.parametrize("signaled", [signal.SIGKILL, signal.SIGINT])
 def test_a_stopped_export_leaves_no_half_file_and_resumes(signaled, photos, network, tmp_path):
     chosen = options(photos, network, layout="queries", formats="png,svg")
-    command = [sys.executable, *shlex.split(chosen.command())[1:], "--out", str(tmp_path / "out")]
+    command = [
+        sys.executable,
+        "-m",
+        "app",
+        *shlex.split(chosen.command())[1:],
+        "--out",
+        str(tmp_path / "out"),
+    ]
     export(chosen, tmp_path / "whole")
     with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True) as process:
         deadline = time.monotonic() + 120

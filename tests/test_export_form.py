@@ -5,6 +5,7 @@ import json
 import shlex
 import shutil
 import zipfile
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -16,23 +17,28 @@ from test_images import encoded
 from typer.testing import CliRunner
 from videos import write_video
 
-from analysis.clips import read_clip
-from analysis.figures.files import read_note
-from app.cli import cli
-from app.explored import EXPLORED, LATEST, WATCHED, Explored, Watched
-from app.export.bundle import bundle, bundle_name
-from app.export.options import Options
-from app.export.preview import (
+from nonlocal_lens.analysis.clips import read_clip
+from nonlocal_lens.analysis.figures.files import read_note
+from nonlocal_lens.analysis.figures.plate import letter_of
+from nonlocal_lens.app.cli import cli
+from nonlocal_lens.app.export.bundle import bundle, bundle_name
+from nonlocal_lens.app.export.layouts import row_names
+from nonlocal_lens.app.export.options import Options
+from nonlocal_lens.app.export.preview import (
     MOST_PREVIEWED,
     SCREEN_PIXELS,
+    look_at_one,
     preview,
-    see_one,
-    see_one_clip,
 )
-from app.pictures import uploaded_picture
-from app.uploads import keep
-from app.video_clips import uploaded_reel
-from models.checkpoint import save_network
+from nonlocal_lens.app.export.sizes import sizes_of
+from nonlocal_lens.app.pictures import uploaded_picture
+from nonlocal_lens.app.shown import LATEST, SHOWN_CLIP, SHOWN_PICTURE, ShownClip, ShownPicture
+from nonlocal_lens.app.uploads import keep
+from nonlocal_lens.app.video_clips import uploaded_reel
+from nonlocal_lens.app.viewer.view import View
+from nonlocal_lens.models.checkpoint import save_network
+
+pytestmark = pytest.mark.slow
 
 
 def assert_says(words, options):
@@ -59,7 +65,7 @@ def page(network, picture):
     page = AppTest.from_file("../app/screens/export.py", default_timeout=120)
     page.session_state["opened network"] = network
     points = ((20.0, 12.0), (44.0, 28.0))
-    page.session_state[EXPLORED] = Explored(network, picture, "head.block", None, points)
+    page.session_state[SHOWN_PICTURE] = ShownPicture(network, picture, "head.block", None, points)
     return page.run()
 
 
@@ -75,7 +81,7 @@ def clip_page(network, reel):
     page = AppTest.from_file("../app/screens/export.py", default_timeout=120)
     page.session_state["opened network"] = network
     chosen = (("start", 0), ("stride", None), ("frames", 3))
-    page.session_state[WATCHED] = Watched(network, reel, 3, chosen, ((1, 20.0, 12.0),))
+    page.session_state[SHOWN_CLIP] = ShownClip(network, reel, 3, chosen, ((1, 20.0, 12.0),))
     return page.run()
 
 
@@ -94,12 +100,93 @@ def options(network, picture, **given):
     return Options.build({**base, **given})
 
 
-def test_it_opens_with_what_is_pinned_and_the_shortest_command(page):
+LOOKS_LIKE_THE_APP = [
+    *("--colormap", "viridis", "--opacity", "0.75", "--backdrop", "gray", "--marker", "ring"),
+]
+
+
+def test_it_opens_with_what_is_pinned_as_it_looks_in_the_app(page):
     assert not page.error
-    assert command(page) == [
-        *("python", "-m", "app", "export", "noise.png", "--network", "tiny.safetensors"),
+    words = command(page)
+    assert words[:9] == [
+        *("nonlocal-lens", "export", "noise.png", "--network", "tiny.safetensors"),
         *("--query", "20,12", "--query", "44,28"),
     ]
+    assert sorted(words[9:]) == sorted([*LOOKS_LIKE_THE_APP, "--names"])
+
+
+def test_an_export_starts_from_how_maps_look_in_the_viewer(page):
+    changed = View(
+        palette="magma", opacity=0.5, scale="fixed", fixed=7.0, gray=False, on_picture=True
+    )
+    page.session_state["looks"] = {"settings": changed.settings}
+    words = command(page.run())
+    assert_says(
+        words,
+        {
+            "--colormap": "magma",
+            "--opacity": "0.5",
+            "--scale": "fixed:0,7",
+            "--backdrop": "photo",
+        },
+    )
+    assert "--on-picture" in words
+    page.selectbox(key="export-colormap").set_value("inferno").run()
+    words = command(page.run())
+    assert "--colormap" not in words, "a choice made here stays, and inferno is the command's own"
+
+
+def test_small_maps_are_warned_of_and_stacked_by_a_button(page):
+    assert not page.warning
+    page.multiselect(key="export-networks").set_value([page.session_state["opened network"]])
+    page.number_input(key="export-width").set_value(1.7).run()
+    (said,) = page.warning
+    assert "below 12 mm" in said.value
+    assert not [button for button in page.button if button.label == "Stack the networks"]
+    page.multiselect(key="export-networks").set_value(["streets-dnl", "streets-nl", "streets-gc"])
+    page.number_input(key="export-width").set_value(3.5).run()
+    (said,) = page.warning
+    next(button for button in page.button if button.label == "Stack the networks").click().run()
+    assert not page.exception
+    assert not page.warning
+    assert "--layout stacked" in page.code[0].value
+
+
+def test_sizes_are_those_that_are_drawn(network, picture):
+    for layout in ("grid", "stacked"):
+        asked = options(network, picture, layout=layout)
+        sizes = sizes_of(asked, asked.networks)
+        with bundle(asked) as file:
+            drawn = Image.open(file)
+        assert drawn.width == pytest.approx(sizes.width_mm / 25.4 * 60, abs=1)
+        assert 30 < sizes.map_mm < sizes.width_mm / 4
+    assert sizes_of(options(network, picture, layout="statistics"), asked.networks) is None
+
+
+def test_a_preview_is_as_large_as_paper_unless_it_should_fill_the_page(page):
+    assert page.toggle(key="export-real").value
+    page.toggle(key="export-real").set_value(False).run()
+    assert not page.exception
+    assert page.query_params["figure-real"] == "no"
+
+
+def test_letters_names_and_stacks_are_drawn(network, picture):
+    drawn = set()
+    for given in ({}, {"letters": True}, {"names": True}):
+        with bundle(options(network, picture, **given)) as file:
+            drawn.add(file.read())
+    assert len(drawn) == 3
+    asked = options(network, picture, networks=["streets-dnl", "streets-nl"], layout="stacked")
+    one = look_at_one(asked)
+    assert row_names(one, asked) == ["streets-dnl", "streets-nl"]
+    named = replace(asked, names=True)
+    assert [name.split(" \u00b7 ")[1] for name in row_names(one, named)] == list(one.scene.records)
+    assert all(name.startswith("1 ") for name in row_names(one, named)), "number and class"
+
+
+@pytest.mark.parametrize(("number", "letter"), [(0, "a"), (25, "z"), (26, "aa"), (52, "ba")])
+def test_panels_have_letters(number, letter):
+    assert letter_of(number) == letter
 
 
 def test_every_choice_is_in_the_command(page):
@@ -166,10 +253,15 @@ def test_what_cannot_be_drawn_is_one_sentence(page, key, value, sentence):
 
 def test_what_is_pinned_in_video_is_a_contact_sheet_with_its_command(clip_page):
     assert not clip_page.error
-    assert command(clip_page) == [
-        *("python", "-m", "app", "export", "walk.mp4", "--network", "tiny.safetensors"),
-        *("--query", "1,20,12", "--frames", "3"),
-    ]
+    assert sorted(command(clip_page)) == sorted(
+        [
+            *("nonlocal-lens", "export", "walk.mp4", "--network", "tiny.safetensors"),
+            *("--query", "1,20,12"),
+            *LOOKS_LIKE_THE_APP[:4],
+            *LOOKS_LIKE_THE_APP[6:],
+            *("--frames", "3"),
+        ]
+    )
     assert "3 frames of walk.mp4 through tiny.safetensors, x 20, y 12" in clip_page.caption[0].value
     assert clip_page.caption[-1].value == (
         "Run it in the folder that holds `walk.mp4` and `tiny.safetensors`."
@@ -203,21 +295,21 @@ def test_every_choice_of_a_clip_is_in_the_command(clip_page):
 
 def test_picture_and_clip_are_a_choice_that_opens_with_the_latest(clip_page, network, picture):
     points = ((20.0, 12.0),)
-    clip_page.session_state[EXPLORED] = Explored(network, picture, "head.block", None, points)
+    clip_page.session_state[SHOWN_PICTURE] = ShownPicture(
+        network, picture, "head.block", None, points
+    )
     clip_page.run()
-    assert command(clip_page)[4] == "walk.mp4"
-    clip_page.segmented_control(key=LATEST).set_value(EXPLORED).run()
-    assert command(clip_page)[4:] == [
-        "noise.png",
-        "--network",
-        "tiny.safetensors",
+    assert command(clip_page)[2] == "walk.mp4"
+    clip_page.segmented_control(key=LATEST).set_value(SHOWN_PICTURE).run()
+    assert command(clip_page)[2:7] == [
+        *("noise.png", "--network", "tiny.safetensors"),
         *("--query", "20,12"),
     ]
 
 
 def test_a_preview_of_a_video_is_the_frame_of_its_query(network, reel):
     asked = clip_options(network, reel, formats="mp4", dpi=100)
-    ((name, png),) = preview(asked, see_one_clip(asked))
+    ((name, png),) = preview(asked, look_at_one(asked))
     assert name == "walk.q01.mp4, frame 1 of 3"
     still = np.asarray(Image.open(io.BytesIO(png)))
     with bundle(asked) as file:
@@ -238,8 +330,8 @@ def test_the_command_gives_the_bytes_that_are_downloaded(
         clip_options(network, reel, formats=f"{kinds},mp4,gif", dpi=60),
     ):
         words = shlex.split(asked.in_users_terms().command())
-        assert words[:3] == ["python", "-m", "app"]
-        assert CliRunner().invoke(cli, words[3:]).exit_code == 0
+        assert words[:1] == ["nonlocal-lens"]
+        assert CliRunner().invoke(cli, words[1:]).exit_code == 0
         with bundle(asked) as file, zipfile.ZipFile(file) as archive:
             names = archive.namelist()
             assert len(names) >= 6
@@ -254,15 +346,15 @@ def test_records_of_a_clip_are_not_left_out_of_a_download(network, reel):
 
 
 def test_without_anything_explored_or_pinned_the_most_different_are_drawn(page, network, picture):
-    page.session_state[EXPLORED] = Explored(network, picture, "head.block", None, ())
+    page.session_state[SHOWN_PICTURE] = ShownPicture(network, picture, "head.block", None, ())
     page.run()
     assert not page.error
-    assert command(page)[-2:] == ["--network", "tiny.safetensors"], "auto:4 is usual"
+    assert "--query" not in command(page), "auto:4 is usual"
 
 
 def test_a_preview_is_the_same_figure_at_the_screens_size(network, picture):
     asked = options(network, picture, dpi=300, queries=["grid:3x3"], layout="queries")
-    figures = preview(asked, see_one(asked))
+    figures = preview(asked, look_at_one(asked))
     assert len(figures) == MOST_PREVIEWED
     name, png = figures[0]
     assert name == "noise.q01.png"

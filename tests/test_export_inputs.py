@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from app.batch.inputs import MOST_NAME_BYTES, find_sources, read_source, safe_name
-from app.pictures import SAMPLES
+from nonlocal_lens.app.batch.inputs import MOST_NAME_BYTES, find_sources, read_source, safe_name
+from nonlocal_lens.app.pictures import SAMPLES
 
 
 def picture(path, size=(24, 16)):

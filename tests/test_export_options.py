@@ -3,9 +3,9 @@ import shlex
 import pytest
 from typer.testing import CliRunner
 
-from app.cli import cli
-from app.export.config import read_config
-from app.export.options import Options
+from nonlocal_lens.app.cli import cli
+from nonlocal_lens.app.export.config import read_config
+from nonlocal_lens.app.export.options import Options
 
 GIVEN = {
     "inputs": ["a b.png", "samples"],
@@ -16,7 +16,7 @@ GIVEN = {
     "formats": ["png", "pdf"],
     "scale": "fixed:0,8",
     "opacity": 0.5,
-    "backdrop": "grey",
+    "backdrop": "gray",
     "arrows": 3,
     "width-in": 3.25,
     "dpi": 200,
@@ -39,10 +39,12 @@ def test_choices_left_alone_are_left_out_of_json():
 def test_the_command_of_options_gives_the_same_options(monkeypatch):
     options = Options.build(GIVEN)
     seen = []
-    monkeypatch.setattr("app.export.command._run", lambda given, *_, **__: seen.append(given) or 0)
+    monkeypatch.setattr(
+        "nonlocal_lens.app.export.command._run", lambda given, *_, **__: seen.append(given) or 0
+    )
     words = shlex.split(options.command())
-    assert words[:4] == ["python", "-m", "app", "export"]
-    result = CliRunner().invoke(cli, words[3:])
+    assert words[:2] == ["nonlocal-lens", "export"]
+    result = CliRunner().invoke(cli, words[1:])
     assert result.exit_code == 0, result.output
     (same,) = seen
     assert set(same.queries) == set(options.queries), "cells come last on the command line"
@@ -57,7 +59,10 @@ def test_the_command_of_options_gives_the_same_options(monkeypatch):
         ({"terms": "input,heat"}, "unknown term 'heat'; available: input, labels, whole"),
         ({"terms": "whole,whole"}, "every term can be given once"),
         ({"formats": "bmp"}, "unknown format 'bmp'; available: png, pdf, svg, html, safetensors"),
-        ({"layout": "poster"}, "unknown layout 'poster'; available: grid, queries, panels"),
+        (
+            {"layout": "poster"},
+            "unknown layout 'poster'; available: grid, stacked, queries, panels",
+        ),
         ({"layout": "sheet", "formats": "png,html"}, "the sheet layout has the formats png, pdf"),
         ({"layout": "sheet", "terms": "input"}, "a sheet needs at least one of the terms whole"),
         ({"terms": "labels"}, "the term labels needs a folder of label images"),
@@ -102,3 +107,47 @@ def test_other_files_are_refused_in_a_sentence(text, tmp_path):
     path.write_text(text)
     with pytest.raises(ValueError, match=r"figures\.yaml"):
         read_config(path)
+
+
+def test_every_option_is_declared_once():
+    """The table that the command line is made from has just the fields of the options."""
+    from dataclasses import fields
+
+    from nonlocal_lens.analysis.figures import Look
+    from nonlocal_lens.app.export.declared import GIVEN_AGAIN, OPTIONS
+
+    names = [option.name for option in OPTIONS]
+    held = {field.name for field in (*fields(Options), *fields(Look))} - {"look"}
+    assert len(set(names)) == len(names)
+    assert {*names, *GIVEN_AGAIN.values()} == held
+
+
+def test_toml_says_the_same_as_yaml(tmp_path):
+    yaml, toml = tmp_path / "figures.yaml", tmp_path / "figures.toml"
+    yaml.write_text(
+        "network: [streets-nl]\ndpi: 150\nfigures:\n"
+        "  - {inputs: [samples], out: a}\n  - {inputs: ['rendered:3'], out: b, caption: true}\n"
+    )
+    toml.write_text(
+        'network = ["streets-nl"]\ndpi = 150\n'
+        '[[figures]]\ninputs = ["samples"]\nout = "a"\n'
+        '[[figures]]\ninputs = ["rendered:3"]\nout = "b"\ncaption = true\n'
+    )
+    assert read_config(toml) == read_config(yaml)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("a = ", "is not TOML: "),
+        ("a = " + "[" * 17 + "]" * 17, "has more than 16 lists in one another"),
+        ("a = [" + "1," * 20_001 + "]", "holds more than 20000 words"),
+        ("a = " + "[" * 100_000, "is not TOML: "),
+    ],
+)
+def test_toml_that_is_none_or_too_much_is_a_sentence(tmp_path, text, reason):
+    path = tmp_path / "figures.toml"
+    path.write_text(text)
+    with pytest.raises(ValueError, match=reason) as caught:
+        read_config(path)
+    assert len(str(caught.value)) <= 300 + len(str(tmp_path))

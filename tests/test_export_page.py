@@ -4,19 +4,19 @@ import base64
 import hashlib
 import re
 
-import browser as host
 import numpy as np
 import pytest
 from networks import tiny_architecture, tiny_network
 from PIL import Image
 
-from analysis import capture, terms
-from app.export.options import Options
-from app.export.provenance import read_note
-from app.export.replay import replay
-from app.export.run import export
-from models.checkpoint import load_network, save_network
-from models.file_hash import file_sha256
+from nonlocal_lens.analysis import capture, terms
+from nonlocal_lens.app import PRODUCT
+from nonlocal_lens.app.export.options import Options
+from nonlocal_lens.app.export.provenance import read_note
+from nonlocal_lens.app.export.replay import replay
+from nonlocal_lens.app.export.run import export
+from nonlocal_lens.models.checkpoint import load_network, save_network
+from nonlocal_lens.models.file_hash import file_sha256
 
 
 @pytest.fixture
@@ -76,31 +76,26 @@ def test_the_page_says_where_its_maps_come_from(page, networks):
         assert re.search(rf"<li>{path.stem} · [\w.]+ · embedded_gaussian, ", text)
         assert f"sha256 {file_sha256(path)}" in text
     assert "shared scale up to" in text
-    assert "Nonlocal Lens 0.1.0" in text
+    assert PRODUCT in text
 
 
 @pytest.mark.browser
-def test_the_page_is_the_live_viewer_offline(page, networks):
+def test_the_page_is_the_live_viewer_offline(page, networks, chromium):
     problems = []
-    with host.chromium_or_skip() as browser:
-        opened = browser.new_page(viewport={"width": 1200, "height": 1000})
-        opened.on("console", lambda entry: problems.append(entry.text))
-        opened.on("pageerror", lambda error: problems.append(str(error)))
-        opened.on(
-            "request",
-            lambda request: (
-                problems.append(request.url)
-                if not request.url.startswith(("file:", "blob:"))
-                else None
-            ),
-        )
-        opened.goto(page.as_uri())
-        assert (
-            opened.get_by_role("list", name="Pinned queries").get_by_role("listitem").count() == 2
-        )
-        values = opened.locator('[data-row="1"] output[data-value]')
-        names = values.evaluate_all("nodes => nodes.map(node => node.dataset.value)")
-        shown = values.evaluate_all("nodes => nodes.map(node => +node.dataset.exact)")
+    opened = chromium.new_page(viewport={"width": 1200, "height": 1000})
+    opened.on("console", lambda entry: problems.append(entry.text))
+    opened.on("pageerror", lambda error: problems.append(str(error)))
+    opened.on(
+        "request",
+        lambda request: (
+            problems.append(request.url) if not request.url.startswith(("file:", "blob:")) else None
+        ),
+    )
+    opened.goto(page.as_uri())
+    assert opened.get_by_role("list", name="Pinned queries").get_by_role("listitem").count() == 2
+    values = opened.locator('[data-row="1"] output[data-value]')
+    names = values.evaluate_all("nodes => nodes.map(node => node.dataset.value)")
+    shown = values.evaluate_all("nodes => nodes.map(node => +node.dataset.exact)")
     assert not problems
     image = np.random.default_rng(0).integers(0, 256, (80, 112, 3), dtype=np.uint8)
     expected = {}

@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 from records import random_record
 
-from analysis import degeneracy
-from analysis.figures import Look
-from analysis.figures.bars import bar_of, bars_of, statistics_figure
+from nonlocal_lens.analysis import degeneracy
+from nonlocal_lens.analysis.figures import Look
+from nonlocal_lens.analysis.figures.bars import bar_of, statistics_figure
 
 
 def test_a_bar_is_the_mean_and_its_interval_shrinks_with_the_square_root_of_images():
@@ -29,7 +29,14 @@ def test_every_statistic_is_drawn_with_a_bar_per_network(generator):
         name: [degeneracy.measure(random_record(generator, name)) for _ in range(3)]
         for name in ("coupled", "disentangled")
     }
-    figure = statistics_figure(bars_of(reports), look=Look(dpi=60))
+    bars = {
+        statistic: {
+            network: bar_of([getattr(report, statistic) for report in of_network])
+            for network, of_network in reports.items()
+        }
+        for statistic in degeneracy.STATISTICS
+    }
+    figure = statistics_figure(bars, look=Look(dpi=60))
     assert len(figure.axes) == len(degeneracy.STATISTICS)
     expected = np.mean([report.cosine_distance for report in reports["disentangled"]])
     index = list(degeneracy.STATISTICS).index("cosine_distance")

@@ -15,13 +15,13 @@ from PIL import Image
 sys.path.insert(0, str(Path(__file__).parent))
 from records import random_record
 
-from analysis.figures import Look, Scale, attention_figure, figure_bytes
-from analysis.figures.bars import Bar, statistics_figure
-from analysis.figures.panels import Scene, panel_rows
-from analysis.figures.paper import maps_of
-from analysis.figures.plate import Plate
-from analysis.figures.scales import color_ranges
-from analysis.figures.sheet import sheet_rows
+from nonlocal_lens.analysis.figures import Look, Scale, attention_figure, figure_bytes
+from nonlocal_lens.analysis.figures.bars import Bar, statistics_figure
+from nonlocal_lens.analysis.figures.panels import Scene, panel_rows
+from nonlocal_lens.analysis.figures.paper import maps_of
+from nonlocal_lens.analysis.figures.plate import Plate
+from nonlocal_lens.analysis.figures.scales import color_ranges
+from nonlocal_lens.analysis.figures.sheet import sheet_rows
 
 GOLDEN = Path(__file__).parent / "golden"
 QUERIES = [(12.0, 12.0), (44.0, 28.0)]
@@ -70,8 +70,8 @@ def logarithmic():
 
 
 def sheet():
-    look = Look(dpi=120, backdrop="grey")
-    panels = panel_rows(Scene(photo(), records(), {}), QUERIES, ("input", "whole"))
+    look = Look(dpi=120, backdrop="gray")
+    panels = panel_rows(Scene.of_picture(photo(), records(), {}), QUERIES, ("input", "whole"))
     rows = sheet_rows([panels, panels])
     return Plate(rows, color_ranges(maps_of(rows), look.scale), look, [photo()] * 2).figure
 

@@ -1,16 +1,20 @@
 import re
 
+import numpy as np
 import pytest
-import torch
-from records import QUERIES, random_record
-from torch.nn import functional as F
+from records import random_record
+from test_tokens import record_of
 
-from analysis import terms
-from analysis.figures.queries import QuerySpec, most_different, query_points
+from nonlocal_lens.analysis.axis import Axis
+from nonlocal_lens.analysis.figures.queries import QuerySpec, queries_of
+from nonlocal_lens.analysis.grid import Grid
+from nonlocal_lens.analysis.query_map import most_different
+
+AXIS = Axis(Grid.tiling((40, 56), 5, 7))
 
 
 def points(record, *texts):
-    return query_points(record, [QuerySpec.parse(text) for text in texts])
+    return queries_of(record, [QuerySpec.parse(text) for text in texts])
 
 
 def test_points_cells_and_grids_are_image_points_in_the_order_given(generator):
@@ -23,32 +27,25 @@ def test_points_cells_and_grids_are_image_points_in_the_order_given(generator):
     ]
 
 
-def test_the_most_different_queries_are_those_of_a_search_through_all(generator):
+def test_auto_chooses_the_queries_that_every_page_shows(generator):
     record = random_record(generator, scale=2.0)
-    rows = F.normalize(terms.attention(record, range(QUERIES)), dim=1)
-    cosine = rows @ rows.T
-    chosen = [int((rows @ rows.mean(dim=0)).argmin())]
-    while len(chosen) < 6:
-        nearest = cosine[:, chosen].max(dim=1).values
-        nearest[chosen] = torch.inf
-        chosen.append(int(nearest.argmin()))
-    assert most_different(record, 6) == chosen
-    assert most_different(record, 2) == chosen[:2], "more queries leave the first ones as they are"
-
-
-def test_all_queries_can_be_chosen_once_even_if_they_do_not_differ(generator):
-    record = random_record(generator, scale=1e-9)
-    assert sorted(most_different(record, QUERIES)) == list(range(QUERIES))
+    grid = record.query_grid
+    for count in (1, 2, 5):
+        chosen = [grid.center(grid.cell(query)) for query in most_different(record, count)]
+        assert points(record, f"auto:{count}") == chosen
     with pytest.raises(ValueError, match="at most 35 queries can be chosen, got 36"):
         points(record, "auto:36")
 
 
 @pytest.mark.parametrize(
     "text",
-    ["", "5", "5,6,7", "-1,3", "nan,3", "grid:4", "grid:0x3", "grid:99x99", "auto:0", "all:3"],
+    ["", "5", "5,6,7,8", "-1,3", "nan,3", "grid:4", "grid:0x3", "grid:99x99", "auto:0", "all:3"],
 )
 def test_other_queries_are_refused(text):
-    message = f"a query must be X,Y (image pixels), cell:R,C, grid:RxC or auto:K, got {text!r}"
+    message = (
+        "a query must be X,Y (image pixels), cell:R,C, grid:RxC, auto:K or the name of a token, "
+        f"like class, got {text!r}"
+    )
     with pytest.raises(ValueError, match=re.escape(message)):
         QuerySpec.parse(text)
 
@@ -57,3 +54,32 @@ def test_other_queries_are_refused(text):
 def test_queries_beyond_the_image_are_refused_when_there_is_one(text, generator):
     with pytest.raises(ValueError, match="outside the"):
         points(random_record(generator), text)
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [("class", "class"), ("register 2", "register 2"), ("token:class", "class"), ("token:7", "7")],
+)
+def test_tokens_that_are_no_places_are_asked_for_by_their_names(text, name, generator):
+    spec = QuerySpec.parse(text)
+    assert (spec.kind, spec.name, spec.count) == ("token", name, 1)
+    axis = Axis(Grid.tiling((40, 56), 5, 7), None, ("class", "register 2", "7"))
+    assert spec.of(record_of(generator, axis, axis)) == [name]
+    with pytest.raises(ValueError, match=r"no token is called .*; names are: none, all tokens are"):
+        points(random_record(generator), text)
+
+
+def test_the_middle_of_a_cell_that_is_no_token_cannot_be_asked_for(generator):
+    axis = Axis(Grid.tiling((40, 56), 5, 7), np.array([0, 3, 34]))
+    record = record_of(generator, axis, axis)
+    assert set(points(record, "auto:2")) < {(4, 4), (28, 4), (52, 36)}
+    assert points(record, "cell:0,3") == [(28, 4)]
+    with pytest.raises(ValueError, match=r"pixel \(x=12, y=4\) is under no token"):
+        points(record, "cell:0,1")
+
+
+def test_queries_that_are_no_places_have_no_points_but_names(generator):
+    record = record_of(generator, Axis(None, None, ("query 1", "query 2", "query 3")), AXIS)
+    assert set(points(record, "auto:2")) < {"query 1", "query 2", "query 3"}
+    with pytest.raises(ValueError, match="are no places of the image, but tokens: query 1"):
+        points(record, "3,4")

@@ -12,15 +12,21 @@ from matplotlib.figure import Figure
 from PIL import Image
 from records import QUERIES, random_record
 
-from analysis import terms
-from analysis.figures import Look, Scale, attention_figure, figure_bytes, read_note
-from analysis.figures.files import rgb
-from analysis.figures.look import STYLES
-from analysis.figures.panels import PhotoPanel, Scene, class_picture, mean_row, panel_rows
-from analysis.figures.paper import maps_of
-from analysis.figures.plate import Plate
-from analysis.figures.scales import color_ranges
-from analysis.figures.sheet import sheet_rows
+from nonlocal_lens.analysis import terms
+from nonlocal_lens.analysis.figures import Look, Scale, attention_figure, figure_bytes, read_note
+from nonlocal_lens.analysis.figures.files import rgb
+from nonlocal_lens.analysis.figures.look import STYLES
+from nonlocal_lens.analysis.figures.panels import (
+    PhotoPanel,
+    Scene,
+    class_picture,
+    mean_row,
+    panel_rows,
+)
+from nonlocal_lens.analysis.figures.paper import maps_of
+from nonlocal_lens.analysis.figures.plate import Plate
+from nonlocal_lens.analysis.figures.scales import color_ranges
+from nonlocal_lens.analysis.figures.sheet import sheet_rows
 
 HW = (40, 56)
 QUERY_POINTS = [(3.0, 5.0), (50.0, 33.0)]
@@ -160,8 +166,8 @@ def test_the_maps_inside_an_svg_have_the_color_bars_colors_and_no_others():
 
 @pytest.mark.parametrize("scale", ["shared", "per-map"])
 def test_a_plate_that_is_shown_again_gives_the_files_of_a_fresh_one(scale, tmp_path):
-    look = Look(dpi=80, arrows=2, scale=Scale.parse(scale), backdrop="grey")
-    scene = Scene(image(), records(), {})
+    look = Look(dpi=80, arrows=2, scale=Scale.parse(scale), backdrop="gray")
+    scene = Scene.of_picture(image(), records(), {})
     rows = panel_rows(scene, QUERY_POINTS, ("input", *MAPS), arrows=2)
     ranges = color_ranges(maps_of(rows), look.scale)
     plate = Plate(rows[:1], ranges, look, [image()])
@@ -286,7 +292,7 @@ def test_class_pictures_and_their_legend_name_the_classes_that_are_there():
 
 
 def test_a_sheet_has_a_row_per_image_and_a_column_per_query():
-    scene = Scene(image(), records(), {})
+    scene = Scene.of_picture(image(), records(), {})
     panels = panel_rows(scene, QUERY_POINTS, ("input", "whole"))
     (row, _) = sheet_rows([panels, panels])
     assert [panel.title for panel in row] == ["input", *["query 1", "query 2"] * 2]
@@ -318,11 +324,16 @@ def test_what_cannot_be_drawn_is_said():
 
 
 @pytest.mark.usefixtures("as_users_run")
+def test_the_old_spelling_of_a_backdrop_is_read():
+    assert Look(backdrop="grey") == Look(backdrop="gray")
+
+
+@pytest.mark.usefixtures("as_users_run")
 @pytest.mark.parametrize(
     ("choice", "sentence"),
     [
         ({"style": "comic"}, "style must be one of paper, slides, poster, got 'comic'"),
-        ({"backdrop": "sky"}, "backdrop must be one of photo, grey, none"),
+        ({"backdrop": "sky"}, "backdrop must be one of photo, gray, none"),
         ({"marker": "star"}, "marker must be one of plus, cross"),
         ({"colormap": "heat"}, "unknown colormap 'heat'"),
         ({"opacity": 1.5}, "opacity must be from 0 to 1, got 1.5"),

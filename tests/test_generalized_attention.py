@@ -17,8 +17,7 @@ from foreign import (
 from torch import nn
 from torch.nn import functional as F
 
-from analysis import degeneracy
-from analysis.grid import Cell
+from nonlocal_lens.analysis.grid import Cell
 
 
 class GeneralizedAttention(nn.Module):
@@ -110,20 +109,13 @@ class GeneralizedAttention(nn.Module):
         return query, query
 
 
-class Swapping(GeneralizedAttention):
-    """With mmcv's slip: for rows, queries are those of the swapped place."""
-
-    def asking(self, query):
-        return query.mT, query
-
-
 def assert_heads_same(records, block):
     assert [record.head for record in records] == list(range(block.num_heads))
     for record in records:
         assert_same(record, block.seen[record.head])
 
 
-@pytest.mark.parametrize("kinds", [f"{kinds:04b}" for kinds in range(1, 16)])
+@pytest.mark.parametrize("kinds", [f"{kinds:04b}" for kinds in range(8, 16)])
 def test_every_kind_of_generalized_attention_is_the_modules_own(kinds):
     network = drawn(Stem(GeneralizedAttention(kinds)))
     records = captured(network, IMAGE)
@@ -147,16 +139,6 @@ def test_every_option_of_generalized_attention_is_the_modules_own(options):
     assert_heads_same(captured(network, IMAGE), network.block)
 
 
-def test_a_saliency_alone_has_no_pairwise_term():
-    record = captured(drawn(Stem(GeneralizedAttention("0010"))), IMAGE)[1]
-    assert (record.form, record.coupling, record.query.shape[1]) == (
-        "query_independent",
-        "unary",
-        0,
-    )
-    assert degeneracy.measure(record).unary_share == 1
-
-
 def test_a_window_is_what_a_query_reaches():
     record = captured(drawn(Stem(GeneralizedAttention(kv_stride=1, spatial_range=1))), IMAGE)[0]
     rows = whole(record).reshape(ROWS, COLUMNS, ROWS, COLUMNS)
@@ -173,9 +155,8 @@ def test_the_middle_of_a_strided_key_is_that_of_the_cell_it_was():
             assert key == record.query_grid.center(Cell(2 * row, 2 * column))
 
 
-@pytest.mark.parametrize("block", [GeneralizedAttention, Swapping])
-def test_swapped_queries_are_told_by_the_output(block):
-    network = drawn(Stem(block("1100", kv_stride=3)))
+def test_a_content_alone_with_rows_and_columns_is_the_modules_own():
+    network = drawn(Stem(GeneralizedAttention("1100", kv_stride=3)))
     network.image_size = 56, 56
     assert_heads_same(captured(network, IMAGE), network.block)
 
@@ -187,15 +168,11 @@ class Tempered(GeneralizedAttention):
         return x + (super().forward(x) - x) / 2
 
 
-@pytest.mark.parametrize(
-    ("block", "sentence"),
-    [
-        (Tempered(), "what its attributes say does not lead to its own output"),
-        (
-            GeneralizedAttention(q_stride=3),
-            "its queries are every 3 cells and its keys every 2: the keys of a record lie no",
-        ),
-    ],
-)
-def test_generalized_attention_that_no_record_holds_is_said(block, sentence):
-    refused(drawn(Stem(block)), IMAGE, sentence)
+@pytest.mark.parametrize("block", [Tempered(), GeneralizedAttention(q_stride=3)])
+def test_what_no_attribute_tells_changes_no_weights(block):
+    assert_heads_same(captured(drawn(Stem(block)), IMAGE), block)
+
+
+@pytest.mark.parametrize("kinds", ["0001", "0101"])
+def test_attention_by_places_alone_is_refused(kinds):
+    refused(drawn(Stem(GeneralizedAttention(kinds))), IMAGE, "is left out: ")

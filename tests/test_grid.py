@@ -3,7 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from analysis.grid import Cell, Grid
+from nonlocal_lens.analysis.grid import Cell, Grid
 
 
 def test_position_and_cell_are_inverse_for_every_position():
@@ -107,3 +107,33 @@ def test_cells_and_positions_off_the_grid_are_refused():
         Grid.tiling((0, 56), 5, 7)
     with pytest.raises(ValueError, match=r"offset of cells must be finite, got \(nan, 0\)"):
         Grid.tiling((40, 56), 5, 7, offset=(float("nan"), 0))
+
+
+def test_frames_of_cells_stand_for_frames_of_the_clip():
+    even = Grid.tiling((40, 56), 5, 7, frames=4)
+    assert [even.frame_at(frame, 10) for frame in range(10)] == [0, 0, 1, 1, 1, 2, 2, 3, 3, 3]
+    assert even.clip_span(3, 10) == (7.5, 10.0)
+    groups = [replace(even, first_frame=8.0 * number, frame_step=2.0) for number in range(2)]
+    found = [[group.frame_at(frame, 16) for frame in range(16)] for group in groups]
+    own = [0, 0, 1, 1, 2, 2, 3, 3]
+    assert found == [own + [None] * 8, [None] * 8 + own]
+    assert groups[1].clip_span(1, 16) == (10.0, 12.0)
+    for pooled in (groups[1].subsampled(2, 3), groups[1].sampled(3, 4, step=2)):
+        assert (pooled.first_frame, pooled.frame_step) == (8.0, 2.0)
+
+
+@pytest.mark.parametrize(
+    ("first", "frames", "ends"),
+    [(-0.5, 8, (0, 7)), (0.0, 7, (0, None)), (1.0, 7, (0, 6)), (1.5, 7, (None, 6))],
+)
+def test_only_a_narrow_gap_at_a_clips_end_belongs_to_the_cells_there(first, frames, ends):
+    grid = replace(Grid.tiling((40, 56), 5, 7, frames=frames), first_frame=first, frame_step=2.0)
+    assert (grid.frame_at(0, 16), grid.frame_at(15, 16)) == ends
+
+
+@pytest.mark.parametrize(
+    ("first", "step"), [(1.0, None), (0.0, 0.0), (0.0, float("inf")), (float("nan"), 1.0)]
+)
+def test_frames_that_begin_nowhere_or_span_nothing_are_refused(first, step):
+    with pytest.raises(ValueError, match="first_frame"):
+        replace(Grid.tiling((40, 56), 5, 7), first_frame=first, frame_step=step)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from PIL import Image
 
-from analysis.images import read_image
+from nonlocal_lens.analysis.images import read_image
 
 HW = (37, 53)
 

@@ -6,10 +6,10 @@ from torch import nn
 from torchvision.models import resnet18, resnet50
 from torchvision.models.video import mc3_18, r2plus1d_18, r3d_18
 
-from analysis.capture import attention_blocks, capture, recording
-from models.networks.architecture import BLOCKS
-from models.networks.inflate import inflate
-from models.networks.insert import insert_blocks, spread
+from nonlocal_lens.analysis.capture import attention_blocks, capture, recording
+from nonlocal_lens.models.networks.architecture import BLOCKS
+from nonlocal_lens.models.networks.inflate import inflate
+from nonlocal_lens.models.networks.insert import insert_blocks, spread
 
 VIDEO = {"r3d": r3d_18, "mc3": mc3_18, "r2plus1d": r2plus1d_18}
 PLACES = ("res2", "res4")

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analysis.render import DIVERGING_PALETTES, PALETTES
-from analysis.terms import TERMS
-from app.link import MOST_LETTERS, Link, read, write
-from app.viewer.view import DIRECTIONS, SCALES, Query, View
+from nonlocal_lens.analysis.render import DIVERGING_PALETTES, PALETTES
+from nonlocal_lens.analysis.terms import TERMS
+from nonlocal_lens.app.link import MOST_LETTERS, Link, read, write
+from nonlocal_lens.app.viewer.view import DIRECTIONS, SCALES, Query, View
 
 NETWORKS = ("streets-nl", "streets-dnl", "dnl_r50-d8_512x1024_80k_cityscapes", "fourth")
 
@@ -19,9 +19,13 @@ PARAMETERS += ("maps", "shown", "difference", "fixed", "signed", "chosen", "look
 tenths = st.integers(0, 99_999).map(lambda number: number / 10)
 points = st.lists(st.tuples(tenths, tenths), min_size=1, max_size=4).map(tuple)
 pairs = st.lists(st.integers(0, 3), min_size=2, max_size=2, unique=True).map(tuple)
+names = st.text(max_size=40)
+places = st.builds(Query, points, names)
+token_names = st.text(min_size=1, max_size=20).filter(str.isprintable)
+tokens = st.builds(Query, st.just(()), names, st.none(), token_names)
 views = st.builds(
     View,
-    queries=st.lists(st.builds(Query, points, st.text(max_size=40)), max_size=16).map(tuple),
+    queries=st.lists(places | tokens, max_size=16).map(tuple),
     active=st.none() | st.integers(0, 15),
     scale=st.none() | st.sampled_from(SCALES),
     palette=st.none() | st.sampled_from(PALETTES),
@@ -29,8 +33,9 @@ views = st.builds(
     signed_palette=st.none() | st.sampled_from(DIVERGING_PALETTES),
     opacity=st.none() | st.integers(0, 100).map(lambda number: number / 100),
     smooth=st.none() | st.booleans(),
-    grey=st.none() | st.booleans(),
+    gray=st.none() | st.booleans(),
     prediction=st.none() | st.booleans(),
+    on_picture=st.none() | st.booleans(),
     arrows=st.none() | st.booleans(),
     arrow_count=st.none() | st.integers(1, 100),
     boxes=st.none() | st.booleans(),
@@ -59,7 +64,10 @@ def test_what_is_written_is_read_again(link):
     kept = len(again.view.queries)
     points = [query.points for query in link.view.queries]
     assert [query.points for query in again.view.queries] == points[:kept]
-    assert kept == len(points) or sum(map(len, points)) > 45
+    tokens = [query.token for query in link.view.queries]
+    assert [query.token for query in again.view.queries] == tokens[:kept]
+    letters = sum(len((token or "").encode()) for token in tokens)
+    assert kept == len(points) or 12 * sum(map(len, points)) + 3 * letters > 540
     assert write(again) == params
 
 
@@ -84,6 +92,12 @@ def test_whatever_a_parameter_says_it_is_taken_or_ignored_with_a_notice(name, te
     ("name", "text"),
     [
         ("q", "10-20_30"),
+        ("q", "~"),
+        ("q", "~class.2"),
+        ("q", "~a.ff"),  # no UTF-8
+        ("q", "~a.0a"),  # a new line
+        ("q", "~" + "a" * 81),
+        ("q", "~<script>"),
         ("q", "-5--5"),
         ("q", "1e3-5"),
         ("q", "nan-inf"),
@@ -94,7 +108,7 @@ def test_whatever_a_parameter_says_it_is_taken_or_ignored_with_a_notice(name, te
         ("scale", "<script>alert(1)</script>"),
         ("picture", "../../etc/passwd"),
         ("picture", "sample-lena"),
-        ("picture", "street-1000000"),
+        ("picture", "street-3000000"),
         ("networks", "streets-nl~/root/model.pth"),
         ("block", "a" * 5000),
         ("maps", "whole-other"),
@@ -121,6 +135,12 @@ def test_hostile_and_broken_values_are_ignored_with_a_sentence(name, text):
     assert len(notice) < 250
 
 
+def test_tokens_are_readable_in_a_link():
+    names = ("class", "register 1", "größte")
+    view = View(queries=(Query.at("class"), Query.at((1.0, 2.0)), *map(Query.at, names[1:])))
+    assert write(Link(view=view))["q"] == "~class_10-20_~register.201_~gr.c3.b6.c3.9fte"
+
+
 def test_a_link_is_readable():
     view = View(queries=(Query(((120.0, 80.5),)), Query(((1.0, 2.0), (30.0, 40.0)))), opacity=0.6)
     link = Link("sample-coffee", ("streets-nl", "streets-dnl"), view=view)
@@ -140,8 +160,9 @@ def test_a_link_carries_all_that_makes_the_picture():
         fixed=2.5,
         signed_palette="PuOr_r",
         smooth=True,
-        grey=False,
+        gray=False,
         prediction=True,
+        on_picture=True,
         arrows=True,
         arrow_count=7,
         boxes=True,
@@ -152,7 +173,7 @@ def test_a_link_carries_all_that_makes_the_picture():
     params = write(Link(view=view))
     assert read(params, NETWORKS) == (Link(view=view), [])
     assert params["marks"] == "arrows-7_boxes-3_contours_exclude-1.5"
-    assert params["look"] == "smooth-color-prediction"
+    assert params["look"] == "smooth-color-picture-prediction"
 
 
 def test_names_are_broken_off_before_the_address_gets_too_long():

@@ -5,13 +5,15 @@ from published_files import CLASSES, HEAD, INNER, STEM, drawn, mmsegmentation, s
 from safetensors.torch import save_file
 from torch.nn import functional as F
 
-from analysis import capture, terms
-from models import load_network
-from models.checkpoint import save_network
-from models.checkpoints.datasets import CLASSES as DATASETS
-from models.networks.architecture import BLOCKS
-from models.networks.fcn_head import FCNHead
-from models.networks.resnet_v1c import ResNetV1c
+from nonlocal_lens.analysis import capture, terms
+from nonlocal_lens.models import load_network
+from nonlocal_lens.models.checkpoint import save_network
+from nonlocal_lens.models.checkpoints.datasets import CLASSES as DATASETS
+from nonlocal_lens.models.networks.architecture import BLOCKS
+from nonlocal_lens.models.networks.fcn_head import FCNHead
+from nonlocal_lens.models.networks.resnet_v1c import ResNetV1c
+
+pytestmark = pytest.mark.slow
 
 KINDS = {
     "nl_block": "NonLocalBlock",

@@ -11,11 +11,12 @@ from networks import tiny_architecture, tiny_network
 from PIL import Image
 from torch import nn
 
-from analysis import AttentionRecord, capture, degeneracy
-from app.notebook import explore
-from app.viewer.payload import Shown, config_of, pack_all
-from models.checkpoint import WEIGHTS, save_network
-from models.file_hash import file_sha256
+from nonlocal_lens.analysis import AttentionRecord, capture, degeneracy
+from nonlocal_lens.app.notebook import explore
+from nonlocal_lens.app.viewer.payload import Shown, config_of, pack_all
+from nonlocal_lens.models.bundled import WEIGHTS
+from nonlocal_lens.models.checkpoint import save_network
+from nonlocal_lens.models.file_hash import file_sha256
 
 HW = (80, 112)
 PIXELS = np.random.default_rng(0).integers(0, 256, (*HW, 3), dtype=np.uint8)
@@ -78,7 +79,7 @@ def test_networks_are_names_files_or_modules(network, tmp_path):
         (("streets-nl", "nowhere.png"), {}, FileNotFoundError, "there is no image file"),
         (("streets-nl", PIXELS), {"block": "x"}, ValueError, "no block 'x'; available: head.block"),
         (("streets-nl", PIXELS), {"queries": [(200, 3)]}, ValueError, "outside the image"),
-        (("streets-nl", PIXELS), {"queries": ["a"]}, ValueError, "must be a point"),
+        (("streets-nl", PIXELS), {"queries": ["a"]}, ValueError, "no token is called 'a'"),
         (("streets-nl", PIXELS), {"queries": [None]}, ValueError, "must be a point"),
     ],
 )
@@ -88,7 +89,7 @@ def test_what_cannot_be_shown_is_said(arguments, options, error, message):
 
 
 def test_the_payload_is_the_one_of_the_app(network):
-    from analysis.capture import observe
+    from nonlocal_lens.analysis.capture import observe
 
     seen = observe(network, PIXELS)
     shown = Shown("SegmentationNetwork", seen.records[0], seen.output)

@@ -7,9 +7,9 @@ import pytest
 import torch
 from records import KINDS, random_record
 
-from analysis import degeneracy, terms
-from analysis.grid import Cell, Grid
-from analysis.over_time import (
+from nonlocal_lens.analysis import degeneracy, terms
+from nonlocal_lens.analysis.grid import Cell, Grid
+from nonlocal_lens.analysis.over_time import (
     degeneracy_over_time,
     frame_degeneracy,
     row_over_time,
@@ -18,8 +18,8 @@ from analysis.over_time import (
     unary_drift,
     unary_maps,
 )
-from analysis.record import ROW_SUM, AttentionRecord
-from analysis.tracking import cell_flow
+from nonlocal_lens.analysis.record import ROW_SUM, AttentionRecord
+from nonlocal_lens.analysis.tracking import cell_flow
 
 FRAMES, ROWS, COLS, KEY_FRAMES = 5, 3, 7, 11
 

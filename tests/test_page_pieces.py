@@ -1,17 +1,26 @@
 """What pages draw themselves: maps over photographs, ranges with marks, classes in color."""
 
 import re
+from html import escape
 
 import numpy as np
 import pytest
 from records import random_record
 
-from analysis import degeneracy
-from analysis.grid import Grid
-from analysis.render import palette_table
-from app.components.painting import LONG_SIDE, class_colors, class_legend, painted, reduced
-from app.components.range_bar import number_text, range_bar, share
-from models.streets import STREET_CLASSES
+from nonlocal_lens.analysis import degeneracy
+from nonlocal_lens.analysis.catalog import OURS
+from nonlocal_lens.analysis.grid import Grid
+from nonlocal_lens.analysis.render import NOT_A_NUMBER, palette_table
+from nonlocal_lens.app.components.painting import (
+    LONG_SIDE,
+    class_colors,
+    class_legend,
+    painted,
+    reduced,
+)
+from nonlocal_lens.app.components.range_bar import number_text, range_bar, share
+from nonlocal_lens.app.components.statistics_panel import OTHERS, grouped_statistics
+from nonlocal_lens.streets.classes import STREET_CLASSES
 
 IMAGE = np.full((23, 31, 3), 100, np.uint8)
 (COLORS,) = palette_table(("viridis",))
@@ -28,12 +37,12 @@ def test_equal_values_have_equal_colors_and_the_ends_are_the_palettes():
     np.testing.assert_array_equal(shown[3, 28], COLORS[128])
 
 
-def test_what_is_unknown_or_uncovered_stays_a_photograph():
+def test_what_is_unknown_is_visible_and_what_is_uncovered_stays_a_photograph():
     pooled = Grid.tiling((23, 31), 5, 7).subsampled(2, 3)
     values = np.ones(6)
     values[0] = np.nan
     shown = painted(IMAGE, pooled, values, 1.0, opacity=0.5)
-    np.testing.assert_array_equal(shown[0, 0], IMAGE[0, 0])
+    np.testing.assert_array_equal(shown[0, 0], np.rint(0.5 * np.array(NOT_A_NUMBER) + 50))
     np.testing.assert_array_equal(shown[22, 30], IMAGE[22, 30])
     np.testing.assert_array_equal(shown[0, 12], np.rint(0.5 * COLORS[255] + 50))
 
@@ -69,6 +78,26 @@ def test_a_statistic_stands_on_its_range_with_its_baselines(generator, name):
             assert float(marks[which]) == pytest.approx(share(value, low, high), abs=0.01)
         else:
             assert which not in marks
+
+
+@pytest.mark.parametrize("name", degeneracy.STATISTICS)
+def test_a_statistic_is_explained_in_a_sentence_and_says_its_direction(generator, name):
+    known = degeneracy.STATISTICS[name]
+    html = range_bar(degeneracy.measure(random_record(generator)), name)
+    if known in OURS:
+        assert known.plain.endswith(".")
+        assert known.plain.count(". ") == 0, "one sentence"
+        assert escape(known.plain) in html
+    assert f'href="guide#{name}"' in html
+    assert ("more degenerate" in html) == (known.degenerate != "either")
+    assert " to inf" not in html
+
+
+def test_every_statistic_stands_in_one_group(generator):
+    groups = grouped_statistics(degeneracy.measure(random_record(generator)))
+    names = [name for group in groups.values() for name in group]
+    assert len(names) == len(set(names))
+    assert OTHERS not in groups
 
 
 def test_numbers_have_as_many_digits_as_they_need():

@@ -7,13 +7,13 @@ import pytest
 import torch
 from records import KEYS, KINDS, OVERLAPPING, PARTS, QUERIES, random_record
 
-from analysis import degeneracy, terms
-from analysis.capture import recording
-from analysis.over_time import degeneracy_over_time, unary_maps
-from analysis.parts import part_records, restriction
-from analysis.record import AttentionRecord
-from analysis.variance import squares_of_rows, unary_share
-from models.blocks import NonLocalBlock, SpaceOnlyNonLocalBlock, TimeOnlyNonLocalBlock
+from nonlocal_lens.analysis import degeneracy, terms
+from nonlocal_lens.analysis.capture import recording
+from nonlocal_lens.analysis.over_time import degeneracy_over_time, unary_maps
+from nonlocal_lens.analysis.parts import part_records, restriction
+from nonlocal_lens.analysis.record import AttentionRecord
+from nonlocal_lens.analysis.variance import squares_of_rows, unary_share
+from nonlocal_lens.models.blocks import NonLocalBlock, SpaceOnlyNonLocalBlock, TimeOnlyNonLocalBlock
 
 FRAMES, ROWS, COLS = 3, 5, 7
 PLACES = ROWS * COLS
@@ -137,7 +137,9 @@ def test_parts_of_a_space_only_block_are_its_frames(tmp_path):
     record = captured(SpaceOnlyNonLocalBlock)
     record.save(tmp_path / "a.safetensors")
     parts = list(part_records(AttentionRecord.load(tmp_path / "a.safetensors")))
-    assert [part.query_grid.shape for part in parts] == [(1, ROWS, COLS)] * FRAMES
+    assert [part.query_axis.all_cells.tolist() for part in parts] == [
+        list(range(frame * PLACES, (frame + 1) * PLACES)) for frame in range(FRAMES)
+    ]
     whole = terms.attention(record, [PLACES + 3])[0]
     alone = terms.attention(parts[1], [3])[0]
     torch.testing.assert_close(whole[PLACES : 2 * PLACES], alone)

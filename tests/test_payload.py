@@ -11,9 +11,10 @@ from PIL import Image
 from records import KEYS, KINDS, QUERIES, random_record
 from safetensors.numpy import load
 
-from analysis import terms
-from analysis.capture import Observation, observe
-from analysis.render import (
+from nonlocal_lens.analysis import terms
+from nonlocal_lens.analysis.axis import Axis
+from nonlocal_lens.analysis.capture import Observation, observe
+from nonlocal_lens.analysis.render import (
     DIVERGING_PALETTES,
     MAX_SHOWN_SIDE,
     PALETTES,
@@ -21,7 +22,7 @@ from analysis.render import (
     jpeg,
     palette_table,
 )
-from app.viewer.payload import (
+from nonlocal_lens.app.viewer.payload import (
     Shown,
     color_scale,
     config_of,
@@ -29,8 +30,8 @@ from app.viewer.payload import (
     readable,
     with_view,
 )
-from app.viewer.view import Query, View, read_view
-from models.blocks import Reach
+from nonlocal_lens.app.viewer.view import Query, View, read_view
+from nonlocal_lens.models.blocks import Reach
 
 
 def observation_of(record, output=None):
@@ -145,6 +146,31 @@ def test_the_color_scale_is_shared_by_all_queries_and_readable(generator):
     assert (values > scale["scale_top"]).float().mean() < 0.02
 
 
+def test_tokens_off_the_picture_take_no_part_in_the_scale(generator):
+    grid = random_record(generator).query_grid
+    axis = Axis(grid, None, ("class",))
+    query, key = torch.zeros(2, QUERIES + 1, 3, dtype=torch.float64)
+    unary = torch.zeros(QUERIES + 1, dtype=torch.float64)
+    unary[-1] = 5.0  # nearly all is on the class token: 0.81 of every row
+    record = replace(
+        random_record(generator, "unary"),
+        query=query[:, :0],
+        key=key[:, :0],
+        unary=unary,
+        query_grid=grid,
+        key_grid=grid,
+        query_axis=axis,
+        key_axis=axis,
+    )
+    on_it = 1 / (QUERIES + np.exp(5)) * (QUERIES + 1)
+    assert on_it < 0.2
+    expected = {"scale_top": 3, "peak": 3, "picture_scale_top": 3, "picture_peak": 3}
+    assert color_scale(record) == expected, "places are far below uniform, and alone just uniform"
+    raised = replace(record, unary=unary.clone().index_fill(0, torch.tensor([4]), 5.0))
+    assert color_scale(raised)["peak"] == readable(np.exp(5) / (34 + 2 * np.exp(5)) * 36)
+    assert color_scale(raised)["picture_peak"] == readable(np.exp(5) / (34 + np.exp(5)) * 35)
+
+
 def test_keys_out_of_reach_take_no_part_in_the_scale(generator):
     pairs = torch.arange(QUERIES)[:, None] // 2  # the last query is alone
     record = random_record(generator)
@@ -244,11 +270,18 @@ def test_a_view_is_added_without_touching_what_is_shown(generator):
     assert all(np.array_equal(before[name], after[name]) for name in before)
 
 
-def test_a_views_query_has_a_cell(generator):
+def test_a_views_query_is_a_token_of_an_axis(generator):
     grid = random_record(generator).query_grid
-    assert Query(((55.9, 39.9),)).position(grid) == QUERIES - 1
-    assert Query(((0.0, 0.0), (56.0, 40.0))).position(grid) == QUERIES // 2
-    assert Query(((99.0, 0.0),)).position(grid) is None
+    axis = Axis(grid, np.array([0, 17, 34]), ("class", "word"))
+    assert Query(((55.9, 39.9),)).index(Axis(grid)) == QUERIES - 1
+    assert Query(((0.0, 0.0), (56.0, 40.0))).index(Axis(grid)) == QUERIES // 2
+    assert Query(((99.0, 0.0),)).index(Axis(grid)) is None
+    assert Query(((28.0, 20.0),)).index(axis) == 1
+    assert Query(((12.0, 4.0),)).index(axis) is None, "no token is there"
+    assert Query.at("word").index(axis) == 4
+    assert Query.at("register 1").index(axis) is None
+    assert Query.at((28.0, 20.0)).index(Axis(None, None, ("class",))) is None
+    assert [Query.at(spot).spot for spot in ("class", (1.0, 2.0))] == ["class", (1.0, 2.0)]
 
 
 def test_what_the_browser_says_is_checked():
@@ -262,13 +295,19 @@ def test_what_the_browser_says_is_checked():
             {"points": []},
             "nothing",
             {"points": [[0, 0], [9, 9]]},
+            {"token": "register 1", "name": "mine"},
+            {"token": ""},
+            {"token": "x" * 81},
+            {"token": "a\nb"},
+            {"token": 3},
         ],
+        "onPicture": True,
         "active": 3.5,
         "scale": "<script>",
         "fixed": float("inf"),
         "signedPalette": "PuOr_r",
         "smooth": "yes",
-        "grey": False,
+        "gray": False,
         "arrows": True,
         "arrowCount": 7,
         "boxCount": 10_000,
@@ -280,9 +319,11 @@ def test_what_the_browser_says_is_checked():
     }
     view = read_view(said)
     assert view.query == 3
-    assert view.queries == (Query(((1, 2.5),), "x" * 40), Query(((0, 0), (9, 9))))
+    places = (Query(((1, 2.5),), "x" * 40), Query(((0, 0), (9, 9))))
+    assert view.queries == (*places, Query((), "mine", token="register 1"))
+    assert view.on_picture is True
     assert (view.scale, view.palette, view.opacity) == (None, "inferno", None)
-    assert (view.active, view.fixed, view.smooth, view.grey) == (None, None, None, False)
+    assert (view.active, view.fixed, view.smooth, view.gray) == (None, None, None, False)
     assert (view.arrows, view.arrow_count, view.box_count, view.exclude) == (True, 7, None, None)
     assert view.as_json()["signedPalette"] == view.signed_palette == "PuOr_r"
     assert view.terms == ("whole", "unary")

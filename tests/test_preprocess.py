@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from models.preprocess import ClipPreprocess, Preprocess
+from nonlocal_lens.models.preprocess import ClipPreprocess, Preprocess
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,8 @@ import torch
 from records import KEYS, QUERIES, random_record
 from test_degeneracy import fake_attention
 
-from analysis import degeneracy, streaming, terms
-from analysis.query_map import divergence_from_mean_bits, most_different
+from nonlocal_lens.analysis import degeneracy, query_map, streaming, terms
+from nonlocal_lens.analysis.query_map import divergence_from_mean_bits, most_different
 
 
 @pytest.mark.parametrize("coupling", ["coupled", "disentangled"])
@@ -65,3 +65,58 @@ def test_no_query_is_farther_from_either_of_the_two(seed):
     found = divergence(rows[first], rows[second])
     assert (divergence(rows[second], rows) <= found + 1e-12).all()
     assert first != second
+
+
+def jensen_shannon(rows):
+    """Return the divergence of every pair of rows, by its definition."""
+    p, q = rows[:, None], rows[None]
+    middle = ((p + q) / 2).log()
+    return (torch.special.xlogy(p, p) + torch.special.xlogy(q, q)).sum(-1) / 2 - (
+        (p + q) / 2 * middle
+    ).sum(-1)
+
+
+@pytest.mark.parametrize("coupling", ["coupled", "disentangled"])
+def test_further_queries_are_those_of_a_search_through_all(generator, coupling):
+    record = random_record(generator, coupling, scale=2.0)
+    rows = terms.attention(record, range(QUERIES))
+    divergence = jensen_shannon(rows / rows.sum(dim=1, keepdim=True))
+    chosen = list(most_different(record))
+    while len(chosen) < 6:
+        nearest = divergence[:, chosen].min(dim=1).values
+        nearest[chosen] = -1
+        chosen.append(int(nearest.argmax()))
+    assert most_different(record, 6) == tuple(chosen)
+    assert most_different(record, 1) == tuple(chosen[:1])
+
+
+def test_all_queries_can_be_chosen_once_even_if_they_do_not_differ(generator):
+    record = random_record(generator, scale=1e-9)
+    assert sorted(most_different(record, QUERIES)) == list(range(QUERIES))
+    with pytest.raises(ValueError, match="at most 35 queries can be chosen, got 36"):
+        most_different(record, QUERIES + 1)
+
+
+def test_of_many_queries_an_even_choice_is_compared_whatever_memory_there_is(
+    generator, monkeypatch
+):
+    record = random_record(generator)
+    monkeypatch.setattr(query_map, "MOST_CANDIDATES", 5)
+    pair = most_different(record)
+    assert set(pair) <= {3, 10, 17, 24, 31}  # the middles of five equal parts of 35
+    monkeypatch.setattr(query_map, "CHUNK_VALUES", 1)
+    assert most_different(record) == pair
+
+
+def test_queries_that_attend_to_nothing_are_never_chosen(generator, monkeypatch):
+    rows = torch.eye(QUERIES, KEYS)
+    rows[:, KEYS - 1] += 1
+    rows[[0, 5, 30]] = 0
+    fake_attention(monkeypatch, rows)
+    record = random_record(generator)
+    assert sorted(most_different(record, QUERIES - 3)) == sorted(set(range(QUERIES)) - {0, 5, 30})
+    with pytest.raises(ValueError, match="must have 33 queries that attend to anything, got 32"):
+        most_different(record, QUERIES - 2)
+    rows[:] = 0
+    with pytest.raises(ValueError, match="must have a query that attends to anything, got 0"):
+        most_different(record, 1)

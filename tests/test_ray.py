@@ -7,16 +7,17 @@ import pytest
 from batches import saved_network, saved_photos
 from typer.testing import CliRunner
 
-from app.batch import command_line
-from app.cli import cli
-from app.export.options import Options as ExportOptions
-from app.export.run import export
-from app.stats.options import Options
-from app.stats.run import measure_all
+from nonlocal_lens.app.batch import command_line
+from nonlocal_lens.app.cli import cli
+from nonlocal_lens.app.export.options import Options as ExportOptions
+from nonlocal_lens.app.export.run import export
+from nonlocal_lens.app.stats.options import Options
+from nonlocal_lens.app.stats.run import measure_all
 
 ray = pytest.importorskip("ray")
 
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.filterwarnings("ignore::DeprecationWarning:ray"),
     pytest.mark.filterwarnings("ignore::FutureWarning:ray"),
     pytest.mark.filterwarnings("ignore::ResourceWarning"),  # of Ray's sockets and log files
@@ -135,7 +136,7 @@ class WithoutItsNetwork:
         self.options = options
 
     def __call__(self, job):
-        from app.batch.networks import load
+        from nonlocal_lens.app.batch.networks import load
 
         return load(self.options.networks[0])
 

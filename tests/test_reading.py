@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from models import load_network
-from models.checkpoints import reading
-from models.checkpoints.reading import Inert, read_contents
+from nonlocal_lens.models import load_network
+from nonlocal_lens.models.checkpoints import reading
+from nonlocal_lens.models.checkpoints.reading import Inert, read_contents
 
 WEIGHTS = {"a.weight": torch.arange(6.0).reshape(2, 3), "count": torch.tensor(3)}
 

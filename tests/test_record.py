@@ -6,10 +6,10 @@ import torch
 from records import KEYS, KINDS, PARTS, QUERIES, random_record
 from safetensors.torch import save_file
 
-from analysis import AttentionRecord
-from analysis.grid import Grid
-from analysis.record import HEADER_KEY
-from models.blocks import Reach
+from nonlocal_lens.analysis import AttentionRecord
+from nonlocal_lens.analysis.grid import Grid
+from nonlocal_lens.analysis.record import HEADER_KEY
+from nonlocal_lens.models.blocks import Reach
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -143,7 +143,7 @@ def header_of(record):
         (lambda header, tensors: tensors.pop("key"), "not a complete record: key is missing"),
         (
             lambda header, tensors: header.update(schema_version=9),
-            "schema_version must be one of 1, 2, 3, got 9",
+            "schema_version must be one of 1, 2, 3, 4, 5, 6, got 9",
         ),
         (lambda header, tensors: header.update(coupling="x"), "unknown coupling 'x'"),
     ],

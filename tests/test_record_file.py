@@ -9,10 +9,10 @@ from records import KINDS, QUERIES, QUERY_HW, random_record
 from safetensors.torch import save as save_safetensors
 from typer.testing import CliRunner
 
-from analysis import record_file, terms
-from app.cli import cli
-from app.notebook import explore_file
-from models.file_hash import file_sha256
+from nonlocal_lens.analysis import record_file, terms
+from nonlocal_lens.app.cli import cli
+from nonlocal_lens.app.notebook import explore_file
+from nonlocal_lens.models.file_hash import file_sha256
 
 RNG = np.random.default_rng(0)
 ROWS, COLUMNS, CHANNELS = 5, 7, 13
@@ -200,3 +200,67 @@ def test_what_is_wrong_with_a_file_is_a_sentence_on_the_command_line(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
     with pytest.raises(ValueError, match="field 'key' is missing"):
         explore_file(path)
+
+
+def test_named_tokens_go_behind_the_places_wherever_they_stand():
+    query, key, unary = floats(37, 13), floats(37, 13), floats(37)
+    names = np.array(["class", *[""] * 20, "register 1", *[""] * 15])
+    fields = {"query": query, "key": key, "unary": unary, "query_grid": np.array([5, 7])}
+    (record,) = record_file.read_bytes(
+        npz(**fields, query_names=names, key_names=names), "a.npz"
+    ).records
+    assert record.query_axis == record.key_axis
+    assert (record.key_axis.placed, record.key_axis.names) == (35, ("class", "register 1"))
+    # learned unary logits are those of blocks that take the means of queries and keys out
+    whitened = (query - query.mean(axis=0)) @ (key - key.mean(axis=0)).T
+    logits = torch.from_numpy(whitened + unary)
+    order = [i for i in range(37) if i not in (0, 21)] + [0, 21]
+    expected = logits.softmax(dim=1)[order][:, order]
+    torch.testing.assert_close(terms.attention(record, range(37)), expected, atol=1e-5, rtol=1e-4)
+
+
+def test_fewer_names_are_those_of_the_last_tokens():
+    attention = np.random.default_rng(0).dirichlet(np.ones(37), 35).astype(np.float32)
+    data = npz(attention=attention, query_grid=[5, 7], key_names="class, register 1")
+    (record,) = record_file.read_bytes(data, "a.npz").records
+    assert record.key_axis.names == ("class", "register 1")
+    assert record.query_axis.is_whole_grid
+    torch.testing.assert_close(
+        terms.attention(record, range(35)), torch.from_numpy(attention), atol=1e-5, rtol=1e-3
+    )
+
+
+def test_cells_of_a_grid_and_queries_that_are_no_places():
+    fields = {"query": floats(2, 13), "key": floats(4, 13)}
+    data = npz(
+        **fields, query_names=["query 1", "query 2"], key_grid=[5, 7], key_cells=[0, 3, 9, 34]
+    )
+    held = record_file.read_bytes(data, "a.npz")
+    (record,) = held.records
+    assert (record.query_grid, record.query_axis.names) == (None, ("query 1", "query 2"))
+    assert record.key_axis.all_cells.tolist() == [0, 3, 9, 34]
+    assert held.image.shape == (80, 112, 3)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"key_names": ["class"] * 38}, "must have at most 37 names"),
+        ({"key_names": ["", "class"]}, "must have 37 names where some are empty"),
+        ({"key_names": "class, class"}, "must have each name once"),
+        ({"key_names": np.array([3.0])}, "'key_names' must hold names, got float64"),
+        ({"key_names": "class", "key_grid": [5, 7]}, "as many cells as 'key' has positions, 36"),
+        ({"query_cells": [1, 2]}, "'query_cells' must hold an integer for each of the 35 places"),
+        ({"query_cells": [*range(1, 36)]}, r"'query_cells': cells must be in \[0, 35\)"),
+        ({"query_grid": [10**5, 10**5], "query_cells": [*range(35)]}, "at least one cell and at"),
+    ],
+)
+def test_names_and_cells_that_do_not_fit_are_refused(fields, message):
+    given = {"query": floats(35, 13), "key": floats(37, 13), "query_grid": [5, 7], **fields}
+    with pytest.raises(ValueError, match=message):
+        record_file.read_bytes(npz(**given), "a.npz")
+
+
+def test_what_does_not_fill_an_image_may_have_tokens_that_are_no_places():
+    with pytest.raises(ValueError, match=r"197 positions do not .* no places \('query_names'\)"):
+        record_file.read_bytes(npz(query=floats(197, 3), key=floats(197, 3)), "a.npz")

@@ -9,12 +9,11 @@ from foreign import (
     assert_same,
     captured,
     drawn,
-    refused,
 )
 from torch import nn
 from torch.nn import functional as F
 
-from analysis.grid import Cell
+from nonlocal_lens.analysis.grid import Cell
 
 
 class Reduction(nn.Module):
@@ -131,11 +130,12 @@ def test_attention_to_reduced_keys_is_the_modules_own_per_head(kind):
     assert [record.head for record in records] == [0, 1, 2]
     seen = network.block.seen[0]
     for record in records:
-        own = seen[record.head, -len(record.query) :, -len(record.key) :]
-        assert_same(record, own / own.sum(dim=1, keepdim=True))
+        named = [-len(axis.names) for axis in (record.query_axis, record.key_axis)]
+        own = seen[record.head].roll(named, (0, 1))  # a query that is padding is nobody's
+        assert_same(record, own[-len(record.query) :])
 
 
-@pytest.mark.parametrize(("ratio", "middles"), [(2, [8, 24, 40]), (3, [12, 36]), (4, [16])])
+@pytest.mark.parametrize(("ratio", "middles"), [(2, [8, 24, 40]), (3, [12, 36])])
 def test_a_reduced_key_lies_in_the_middle_of_what_it_is_made_of(ratio, middles):
     record = captured(drawn(Patches(SegformerAttention(ratio))), IMAGE)[0]
     grid = record.key_grid
@@ -158,22 +158,14 @@ class Halving(SegformerAttention):
 
 
 @pytest.mark.parametrize(
-    ("network", "sentence"),
+    "network",
     [
-        (Patches(Halving(2)), "softmax of the scaled products of its queries and keys does not"),
-        (
-            Patches(Subtracting(2), pair=True),
-            "what its attributes say does not lead to its own out",
-        ),
-        (
-            Patches(PyramidAttention(1), told=False),
-            "it was not told of how many rows and columns its 35 tokens are",
-        ),
-        (
-            Patches(PyramidAttention(1, nn.AdaptiveAvgPool2d(3))),
-            "its 5 x 7 patches are pooled to 3 x 3 keys, which are not equally large",
-        ),
+        Patches(Halving(2)),
+        Patches(Subtracting(2), pair=True),
+        Patches(PyramidAttention(1), told=False),
+        Patches(PyramidAttention(1, nn.AdaptiveAvgPool2d(3))),
     ],
 )
-def test_attention_to_reduced_keys_that_no_record_holds_is_said(network, sentence):
-    refused(drawn(network), IMAGE, sentence)
+def test_what_no_attribute_tells_changes_no_weights(network):
+    for record in captured(drawn(network), IMAGE):
+        assert_same(record, network.block.seen[0, record.head])

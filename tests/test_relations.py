@@ -10,7 +10,11 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from models.blocks import DotProductNonLocalBlock, GaussianNonLocalBlock, NonLocalBlock
+from nonlocal_lens.models.blocks import (
+    DotProductNonLocalBlock,
+    GaussianNonLocalBlock,
+    NonLocalBlock,
+)
 
 POSITIONS, CHANNELS, INNER = 11, 6, 3
 

@@ -7,12 +7,20 @@ import numpy as np
 import pytest
 from jaxtyping import config
 
-from models.rendered import CLIP_LABELS, MIRRORED, render_clip, render_scene, split_seeds
-from models.rendered.dice import Dice
-from models.rendered.plan import random_plan
-from models.rendered.story import CLOCK, random_story
-from models.rendered.vehicles import Vehicle
-from models.streets import STREET_CLASSES, VOID
+from nonlocal_lens.streets import (
+    CLIP_LABELS,
+    MIRRORED,
+    render_clip,
+    render_scene,
+    split_seeds,
+)
+from nonlocal_lens.streets.classes import STREET_CLASSES, VOID
+from nonlocal_lens.streets.dice import Dice
+from nonlocal_lens.streets.plan import random_plan
+from nonlocal_lens.streets.story import CLOCK, random_story
+from nonlocal_lens.streets.vehicles import Vehicle
+
+pytestmark = pytest.mark.slow
 
 SIZE_HW = (131, 173)
 

@@ -5,21 +5,21 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from models.rendered.camera import FAR, NEAR, Camera
-from models.rendered.canvas import Canvas
-from models.rendered.classes import CAR, ROAD, TREE
-from models.rendered.crowns import crown
-from models.rendered.dice import Dice
-from models.rendered.drawing import draw
-from models.rendered.layout import Street, apart, random_street
-from models.rendered.lens import random_lens
-from models.rendered.light import random_light
-from models.rendered.nature import Hedge
-from models.rendered.people import Person
-from models.rendered.plan import random_plan
-from models.rendered.road import rounded_union
-from models.rendered.thing import box_outline, cast
-from models.rendered.vehicles import BODIES, Vehicle
+from nonlocal_lens.streets.camera import FAR, NEAR, Camera
+from nonlocal_lens.streets.canvas import Canvas
+from nonlocal_lens.streets.classes import CAR, ROAD, TREE
+from nonlocal_lens.streets.crowns import crown
+from nonlocal_lens.streets.dice import Dice
+from nonlocal_lens.streets.drawing import draw
+from nonlocal_lens.streets.layout import Street, apart, random_street
+from nonlocal_lens.streets.lens import random_lens
+from nonlocal_lens.streets.light import random_light
+from nonlocal_lens.streets.nature import Hedge
+from nonlocal_lens.streets.people import Person
+from nonlocal_lens.streets.plan import random_plan
+from nonlocal_lens.streets.road import rounded_union
+from nonlocal_lens.streets.thing import box_outline, cast
+from nonlocal_lens.streets.vehicles import BODIES, Vehicle
 
 CAMERA = Camera((61, 83), focal=71.0, horizon=29.3, height=1.3, x=-1.7)
 BENT = replace(CAMERA, s=5.0, yaw=0.06, bend=0.004, rise=0.0003)

@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from analysis import terms
-from analysis.capture import recording
-from models.blocks import NonLocalBlock, SpaceOnlyNonLocalBlock, TimeOnlyNonLocalBlock
+from nonlocal_lens.analysis import terms
+from nonlocal_lens.analysis.capture import recording
+from nonlocal_lens.models.blocks import NonLocalBlock, SpaceOnlyNonLocalBlock, TimeOnlyNonLocalBlock
 
 CHANNELS, SHAPE = 6, (3, 5, 7)
 RESTRICTED = (SpaceOnlyNonLocalBlock, TimeOnlyNonLocalBlock)

@@ -3,8 +3,8 @@ from math import isnan
 import pytest
 import torch
 
-from analysis import spectrum
-from analysis.spectrum import effective_rank, sampled_rank
+from nonlocal_lens.analysis import spectrum
+from nonlocal_lens.analysis.spectrum import effective_rank, sampled_rank
 
 
 @pytest.mark.parametrize("rank", [1, 2, 5])

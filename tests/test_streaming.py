@@ -4,10 +4,10 @@ import pytest
 import torch
 from records import KEYS, QUERIES, random_record
 
-from analysis import streaming, terms
-from analysis.distance import Distances
-from analysis.grid import Grid
-from analysis.streaming import entropy_nats, query_chunks, shares, sum_rows
+from nonlocal_lens.analysis import streaming, terms
+from nonlocal_lens.analysis.distance import Distances
+from nonlocal_lens.analysis.grid import Grid
+from nonlocal_lens.analysis.streaming import entropy_nats, query_chunks, shares, sum_rows
 
 
 @pytest.mark.parametrize(("values", "sizes"), [(1, [1] * 35), (11 * KEYS + 5, [11, 11, 11, 2])])
@@ -32,7 +32,7 @@ def test_entropy_of_a_fair_choice_among_four_is_log_4():
 def test_sums_are_means_over_all_rows(generator):
     record = random_record(generator, "disentangled")
     rows = terms.attention(record, range(QUERIES))
-    distances = Distances.between(record.query_grid, record.key_grid, torch.float64)
+    distances = Distances.between(record.query_axis, record.key_axis, torch.float64)
     apart = torch.cat([distances.from_row(row) for row in range(record.query_grid.height)])
     sums = sum_rows(record, generator=generator)
     assert not sums.signed

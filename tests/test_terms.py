@@ -4,8 +4,8 @@ import pytest
 import torch
 from records import KEYS, KINDS, QUERIES, random_record
 
-from analysis import terms
-from analysis.record import ROW_SUM
+from nonlocal_lens.analysis import terms
+from nonlocal_lens.analysis.record import ROW_SUM
 
 TOLERANCE = {torch.float64: 1e-12, torch.float32: 1e-5}
 EVERY_QUERY = range(QUERIES)
@@ -140,8 +140,8 @@ def test_a_gain_weighs_the_pairwise_softmax_alone(generator, gain, whitened):
 
 
 def test_a_value_worked_by_hand():
-    from analysis.grid import Grid
-    from analysis.record import AttentionRecord
+    from nonlocal_lens.analysis.grid import Grid
+    from nonlocal_lens.analysis.record import AttentionRecord
 
     # logits 2 * q * k: rows (0, 0), (0, 4); so grand 1, unary (-1, 1), pairwise +-1
     record = AttentionRecord(
@@ -180,8 +180,8 @@ def test_an_unknown_term_is_refused_with_the_valid_ones(generator):
 
 
 def test_rectified_means_worked_by_hand():
-    from analysis.grid import Grid
-    from analysis.record import AttentionRecord
+    from nonlocal_lens.analysis.grid import Grid
+    from nonlocal_lens.analysis.record import AttentionRecord
 
     # logits ReLU(q + k): rows (0, 3), (2, 6); so grand 2.75, rows -+1.25, unary -+1.75
     record = AttentionRecord(

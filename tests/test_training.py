@@ -9,30 +9,35 @@ from networks import tiny_architecture
 from trainings import killed_and_resumed, weights
 from typer.testing import CliRunner
 
-from models import evaluate as evaluate_command
-from models import train as train_command
-from models.checkpoint import load_network
-from models.networks.architecture import build_network
-from models.streets import STREET_CLASSES, VOID
-from models.training import data, loop, streets
-from models.training.augment import random_view
-from models.training.data import Dataset, read_samples
-from models.training.evaluation import (
+from nonlocal_lens.models import evaluate as evaluate_command
+from nonlocal_lens.models import train as train_command
+from nonlocal_lens.models.blocks import PairwiseNonLocalBlock, attention_blocks
+from nonlocal_lens.models.checkpoint import load_network
+from nonlocal_lens.models.networks.architecture import build_network
+from nonlocal_lens.models.training import data, loop, streets
+from nonlocal_lens.models.training.augment import random_view
+from nonlocal_lens.models.training.data import Dataset, read_samples
+from nonlocal_lens.models.training.evaluation import (
     accuracy,
     class_accuracy,
     class_iou,
     confusion_matrix,
     mean_iou,
 )
-from models.training.identity_dropout import drop_identity
-from models.training.recipe import (
+from nonlocal_lens.models.training.identity_dropout import drop_identity
+from nonlocal_lens.models.training.recipe import (
+    AS_IT_IS,
     CLIP_RECIPES,
     RECIPES,
     STREET_RECIPES,
     StreetRecipe,
+    Variant,
     read_recipes,
 )
-from models.zoo import NETWORKS, NetworkSpec
+from nonlocal_lens.models.zoo import NETWORKS, NetworkSpec
+from nonlocal_lens.streets.classes import STREET_CLASSES, VOID
+
+pytestmark = pytest.mark.slow
 
 HW = (40, 56)
 
@@ -268,6 +273,39 @@ def test_the_commands_train_write_a_card_and_evaluate(tiny_recipes, root, tmp_pa
     assert cv2.imread(str(picture)).shape[0] > 500
     result = CliRunner().invoke(evaluate_command.cli, [*arguments, "--confusion", "matrix.doc"])
     assert (result.exit_code, "must end in one of .png, .pdf, .svg" in result.stderr) == (2, True)
+
+
+def test_a_variant_trains_another_block_from_another_seed_for_fewer_epochs(
+    tiny_recipes, root, tmp_path
+):
+    arguments = ["tiny-block", "--root", str(root), "--runs", str(tmp_path / "runs")]
+    arguments += ["--out", str(tmp_path / "out"), "--seed", "5", "--shorten", "3"]
+    result = CliRunner().invoke(train_command.cli, [*arguments, "--block", "pairwise"])
+    assert result.exit_code == 0, result.output
+    name = "tiny-block-seed-5-block-pairwise-shortened-3"
+    card = json.loads((tmp_path / f"out/{name}.json").read_text())
+    assert (card["seed"], card["epochs"]) == (5, 1 + 1)
+    assert card["recipe"].endswith("--seed 5 --block pairwise --shorten 3")
+    (block,) = attention_blocks(load_network(tmp_path / f"out/{name}.safetensors")).values()
+    assert isinstance(block, PairwiseNonLocalBlock)
+    assert (tmp_path / "runs/seed-5-block-pairwise-shortened-3/tiny-trunk/last.pt").exists()
+
+    for options, sentence in (
+        (["--block", "pair"], "unknown block 'pair'; available: non_local,"),
+        (["--shorten", "0"], "greater than or equal to 1"),
+    ):
+        result = CliRunner().invoke(train_command.cli, ["tiny-block", *options])
+        assert (result.exit_code, sentence in result.stderr) == (2, True), result.stderr
+    result = CliRunner().invoke(train_command.cli, ["clips-nl", "--seed", "1"])
+    assert (result.exit_code, "only street networks have variants" in result.stderr) == (2, True)
+
+
+def test_a_variant_that_changes_nothing_is_the_recipe():
+    for recipe in STREET_RECIPES.values():
+        assert AS_IT_IS.of(recipe) == recipe
+    assert AS_IT_IS.name == ""
+    with pytest.raises(ValueError, match="shorten must be at least 1, got 0"):
+        Variant(shorten=0)
 
 
 def test_reading_samples_says_what_is_wrong(root):

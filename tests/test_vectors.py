@@ -5,8 +5,8 @@ import torch
 from networks import tiny_network
 from test_degeneracy import mean_cosine_distance
 
-from analysis.capture import observe
-from analysis.vectors import cosine_distance, vector_distances
+from nonlocal_lens.analysis.capture import observe
+from nonlocal_lens.analysis.vectors import cosine_distance, vector_distances
 
 
 def test_the_closed_form_is_the_mean_over_all_ordered_pairs(generator):

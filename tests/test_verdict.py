@@ -3,7 +3,7 @@ from math import nan
 
 import pytest
 
-from analysis.verdict import verdict
+from nonlocal_lens.analysis.verdict import verdict
 
 MEASURED = {
     "query_information_bits": 2.0,

@@ -17,10 +17,10 @@ from video_files import (
     video,
 )
 
-from analysis import terms
-from analysis.capture import recording
-from app.cli import cli
-from models import load_network
+from nonlocal_lens.analysis import terms
+from nonlocal_lens.analysis.capture import recording
+from nonlocal_lens.app.cli import cli
+from nonlocal_lens.models import load_network
 
 HALF = (1, 2, 2)
 
@@ -196,6 +196,9 @@ def test_networks_for_long_clips_are_affine_and_attend_by_groups_of_frames(tmp_p
         *["layer2.1_non_local.block"] * 2,
         "layer3.0_non_local",
     ]
+    spans = [(grid.first_frame, grid.frame_step) for grid in (r.query_grid for r in records)]
+    assert spans[:2] == [(0.0, 2.0), (8.0, 2.0)], "each group has its own frames"
+    assert [record.key_grid.first_frame for record in records[:2]] == [0.0, 8.0]
     assert "4 frames at a time" in network.decisions[-1]
     assert network.preprocess.frames == 32
 

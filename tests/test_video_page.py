@@ -6,16 +6,16 @@ from clips import tiny_clip_architecture, tiny_clip_network
 from streamlit.testing.v1 import AppTest
 from videos import write_video
 
-from analysis.clips import read_clip
-from app.cache import Shelf
-from app.components import network_picker
-from app.explored import LATEST, WATCHED
-from app.filmstrip import Pick
-from app.uploads import in_users_words, keep_folder
-from app.video_clips import rendered_reel, uploaded_frames, uploaded_reel
-from models.checkpoint import save_network
-from models.checkpoints import download
-from models.published import PUBLISHED
+from nonlocal_lens.analysis.clips import read_clip
+from nonlocal_lens.app.cache import Shelf
+from nonlocal_lens.app.components import network_picker, network_search
+from nonlocal_lens.app.shown import LATEST, SHOWN_CLIP
+from nonlocal_lens.app.uploads import keep_folder, user_message
+from nonlocal_lens.app.video_clips import rendered_reel, uploaded_frames, uploaded_reel
+from nonlocal_lens.app.viewer.view import Query, View
+from nonlocal_lens.models import download
+from nonlocal_lens.models.checkpoint import save_network
+from nonlocal_lens.models.published import PUBLISHED
 
 
 @pytest.fixture
@@ -42,18 +42,17 @@ def test_an_uploaded_video_that_is_broken_ends_in_one_sentence(page):
 
 
 def test_a_pin_is_known_to_the_export_page(page, monkeypatch):
-    monkeypatch.setattr(
-        "app.filmstrip.film_strip", lambda payload, key: Pick(1, 60.04, 40.0, False)
-    )
+    view = View(queries=(Query(((60.04, 40.0),), frame=1),))
+    monkeypatch.setattr("nonlocal_lens.app.viewer.show_viewer", lambda payload, key: view)
     page.session_state["video_tabs"] = "As files"
     page.run()
     frames = next(box for box in page.number_input if box.label == "Frames")
     frames.set_value(2).run()
     assert not page.exception
-    shown = page.session_state[WATCHED]
+    shown = page.session_state[SHOWN_CLIP]
     assert shown.queries == ((1, 60.0, 40.0),)
     assert dict(shown.chosen) == {"start": 0, "stride": None, "frames": 2}
-    assert page.session_state[LATEST] == WATCHED
+    assert page.session_state[LATEST] == SHOWN_CLIP
     assert "--query 1,60,40 " in page.code[0].value
 
 
@@ -67,7 +66,7 @@ def test_frames_of_one_name_and_hostile_names_stay_apart(tmp_path):
     }
     assert keep_folder(files, "frames") == folder
     assert keep_folder(files[:2], "frames") != folder
-    assert in_users_words(f"no {folder}/x and {tmp_path}") == f"no frames/x and {tmp_path}"
+    assert user_message(f"no {folder}/x and {tmp_path}") == f"no frames/x and {tmp_path}"
 
 
 class File:
@@ -103,19 +102,20 @@ def test_rendered_clips_are_numbered():
         rendered_reel(2).read(frames=2).frames,
         read_clip(rendered_reel(2).location, frames=2).frames,
     )
-    with pytest.raises(ValueError, match="unknown clip 1000; available: 0 to 999"):
-        rendered_reel(1000)
+    with pytest.raises(ValueError, match="unknown clip 3000000; available: 0 to 2999999"):
+        rendered_reel(3_000_000)
 
 
-def test_a_shelf_keeps_the_last_few():
-    shelf, made = Shelf(2), []
+def test_a_shelf_keeps_what_was_made_apart_from_other_shelves():
+    shelf, made = Shelf("one"), []
 
     def make(key):
         return shelf.get(key, lambda: made.append(key) or key)
 
-    for key in ("a", "b", "a", "c", "a", "b"):
+    for key in ("a", "b", "a"):
         assert make(key) == key
-    assert made == ["a", "b", "c", "b"]
+    assert made == ["a", "b"]
+    assert Shelf("other").get("a", lambda: "other") == "other"
     with pytest.raises(RuntimeError):
         shelf.get("d", lambda: (_ for _ in ()).throw(RuntimeError))
     assert "d" not in shelf
@@ -134,9 +134,11 @@ def test_a_checkpoint_of_the_user_is_watched_like_a_bundled_network(page, tmp_pa
 
 def test_published_networks_for_videos_come_first(page, tmp_path, monkeypatch):
     monkeypatch.setenv(download.CACHE_VARIABLE, str(tmp_path))
-    page.session_state["video-network"] = network_picker.PUBLISHED_ENTRY
+    network_search._labels.clear()
+    page.session_state["video-network"] = network_picker.SEARCH_ENTRY
     page.run()
     assert not page.exception
     assert page.info[-1].value.startswith("Choose a network")
-    published = page.selectbox(key="video-published")
-    assert PUBLISHED[published.value].dataset == network_picker.VIDEOS
+    of_videos = [n for n, spec in PUBLISHED.items() if spec.dataset == network_search.VIDEOS]
+    first = page.selectbox(key="video-search").options[0]
+    assert first in map(network_search.published_label, of_videos)

@@ -7,19 +7,20 @@ import re
 from dataclasses import replace
 from xml.etree import ElementTree
 
-import browser as host
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 from records import KEY_HW, KEYS, KINDS, QUERIES, QUERY_HW, random_record
+from test_strongest import CASES
 
-from analysis import query_map, terms
-from analysis.record import AttentionRecord
-from analysis.render import PALETTES, palette_table
-from app.viewer.bundle import joined, viewer_css, viewer_js
-from app.viewer.payload import Shown, pack_all, with_view
-from app.viewer.view import Query, View
+from nonlocal_lens.analysis import query_map, terms
+from nonlocal_lens.analysis.record import AttentionRecord
+from nonlocal_lens.analysis.render import PALETTES, palette_table
+from nonlocal_lens.app import PRODUCT
+from nonlocal_lens.app.viewer.bundle import joined, viewer_css, viewer_js
+from nonlocal_lens.app.viewer.payload import Shown, pack_all, with_view
+from nonlocal_lens.app.viewer.view import Query, View
 
 pytestmark = pytest.mark.browser
 
@@ -68,24 +69,6 @@ OVER_OWN_CELL = """
     return found;
 }
 """
-
-
-@pytest.fixture(scope="module")
-def chromium():
-    with host.chromium_or_skip() as browser:
-        yield browser
-
-
-@pytest.fixture
-def page(chromium):
-    """A page with large text areas and no host; fails afterwards if it logged an error."""
-    page = chromium.new_page(viewport={"width": 1100, "height": 1000})
-    problems = []
-    page.on("pageerror", lambda error: problems.append(f"error: {error}"))
-    page.on("console", lambda entry: problems.append(entry.text) if entry.type == "error" else None)
-    yield page
-    page.close()
-    assert not problems
 
 
 def packed(*records, view=None, name=None, output=None):
@@ -227,9 +210,41 @@ def test_the_most_different_pair_is_that_of_the_analysis(page, generator):
     open_menu(page, "Queries")
     page.get_by_role("button", name="Most different pair").click()
     grid = record.query_grid
-    expected = [grid.center(grid.cell(at)) for at in sorted(query_map.most_different(record))]
-    shown = sorted((y, x) for ((x, y),) in pins(page))
-    assert [(x, y) for y, x in shown] == [pytest.approx(point) for point in expected]
+    expected = [grid.center(grid.cell(at)) for at in query_map.most_different(record)]
+    assert [point for (point,) in pins(page)] == [pytest.approx(point) for point in expected]
+
+
+def test_no_mark_stands_where_values_tie(page, generator):
+    mount(page, packed(random_record(generator)))
+    for name, (values, count, expected) in CASES.items():
+        given = [None if value != value else value for value in values]
+        found = page.evaluate(
+            "([values, count]) => lens.strongest(values.map((value) => value ?? NaN), count)",
+            [given, count],
+        )
+        assert found == expected, name
+    levels = page.evaluate(
+        """() => [
+            lens.massLevels(Float32Array.from({ length: 35 }, () => 1), [0.5, 0.9]),
+            lens.massLevels(Float32Array.of(60, 1, 1, 1, 1, 36), [0.5, 0.9, 0.98]),
+        ]"""
+    )
+    assert levels[0] == [float("inf")] * 2, "a level that no cell reaches"
+    assert levels[1] == [60, 36, 1]
+
+
+def test_who_looks_here_has_no_arrows_in_the_unary_term(page, generator):
+    record = random_record(generator)
+    view = View(direction="column", arrows=True, boxes=True, contours=True)
+    mount(page, packed(record, view=view))
+    click(page, *record.key_grid.center(record.key_grid.cell(17)))
+
+    def marks(panel):
+        return page.locator(f'[data-panel="{panel}"] svg path').count()
+
+    without = page.locator('[data-panel="photo"] svg path').count()
+    assert marks("unary") <= without + 2, "the query itself, and nothing else"
+    assert marks("pairwise") > without + 10
 
 
 def test_networks_side_by_side_share_cursor_and_scale_and_their_difference_diverges(
@@ -492,8 +507,20 @@ def test_everything_works_from_the_keyboard(page, generator):
     page.keyboard.press("Backspace")
     assert page.evaluate("viewer.view.zoom") == 1
     page.keyboard.press("Shift+Enter")
+    assert len(pins(page)) == 1, "what is pinned is not pinned twice"
+    page.keyboard.press("Shift+Enter")
+    assert len(pins(page)) == 1
+    before = page.locator('[data-field="query"]').inner_text()
+    page.keyboard.press("ArrowUp")
+    assert page.locator('[data-field="query"]').inner_text() == before, "the cursor is free"
+    assert page.locator('[data-field="cursor"]').inner_text().startswith("x 12, y 20")
+    page.keyboard.press("Shift+Enter")
     assert len(pins(page)) == 2
     page.keyboard.press("Delete")
+    assert len(pins(page)) == 1
+    page.keyboard.press("u")
+    assert len(pins(page)) == 2, "undone"
+    page.keyboard.press("Control+z")
     assert len(pins(page)) == 1
     page.keyboard.press("Enter")
     assert pins(page) == []
@@ -504,7 +531,182 @@ def test_everything_works_from_the_keyboard(page, generator):
     page.get_by_label("Scale", exact=True).focus()
     page.keyboard.press("r")
     page.locator('.announcement:has-text("Strongest key")').wait_for(state="attached")
-    assert page.evaluate("heard") == [], "the host hears no key"
+    heard = page.evaluate("heard.filter((key) => key !== 'Control')")
+    assert heard == [], "the host hears no key"
+
+
+@pytest.mark.parametrize("size", [(1440, 900), (1280, 720)])
+def test_photo_maps_and_scale_stand_in_one_row_in_the_window(page, generator, size):
+    page.set_viewport_size({"width": size[0], "height": size[1]})
+    mount(page, packed(random_record(generator)))
+    boxes = [stage(page, name).bounding_box() for name in ("photo", *terms.TERMS)]
+    assert len({round(box["y"]) for box in boxes}) == 1
+    assert [box["x"] for box in boxes] == sorted(box["x"] for box in boxes)
+    bar = page.locator(".common").bounding_box()
+    assert bar["y"] + bar["height"] <= size[1]
+    assert page.locator(".scale:visible").count() == 0, "one bar for what shares a scale"
+
+
+def test_two_networks_and_their_difference_stand_in_one_row(page, generator):
+    page.set_viewport_size({"width": 1440, "height": 900})
+    two = (random_record(generator), random_record(generator, "disentangled"))
+    mount(page, packed(*two, view=View(difference=(0, 1))))
+    tops = page.locator(".stage").evaluate_all("all => all.map((n) => n.getBoundingClientRect().y)")
+    assert len(tops) == 4
+    assert len(set(tops)) == 1
+    assert page.locator(".scale:visible").count() == 1, "the difference has its own"
+
+
+def test_the_top_of_the_scale_is_dragged_and_typed(page, generator):
+    mount(page, packed(random_record(generator, scale=2.0)))
+    page.get_by_label("Top of the scale").fill("2")
+    page.get_by_label("Top of the scale").press("Enter")
+    assert page.get_by_label("Scale", exact=True).input_value() == "fixed"
+    assert page.evaluate("viewer.panels[1].range.high") == 2
+    assert page.locator(".common-badge").inner_text().startswith("fixed scale, ")
+    box = page.locator(".handle").bounding_box()
+    page.mouse.move(box["x"] + 6, box["y"] + 9)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 126, box["y"] + 9, steps=4)
+    page.mouse.up()
+    assert page.evaluate("viewer.panels[1].range.high") == 4, "120 pixels double it"
+    page.locator(".handle").focus()
+    page.keyboard.press("ArrowRight")
+    assert page.evaluate("viewer.panels[1].range.high") == pytest.approx(4.4)
+    assert pins(page) == [], "no key of the maps"
+
+
+def test_the_photo_shows_through_where_attention_is_low(page, generator):
+    mount(page, packed(random_record(generator, scale=2.0), view=View(fade=True)))
+    words = np.array(page.evaluate("Array.from(viewer.panels[1].words)"), np.uint32)
+    alpha = words.view(np.uint8).reshape(-1, 4)[:, 3].astype(float)
+    top = page.evaluate("viewer.panels[1].range.high")
+    values = np.array(page.evaluate("Array.from(viewer.rows[0].maps[0].whole)"))
+    np.testing.assert_allclose(alpha, 255 * (values / top).clip(0, 1), atol=1.01)
+    bar = page.locator(".common-bar").evaluate(
+        "bar => Array.from(bar.getContext('2d').getImageData(0, 0, 256, 1).data)"
+    )
+    assert set(bar[3::4]) == {255}, "colors are told in full"
+    saving = page.evaluate("viewer.saving.provenance().at(-1)")
+    assert "opacity follows the value" in saving
+
+
+def test_a_map_that_is_rescaled_ends_at_the_percentile_it_states(page, generator):
+    mount(page, packed(random_record(generator)))
+    found = page.evaluate(
+        """() => {
+            const values = Float32Array.from({ length: 200 }, (_, j) => j + 1);
+            return [
+                lens.rangeOf(values, "per-map", {}),
+                lens.rangeOf(values.map((v) => -v), "per-map", { signed: true }),
+            ];
+        }"""
+    )
+    assert found[0] == {"low": 1, "high": 198, "log": False}
+    assert found[1] == {"low": -198, "high": 198, "log": False}
+    page.get_by_label("Scale", exact=True).select_option("per-map")
+    badge = page.locator('[data-panel="whole"] .badge').inner_text()
+    assert badge.startswith("rescaled to this map alone, up to its 99th percentile")
+    assert page.locator(".scale:visible").count() == 3, "each has its own bar"
+
+
+def test_small_islands_are_left_out_of_contours(page, generator):
+    mount(page, packed(random_record(generator)))
+    found = page.evaluate(
+        """() => {
+            const grid = { height: 3, width: 5 };
+            const cells = [1, 1, 0, 0, 1, 1, 0, 0, 0, 0, 0, 0, 1, 1, 0];
+            const least = (n) => Array.from(lens.withoutIslands((j) => cells[j] === 1, grid, n));
+            return [least(1), least(2), least(3), least(4)];
+        }"""
+    )
+    assert found[0] == [1, 1, 0, 0, 1, 1, 0, 0, 0, 0, 0, 0, 1, 1, 0]
+    assert found[1] == [1, 1, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 1, 1, 0], "row ends do not touch"
+    assert found[2] == [1, 1, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0]
+    assert found[3] == [0] * 15
+
+
+def test_the_strongest_keys_are_chips_that_light_their_cells(page, generator):
+    record = random_record(generator, scale=1.0)
+    mount(page, packed(record))
+    click(page, 28, 20)
+    values, keys = (terms.attention(record, [17])[0] * KEYS).topk(5)
+    chips = page.locator(".chip:visible")
+    assert chips.count() == 5
+    x, y = record.key_grid.center(record.key_grid.cell(int(keys[0])))
+    assert chips.first.inner_text().startswith(f"x {int(x)}, y {int(y)} ")
+    shown = float(chips.first.inner_text().split()[-1].rstrip("×"))
+    assert shown == pytest.approx(float(values[0]), rel=1e-2)
+    before = page.locator('[data-panel="whole"] .marks path').count()
+    chips.first.hover()
+    assert page.locator('[data-panel="whole"] .marks path').count() == before + 2
+    chips.first.click()
+    assert page.evaluate("viewer.selection.cursor") == {"x": x, "y": y}
+
+
+def test_where_all_values_tie_no_key_stands_out(page, generator):
+    mount(page, packed(random_record(generator, scale=0.0)))
+    assert page.locator(".chip:visible").count() == 0
+    assert "none stands out" in page.locator(".keys-title").inner_text()
+
+
+def test_the_class_under_the_cursor_stands_beside_it(page, generator):
+    output = torch.zeros(1, 11, 40, 56)
+    output[:, 4] = 9.0
+    mount(page, packed(random_record(generator), output=output))
+    stage(page, "photo").hover(position={"x": 40, "y": 40})
+    name = page.evaluate("viewer.leading.spec.classes[4].name")
+    assert page.locator('[data-panel="photo"] .marks text').all_text_contents() == [name]
+    page.mouse.move(5, 5)
+    assert page.locator('[data-panel="photo"] .marks text').count() == 0
+
+
+def test_query_dependence_is_a_map_of_the_divergence_from_the_mean_row(page, generator):
+    for options in KINDS.values():
+        record = random_record(generator, **options)
+        mount(page, packed(record, view=View(terms=("whole", "dependence"))))
+        page.wait_for_function(
+            "viewer.panels.find(({ name }) => name === 'dependence').values !== null"
+        )
+        found = page.evaluate(
+            "Array.from(viewer.panels.find(({ name }) => name === 'dependence').values)"
+        )
+        expected = query_map.divergence_from_mean_bits(record).numpy()
+        scale = max(1e-3, float(np.nanmax(expected)))
+        np.testing.assert_allclose(found, expected, rtol=3e-2, atol=1e-2 * scale)
+        page.evaluate("viewer.destroy(); delete document.body.nonlocalLens")
+
+
+def test_the_maps_are_few_tab_stops_away_and_everything_has_a_name(page, generator):
+    mount(page, packed(random_record(generator), random_record(generator)))
+    stops = 0
+    while not page.evaluate("document.activeElement === viewer.stagesNode"):
+        page.keyboard.press("Tab")
+        stops += 1
+        assert stops <= 5
+    for name in ("Marks", "Compare", "Save"):
+        summary = page.locator(f'.menu > summary:text-is("{name}")')
+        assert summary.is_visible()
+        assert summary.get_attribute("title")
+    assert page.get_by_role("button", name="Undo the last pin (U)").is_visible()
+
+
+def test_on_a_phone_photo_and_map_are_in_view_together(chromium, generator):
+    phone = {"width": 390, "height": 844}
+    context = chromium.new_context(has_touch=True, is_mobile=True, viewport=phone)
+    page = context.new_page()
+    page.set_content('<meta name="viewport" content="width=device-width, initial-scale=1">')
+    mount(page, packed(random_record(generator)))
+    photo, whole = (stage(page, name).bounding_box() for name in ("photo", "whole"))
+    assert photo["y"] >= 0
+    assert whole["y"] + whole["height"] <= 844
+    assert page.evaluate("document.documentElement.scrollHeight") <= 2 * 844
+    assert page.locator('[data-panel="photo"] .value').inner_text() == "tap to pin"
+    page.get_by_role("button", name="Unary term").click()
+    page.wait_for_function("document.querySelector('.maps').scrollLeft > 600")
+    page.evaluate("scrollTo(0, 300)")
+    assert stage(page).bounding_box()["y"] >= 0, "the photo stays"
+    context.close()
 
 
 def test_zooming_keeps_pixels_and_cells_together(page, generator):
@@ -532,7 +734,7 @@ def test_the_announcement_says_all_that_the_readout_shows(page, generator):
     mount(page, packed(random_record(generator), random_record(generator)))
     click(page, 28, 20)
     stage(page).hover(position={"x": 3, "y": 3})
-    page.locator('.announcement:has-text("Under the cursor")').wait_for(state="attached")
+    page.locator('.announcement:has-text("Under the cursor, x")').wait_for(state="attached")
     said = page.locator(".announcement").inner_text()
     value = page.evaluate("viewer.rows[0].maps[0].whole[0]")
     assert f"{page.evaluate('value => lens.formatValue(value)', value)} times uniform" in said
@@ -548,7 +750,7 @@ def test_a_view_that_is_given_is_the_one_that_is_told(page, generator):
         active=0,
         scale="fixed",
         fixed=2.5,
-        grey=False,
+        gray=False,
         arrows=True,
         arrow_count=7,
         contours=True,
@@ -711,7 +913,7 @@ def test_the_page_to_take_away_is_alive_offline_and_shows_names_as_text(
     assert opened.locator("h1").inner_text() == HOSTILE
     assert opened.get_by_role("list", name="Pinned queries").get_by_role("listitem").count() == 2
     assert opened.locator('[data-panel="difference"]').count() == 2
-    assert opened.locator("footer li").all_inner_texts()[-1].endswith("Nonlocal Lens 0.1.0")
+    assert opened.locator("footer li").all_inner_texts()[-1].endswith(PRODUCT)
     values = "Array.from(document.querySelectorAll('canvas.map'), (c) => c.toDataURL())"
     assert opened.evaluate(values) == page.evaluate(values), "equal values, equal colors"
     opened.locator(".panels").focus()

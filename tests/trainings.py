@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from models.training import loop
+from nonlocal_lens.models.training import loop
 
 
 def weights(network):

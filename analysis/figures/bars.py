@@ -9,13 +9,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from analysis.degeneracy import STATISTICS, DegeneracyReport
-from analysis.figures.drawing import LINE, style_ticks
-from analysis.figures.files import PrintFigure
-from analysis.figures.layout import Box
-from analysis.figures.look import SMALL, Look
-from analysis.figures.text import fit, wrap
-from analysis.intervals import mean_interval
+from nonlocal_lens.analysis.degeneracy import STATISTICS
+from nonlocal_lens.analysis.figures.drawing import LINE, style_ticks
+from nonlocal_lens.analysis.figures.files import PrintFigure
+from nonlocal_lens.analysis.figures.layout import Box
+from nonlocal_lens.analysis.figures.look import SMALL, Look
+from nonlocal_lens.analysis.figures.text import fit, wrap
+from nonlocal_lens.analysis.intervals import mean_interval
 
 LEAST_WIDTH = 15  # ems: what one statistic needs
 PLOT_TOP, PLOT_HEIGHT = 1.9, 11  # ems, from the top of a statistic's place
@@ -47,17 +47,6 @@ class Bar:
 def bar_of(values: Sequence[float]) -> Bar:
     """Return mean and percentile bootstrap interval, seeded; NaN is left out."""
     return Bar(*mean_interval(values))
-
-
-def bars_of(reports: Mapping[str, Sequence[DegeneracyReport]]) -> dict[str, dict[str, Bar]]:
-    """Return for every statistic the bar of every network, from its reports on some images."""
-    return {
-        statistic: {
-            network: bar_of([getattr(report, statistic) for report in of_network])
-            for network, of_network in reports.items()
-        }
-        for statistic in STATISTICS
-    }
 
 
 def statistics_figure(bars: Mapping[str, Mapping[str, Bar]], *, look: Look | None = None) -> Figure:

@@ -5,11 +5,11 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.ticker import MaxNLocator, NullLocator
 
-from analysis.figures.drawing import LINE, color_map, style_ticks
-from analysis.figures.files import PrintFigure
-from analysis.figures.look import SMALL, Look
-from analysis.figures.scales import ColorRange
-from analysis.figures.text import text_width
+from nonlocal_lens.analysis.figures.drawing import LINE, color_map, style_ticks
+from nonlocal_lens.analysis.figures.files import PrintFigure
+from nonlocal_lens.analysis.figures.look import SMALL, Look
+from nonlocal_lens.analysis.figures.scales import ColorRange
+from nonlocal_lens.analysis.figures.text import text_width
 
 
 def bar_figure(color_range: ColorRange, look: Look) -> PrintFigure:
@@ -50,9 +50,9 @@ def draw_bar(ax: Axes, color_range: ColorRange, look: Look, label: str) -> None:
         if look.scale.kind == "log":
             bar.set_ticks(_log_ticks(norm, signed=color_range.quantity.signed))
         else:
-            bar.locator = MaxNLocator(nbins=5, steps=[1, 2, 2.5, 5, 10])
+            bar.set_ticks(_ticks_with_ends(norm))
         bar.ax.xaxis.set_major_formatter(
-            lambda value, _: f"{value:g}".replace("-", "\N{MINUS SIGN}")
+            lambda value, _: f"{value:.3g}".replace("-", "\N{MINUS SIGN}")
         )
     style_ticks(bar.ax.xaxis, look, pad=0.15)
     bar.set_label(
@@ -62,6 +62,18 @@ def draw_bar(ax: Axes, color_range: ColorRange, look: Look, label: str) -> None:
         color=sheet.ink,
         labelpad=0.2 * sheet.font_size,
     )
+
+
+CLOSE = 0.09
+"""Round numbers that are this share of a bar from its end make room for the number there."""
+
+
+def _ticks_with_ends(norm: Normalize) -> list[float]:
+    """Return both ends of a range, and round numbers between them that have room."""
+    low, high = float(norm.vmin or 0), float(norm.vmax or 0)
+    room = CLOSE * (high - low)
+    round_ones = MaxNLocator(nbins=5, steps=[1, 2, 2.5, 5, 10]).tick_values(low, high)
+    return [low, *(float(one) for one in round_ones if low + room < one < high - room), high]
 
 
 def _log_ticks(norm: Normalize, *, signed: bool) -> list[float]:

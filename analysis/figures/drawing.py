@@ -2,9 +2,8 @@
 
 from typing import Any
 
-import matplotlib
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Float, UInt8
 from matplotlib import patheffects
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
@@ -12,13 +11,13 @@ from matplotlib.axis import Axis
 from matplotlib.colors import Colormap, Normalize
 from matplotlib.image import AxesImage
 from matplotlib.patches import FancyArrowPatch, Rectangle
+from matplotlib.text import Text
 from PIL import Image as Pillow
 
-from analysis.figures.look import SMALL, Look
-from analysis.figures.panels import Image, MapPanel, Panel, PhotoPanel, Quantity
-from analysis.figures.scales import SIGNED_COLORMAP
-
-NOT_A_NUMBER = "magenta"  # in no palette, so that NaN is visible
+from nonlocal_lens.analysis import render
+from nonlocal_lens.analysis.figures.look import SMALL, Look
+from nonlocal_lens.analysis.figures.panels import Image, MapPanel, Panel, PhotoPanel, Quantity
+from nonlocal_lens.analysis.figures.scales import SIGNED_COLORMAP
 
 LINE = 0.06
 """Rules are this share of the text's size wide."""
@@ -26,10 +25,14 @@ LINE = 0.06
 MARK_SHARE = 0.18
 """Marks are as large as the text, but on small panels at most this share of their width."""
 
+CORNER_SHARE = 0.06
+"""Words in a panel's corner are at most this share of its width high."""
+
 MARKS: dict[str, dict[str, Any]] = {
     "plus": {"marker": "+", "markersize": 0.85},
     "cross": {"marker": "x", "markersize": 0.7},
     "circle": {"marker": "o", "markersize": 0.75, "markerfacecolor": "none"},
+    "ring": {"marker": "o", "markersize": 1.7, "markerfacecolor": "none"},  # the object stays seen
     "dot": {"marker": "o", "markersize": 0.4, "markerfacecolor": "white"},
 }
 
@@ -51,24 +54,65 @@ def draw_picture(
         extent=(left, right, bottom, top),
         norm=norm,
         cmap=color_map(panel.quantity, look),
-        alpha=None if look.alpha == 1 else look.alpha,
+        alpha=opacity(panel, look),
         interpolation="nearest",
     )
 
 
-def draw_backdrop(ax: Axes, image: Image, look: Look, pixels: tuple[int, int]) -> None:
+def opacity(panel: MapPanel, look: Look) -> float | Float[np.ndarray, "rows cols"] | None:
+    """Return the opacity of a map: of each cell where some are no token, which stay empty."""
+    if panel.missing is not None:
+        return np.where(panel.missing, 0.0, look.alpha)
+    return None if look.alpha == 1 else look.alpha
+
+
+def draw_backdrop(ax: Axes, image: Image, look: Look, pixels: tuple[int, int]) -> AxesImage | None:
     """Lay the photograph under a map, if the look asks for one."""
     if look.backdrop == "none":
-        return
+        return None
     height, width = image.shape[:2]
+    photo = backdrop_pixels(image, look, pixels)
+    return ax.imshow(photo, extent=(0, width, height, 0), interpolation="nearest")
+
+
+def backdrop_pixels(
+    image: Image, look: Look, pixels: tuple[int, int]
+) -> UInt8[np.ndarray, "rows cols 3"]:
+    """Return the photograph as it lies under a map."""
     photo = shrunk(image, pixels, smooth=True)
-    if look.backdrop == "grey":
+    if look.backdrop == "gray":
         photo = np.repeat(np.asarray(Pillow.fromarray(photo).convert("L"))[..., None], 3, axis=2)
-    ax.imshow(photo, extent=(0, width, height, 0), interpolation="nearest")
+    return photo
+
+
+def draw_corner(ax: Axes, words: str, look: Look, *, at_top: bool = False) -> Text:
+    """Write words into the lower, or the upper, left corner of a panel, white on black."""
+    size = SMALL * min(look.sheet.font_size, CORNER_SHARE * ax.bbox.width / ax.figure.dpi * 72)
+    return ax.text(
+        0.02,
+        0.98 if at_top else 0.02,
+        words,
+        va="top" if at_top else "baseline",
+        transform=ax.transAxes,
+        fontsize=size,
+        family=look.family,
+        color="white",
+        parse_math=False,
+        path_effects=[patheffects.withStroke(linewidth=0.25 * size, foreground="black")],
+    )
+
+
+def draw_letter(ax: Axes, letter: str, look: Look) -> Text:
+    """Write a panel's letter into its upper left corner, as papers refer to it."""
+    text = draw_corner(ax, f"({letter})", look)
+    text.set(position=(0.02, 0.98), va="top")
+    return text
 
 
 def draw_marks(ax: Axes, panel: Panel, look: Look) -> list[Artist]:
-    """Mark the query of a panel, and point from it to its strongest keys."""
+    """Mark the query of a panel, or name it, and point from it to its strongest keys."""
+    if panel.token:
+        return [draw_corner(ax, f"query: {panel.token}", look, at_top=True)]
     if panel.query is None:
         return []
     width = ax.bbox.width / ax.figure.dpi * 72
@@ -131,8 +175,7 @@ def style_ticks(axis: Axis, look: Look, *, pad: float) -> None:
 
 def color_map(quantity: Quantity, look: Look) -> Colormap:
     """Return the colors of a quantity's values."""
-    name = SIGNED_COLORMAP if quantity.signed else look.colormap
-    return matplotlib.colormaps[name].with_extremes(bad=NOT_A_NUMBER)
+    return render.color_map(SIGNED_COLORMAP if quantity.signed else look.colormap)
 
 
 def shrunk(

@@ -60,6 +60,10 @@ class PrintFigure(Figure):
         with printing():
             super().savefig(fname, transparent=transparent, **options)
 
+    def file(self, kind: str, *, note: dict[str, Any]) -> bytes:
+        """Return the figure as a file; see `figure_bytes`."""
+        return figure_bytes(self, kind, note=note)
+
     def _repr_png_(self) -> bytes:
         """Show the figure under a notebook's cell; neither pyplot nor a magic is needed."""
         file = io.BytesIO()

@@ -40,6 +40,7 @@ class Furniture:
 
     em: float  # font size in inches
     under_panels: bool = False  # a line of text under every panel
+    token_height: float = 0.0  # inches under every panel for what lies off the picture
     bar_lines: int = 0  # color bars above one another
     legend_lines: int = 0
     caption_lines: int = 0
@@ -85,7 +86,7 @@ def grid_layout(
     gaps = [group_gap if a != b else gap for a, b in pairwise(headings)]
     heading_height = 1.55 * em if any(headings) else 0.0
     title_height = 1.4 * em if any(title for _, title in columns) else 0.0
-    under = 1.25 * em if furniture.under_panels else 0.0
+    under = (1.25 * em if furniture.under_panels else 0.0) + furniture.token_height
     top = heading_height + title_height
     bar_height = 4.0 * em
     foot = (

@@ -9,11 +9,11 @@ from typing import Literal, get_args
 import matplotlib
 from matplotlib import font_manager
 
-from analysis.figures.scales import SHARED, Scale
+from nonlocal_lens.analysis.figures.scales import SHARED, Scale
 
 StyleName = Literal["paper", "slides", "poster"]
-Backdrop = Literal["photo", "grey", "none"]
-Marker = Literal["plus", "cross", "circle", "dot", "cell", "none"]
+Backdrop = Literal["photo", "gray", "none"]
+Marker = Literal["plus", "cross", "circle", "ring", "dot", "cell", "none"]
 
 BACKDROPS: tuple[Backdrop, ...] = get_args(Backdrop)
 MARKERS: tuple[Marker, ...] = get_args(Marker)
@@ -62,6 +62,8 @@ class Look:
     font: str | None = None  # family; matplotlib's default if None
 
     def __post_init__(self) -> None:
+        if str(self.backdrop) == "grey":  # the spelling in notes of older files
+            object.__setattr__(self, "backdrop", "gray")
         _choose("style", self.style, STYLES)
         _choose("backdrop", self.backdrop, BACKDROPS)
         _choose("marker", self.marker, MARKERS)

@@ -7,26 +7,31 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis.figures.drawing import draw_backdrop, draw_marks, draw_picture, frame
-from analysis.figures.look import Look
-from analysis.figures.panels import (
+from nonlocal_lens.analysis.figures.drawing import (
+    draw_backdrop,
+    draw_corner,
+    draw_marks,
+    draw_picture,
+    frame,
+)
+from nonlocal_lens.analysis.figures.look import Look
+from nonlocal_lens.analysis.figures.panels import (
     DEFAULT_SHOWN,
-    Classes,
     Image,
     MapPanel,
     Panel,
-    Point,
     Quantity,
-    Scene,
     Shown,
     panel_rows,
 )
-from analysis.figures.plate import AnyFigure, Plate
-from analysis.figures.scales import ColorRange, color_ranges, own_norm
-from analysis.record import AttentionRecord
+from nonlocal_lens.analysis.figures.plate import AnyFigure, Plate
+from nonlocal_lens.analysis.figures.queries import query_at
+from nonlocal_lens.analysis.figures.scales import ColorRange, color_ranges, own_norm
+from nonlocal_lens.analysis.record import AttentionRecord
+from nonlocal_lens.analysis.scene import Classes, Point, Scene
 
 Records = AttentionRecord | Sequence[AttentionRecord] | Mapping[str, AttentionRecord]
-Query = int | Point
+Query = int | Point | str
 
 
 def attention_figure(
@@ -39,6 +44,7 @@ def attention_figure(
     labels: Classes | None = None,
     look: Look | None = None,
     caption: str = "",
+    on_picture: bool = False,
     fig: AnyFigure | None = None,
     ax: Any = None,
 ) -> Figure:
@@ -50,7 +56,8 @@ def attention_figure(
 
     Args:
         records: One block's record, several, or several by the title of their group of columns.
-        queries: Points (x, y) in image pixels, or flat positions on the first record's query grid.
+        queries: Points (x, y) in image pixels, names of tokens that are no places, or indices of
+            the first record's query axis (of a whole grid its flat positions).
         image: The captured image; needed for `input` and for a backdrop.
         shown: What stands in the columns; by default the input, if there is an image, and the
             whole, the pairwise and the unary attention.
@@ -58,6 +65,9 @@ def attention_figure(
         labels: The image's true classes; needed for `labels`.
         look: How everything looks.
         caption: Words under the figure.
+        on_picture: Whether maps are of what falls on the picture, divided by how much that is, and
+            color bars say so. If not, rows are over all keys, and what lies on tokens that are no
+            places stands under every map.
         fig: A figure or sub-figure to draw in, as large as it is; a new one if None.
         ax: Axes to draw in instead, one for each panel, row by row. Only pictures and marks are
             drawn; titles and color bars are the caller's.
@@ -76,11 +86,12 @@ def attention_figure(
     if image is None:
         if "input" in shown or look.backdrop != "none":
             raise ValueError("image must be given to show the input or to lay it under the maps")
-        sizes = [record.query_grid.image_hw for record in by_title.values()]
+        grids = [(one.query_axis.grid, one.key_axis.grid) for one in by_title.values()]
+        sizes = [grid.image_hw for sides in grids for grid in sides if grid is not None]
         image = np.zeros((*(sizes or [(1, 1)])[0], 3), np.uint8)
-    scene = Scene(image, by_title, predictions or {}, labels)
-    points = [_point(scene, query) for query in queries]
-    rows = panel_rows(scene, points, shown, arrows=look.arrows)
+    scene = Scene.of_picture(image, by_title, predictions, labels, on_picture=on_picture)
+    asked = [_asked(scene, query) for query in queries]
+    rows = panel_rows(scene, asked, shown, arrows=look.arrows)
     ranges = color_ranges(maps_of(rows), look.scale)
     if ax is not None:
         return _draw_on(ax, rows, ranges, look, image)
@@ -100,10 +111,7 @@ def _by_title(records: Records) -> dict[str, AttentionRecord]:
         records = [records]
     if isinstance(records, Mapping):
         return dict(records)
-    titles = [
-        record.block if record.head is None else f"{record.block}, head {record.head}"
-        for record in records
-    ]
+    titles = [record.title for record in records]
     if len(set(titles)) < len(titles):
         raise ValueError(
             f"records of equal blocks need titles: give a dictionary, got {', '.join(titles)}"
@@ -111,11 +119,21 @@ def _by_title(records: Records) -> dict[str, AttentionRecord]:
     return dict(zip(titles, records, strict=True))
 
 
-def _point(scene: Scene, query: Query) -> Point:
+def _asked(scene: Scene, query: Query) -> Point | str:
     if isinstance(query, int | np.integer):
-        return scene.grid.center(scene.grid.cell(int(query)))
+        return query_at(scene.first.first.query_axis, int(query))
+    if isinstance(query, str):
+        return query
     x, y = query
     return float(x), float(y)
+
+
+def _off_in_words(panel: MapPanel) -> str:
+    """Return what lies off the picture as it fits into a corner: "41.0 % off the picture"."""
+    shares = [token.share for token in panel.tokens]
+    if any(share is None for share in shares):
+        return f"and {len(shares)} tokens off the picture"
+    return f"{100 * sum(share or 0.0 for share in shares):.1f} % off the picture"
 
 
 def _draw_on(
@@ -141,6 +159,8 @@ def _draw_on(
         draw_picture(one, panel, norm, look, pixels)
         frame(one, (image.shape[0], image.shape[1]))
         draw_marks(one, panel, look)
+        if isinstance(panel, MapPanel) and panel.tokens:
+            draw_corner(one, _off_in_words(panel), look)
     figure = axes[0].get_figure(root=True)
     assert isinstance(figure, Figure)
     return figure

@@ -16,28 +16,40 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 from matplotlib.text import Text
 
-from analysis.figures.color_bar import bar_label, draw_bar
-from analysis.figures.drawing import (
+from nonlocal_lens.analysis.figures.color_bar import bar_label, draw_bar
+from nonlocal_lens.analysis.figures.drawing import (
     LINE,
+    backdrop_pixels,
     draw_backdrop,
+    draw_corner,
+    draw_letter,
     draw_marks,
     draw_picture,
     frame,
+    opacity,
     values_or_picture,
 )
-from analysis.figures.files import PrintFigure, figure_bytes, png_bytes, printing
-from analysis.figures.layout import Box, Furniture, GridLayout, grid_layout
-from analysis.figures.look import SMALL, Look
-from analysis.figures.panels import Image, MapPanel, Panel, PhotoPanel, Quantity
-from analysis.figures.scales import ColorRange, own_norm
-from analysis.figures.text import fit, text_width, wrap
-from models.streets import STREET_CLASSES
+from nonlocal_lens.analysis.figures.files import PrintFigure, figure_bytes, png_bytes, printing
+from nonlocal_lens.analysis.figures.layout import Box, Furniture, GridLayout, grid_layout
+from nonlocal_lens.analysis.figures.look import SMALL, Look
+from nonlocal_lens.analysis.figures.panels import (
+    Image,
+    MapPanel,
+    Panel,
+    PhotoPanel,
+    Quantity,
+    Shade,
+)
+from nonlocal_lens.analysis.figures.scales import ColorRange, own_norm
+from nonlocal_lens.analysis.figures.text import fit, text_width, wrap
+from nonlocal_lens.analysis.figures.token_lines import draw_token_lines, lines_height, token_lines
 
 AnyFigure = Figure | SubFigure
 Rows = Sequence[Sequence[Panel]]
 Ranges = Mapping[Quantity, ColorRange]
 
 SWATCH = 0.9  # side of a legend's color, in ems
+MOST_IN_LEGEND = 24
 
 
 @dataclass
@@ -47,9 +59,14 @@ class _Slot:
     panel: Panel
     ax: Axes
     pixels: tuple[int, int]
+    image_hw: tuple[int, int]
+    backdrop: AxesImage | None
     picture: AxesImage
     marks: list[Artist]
     under: Text | None
+    corner: Text | None
+    lines_at: Box  # where what lies off the picture is told
+    lines: list[Artist]
 
 
 class Plate:
@@ -62,6 +79,9 @@ class Plate:
         images: The photograph of each row, for its backdrop and its size.
         figure: What to draw in, as large as it is; a new figure of the look's width if None.
         caption: Words under the figure.
+        letters: Whether panels are lettered from a on, row by row.
+        names: Of the rows, written into the corner of their first panel.
+        corners: Words in the corner of every panel, of a film: its photographs change, too.
 
     Attributes:
         figure: What was drawn in.
@@ -76,8 +96,12 @@ class Plate:
         *,
         figure: AnyFigure | None = None,
         caption: str = "",
+        corners: Sequence[Sequence[str]] | None = None,
+        letters: bool = False,
+        names: Sequence[str] = (),
     ) -> None:
         self._look = look
+        self._film = corners is not None
         self._ranges = ranges
         self._em = look.sheet.font_size / 72
         self._legend = _classes_shown(rows)
@@ -86,8 +110,10 @@ class Plate:
         self._bars_abreast = self._fit_abreast(width)
         captions = wrap(caption, self._small, look.family, width) if caption else []
         bars = len(ranges)
+        lines = token_lines([panel for row in rows for panel in row])
         furniture = Furniture(
             em=self._em,
+            token_height=lines_height(lines, self._em),
             under_panels=look.scale.kind == "per-map" and bool(ranges),
             bar_lines=min(bars, 1) if self._bars_abreast else bars,
             legend_lines=len(self._legend_lines(width)),
@@ -114,6 +140,16 @@ class Plate:
             ]
             for boxes, row, image in zip(layout.panels, rows, images, strict=True)
         ]
+        if corners is not None:
+            for slots, words in zip(self._slots, corners, strict=True):
+                for slot, word in zip(slots, words, strict=True):
+                    slot.corner = draw_corner(slot.ax, word, look)
+        for slots, name in zip(self._slots, names, strict=False):
+            slots[0].corner = draw_corner(slots[0].ax, name, look)
+        if letters:
+            every = [slot for slots in self._slots for slot in slots]
+            for number, slot in enumerate(every):
+                draw_letter(slot.ax, letter_of(number), look)
         self._draw_headings(rows[0])
         self._draw_bars()
         self._draw_legend()
@@ -121,22 +157,52 @@ class Plate:
             y = layout.caption_y + 1.35 * self._em * line
             self._text(0, y, words, self._small, ha="left", va="top")
 
-    def show(self, rows: Rows) -> None:
-        """Exchange what the panels show of the same photographs; ranges and words stay."""
+    def show(self, rows: Rows, names: Sequence[str] = ()) -> None:
+        """Exchange what the panels show of the same photographs, and the rows' names."""
+        for slots, name in zip(self._slots, names, strict=False):
+            if slots[0].corner is not None:
+                slots[0].corner.set_text(name)
         for slots, row in zip(self._slots, rows, strict=True):
             for slot, panel in zip(slots, row, strict=True):
-                if isinstance(panel, MapPanel):
-                    slot.picture.set_data(panel.values)
-                    slot.picture.set_norm(self._norm(panel))
-                elif isinstance(slot.panel, MapPanel) or panel.picture is not slot.panel.picture:
-                    slot.picture.set_data(values_or_picture(panel, slot.pixels))
-                    self._background = None
-                slot.panel = panel
-                if slot.under is not None:
-                    slot.under.set_text(self._least_and_greatest(panel))
-                for mark in slot.marks:
-                    mark.remove()
-                slot.marks = draw_marks(slot.ax, panel, self._look)
+                self._exchange(slot, panel)
+
+    def show_frame(
+        self, row: Sequence[Panel], image: Image, corners: Sequence[str]
+    ) -> UInt8[np.ndarray, "rows cols 3"]:
+        """Exchange the photograph, too, and return the pixels: the next picture of a film."""
+        for slot, panel, words in zip(self._slots[0], row, corners, strict=True):
+            if slot.backdrop is not None:
+                slot.backdrop.set_data(backdrop_pixels(image, self._look, slot.pixels))
+            self._exchange(slot, panel)
+            assert slot.corner is not None
+            slot.corner.set_text(words)
+        figure = self.figure.get_figure(root=True)
+        assert isinstance(figure, Figure)
+        with printing():
+            return self._pixels(figure).copy()
+
+    def _exchange(self, slot: _Slot, panel: Panel) -> None:
+        if isinstance(panel, MapPanel) != isinstance(slot.panel, MapPanel):
+            slot.picture.remove()
+            slot.picture = draw_picture(slot.ax, panel, self._norm(panel), self._look, slot.pixels)
+            slot.ax.set_aspect("auto")
+            frame(slot.ax, slot.image_hw)
+            self._background = None
+        elif isinstance(panel, MapPanel):
+            slot.picture.set_data(panel.values)
+            slot.picture.set_norm(self._norm(panel))
+            slot.picture.set_alpha(opacity(panel, self._look))
+        elif isinstance(slot.panel, PhotoPanel) and panel.picture is not slot.panel.picture:
+            slot.picture.set_data(values_or_picture(panel, slot.pixels))
+            if not self._film:
+                self._background = None
+        slot.panel = panel
+        if slot.under is not None:
+            slot.under.set_text(self._least_and_greatest(panel))
+        for artist in (*slot.marks, *slot.lines):
+            artist.remove()
+        slot.marks = draw_marks(slot.ax, panel, self._look)
+        slot.lines = self._lines(slot.lines_at, panel)
 
     def file(self, kind: str, *, note: dict[str, Any]) -> bytes:
         """Return what the plate shows as a file; see `figure_bytes`."""
@@ -155,9 +221,12 @@ class Plate:
             for row in self._slots
             for slot in row
             for artist in [
-                *([slot.picture] if isinstance(slot.panel, MapPanel) else []),
+                *([slot.backdrop] if self._film and slot.backdrop is not None else []),
+                *([slot.picture] if self._film or isinstance(slot.panel, MapPanel) else []),
                 *slot.marks,
                 *([slot.under] if slot.under is not None else []),
+                *([slot.corner] if slot.corner is not None else []),
+                *slot.lines,
             ]
         ]
         if self._background is None:
@@ -169,8 +238,8 @@ class Plate:
             for _, artist in moving:
                 artist.set_visible(True)
         self._canvas.restore_region(self._background)
-        for ax, artist in moving:
-            ax.draw_artist(artist)
+        for _, artist in moving:
+            artist.draw(self._canvas.get_renderer())
         return np.ascontiguousarray(np.asarray(self._canvas.buffer_rgba())[..., :3])
 
     # ------------------------------------------------------------------ panels
@@ -192,8 +261,9 @@ class Plate:
         snapped = box.snapped(self._look.dpi)
         pixels = round(snapped.width * self._look.dpi), round(snapped.height * self._look.dpi)
         ax = self.figure.add_axes(self._fractions(snapped))
-        if isinstance(panel, MapPanel):
-            draw_backdrop(ax, image, self._look, pixels)
+        backdrop = None
+        if isinstance(panel, MapPanel) or self._film:
+            backdrop = draw_backdrop(ax, image, self._look, pixels)
         picture = draw_picture(ax, panel, self._norm(panel), self._look, pixels)
         ax.set_aspect("auto")  # the box has the image's aspect, up to whole pixels
         frame(ax, (image.shape[0], image.shape[1]))
@@ -207,7 +277,18 @@ class Plate:
                 va="top",
                 color=self._look.sheet.faint,
             )
-        return _Slot(panel, ax, pixels, picture, draw_marks(ax, panel, self._look), words)
+        marks = draw_marks(ax, panel, self._look)
+        size = image.shape[0], image.shape[1]
+        below = box.y + box.height + (1.25 * self._em if under else 0.0)
+        lines_at = Box(box.x, below, box.width, 0.0)
+        lines = self._lines(lines_at, panel)
+        return _Slot(
+            panel, ax, pixels, size, backdrop, picture, marks, words, None, lines_at, lines
+        )
+
+    def _lines(self, at: Box, panel: Panel) -> list[Artist]:
+        size = self._layout.width, self._layout.height
+        return draw_token_lines(self.figure, size, at, panel, self._norm(panel), self._look)
 
     def _norm(self, panel: Panel) -> Normalize | None:
         if isinstance(panel, PhotoPanel):
@@ -300,12 +381,9 @@ class Plate:
 
     def _legend_lines(self, width: float) -> list[list[tuple[float, str, tuple[float, ...]]]]:
         """Return lines of (x, name, color), x in inches from the line's beginning."""
-        names = list(STREET_CLASSES)
         lines: list[list[tuple[float, str, tuple[float, ...]]]] = []
         x = width
-        for index in self._legend:
-            name = names[index] if index < len(names) else "void"
-            color = STREET_CLASSES.get(name, (0, 0, 0))
+        for _, name, color in self._legend:
             step = (SWATCH + 0.4 + 1.2) * self._em + text_width(
                 name, self._small, self._look.family
             )
@@ -349,6 +427,11 @@ class Plate:
         )
 
 
+def letter_of(number: int) -> str:
+    """Return the letter of a panel, counted from 0: a to z, then aa."""
+    return ("" if number < 26 else letter_of(number // 26 - 1)) + chr(ord("a") + number % 26)
+
+
 def _short(value: float | None) -> str:
     """Return a number in about five letters."""
     assert value is not None
@@ -356,16 +439,23 @@ def _short(value: float | None) -> str:
     return (f"{value:.3g}" if precise else f"{value:.0e}").replace("-", "\N{MINUS SIGN}")
 
 
-def _classes_shown(rows: Rows) -> list[int]:
-    return sorted(
+def _classes_shown(rows: Rows) -> list[Shade]:
+    shown = sorted(
         {
-            index
+            shade
             for row in rows
             for panel in row
             if isinstance(panel, PhotoPanel)
-            for index in panel.classes
+            for shade in panel.classes
         }
     )
+    if len(shown) <= MOST_IN_LEGEND:
+        return shown
+    more = len(shown) - MOST_IN_LEGEND
+    return [
+        *shown[:MOST_IN_LEGEND],
+        Shade(shown[-1].value + 1, f"and {more} more", (255, 255, 255)),
+    ]
 
 
 def _inches(figure: AnyFigure) -> tuple[float, float]:

@@ -1,39 +1,60 @@
-"""Which queries a figure shows: points, cells, a regular grid, or those that differ most."""
+"""Which queries a figure shows: points, cells, regular grids, tokens, those that differ most."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import isfinite
 from typing import Literal
 
-import torch
-from torch.nn import functional as F
-
-from analysis import terms
-from analysis.figures.panels import Point
-from analysis.grid import Cell, Grid
-from analysis.record import AttentionRecord
-from analysis.streaming import query_chunks
+from nonlocal_lens.analysis.axis import Axis
+from nonlocal_lens.analysis.grid import Cell, Grid
+from nonlocal_lens.analysis.query_map import most_different
+from nonlocal_lens.analysis.record import AttentionRecord
+from nonlocal_lens.analysis.scene import Point, Query
+from nonlocal_lens.models.limits import shortened
 
 MOST_QUERIES = 400
 """A figure of more rows than this is a mistake."""
+
+LONGEST_TOKEN = 60
+"""Letters of the name of a token that is asked for."""
 
 
 @dataclass(frozen=True)
 class QuerySpec:
     """A way to choose queries, before there is an image."""
 
-    kind: Literal["point", "cell", "grid", "auto"]
-    a: float  # x, row, rows, or how many
+    kind: Literal["point", "cell", "grid", "auto", "token"]
+    a: float  # x, row, rows, or how many; unused of a token
     b: float = 0.0  # y, column, columns, or unused
+    frame: int | None = None  # of a clip; None: the one in the middle
+    name: str = ""  # of a token
 
     @classmethod
     def parse(cls, text: str) -> "QuerySpec":
-        """Read `X,Y`, `cell:R,C`, `grid:RxC` or `auto:K`; ValueError for anything else."""
+        """Read `X,Y`, `T,X,Y` in a clip, `cell:R,C`, `grid:RxC`, `auto:K` or the name of a token.
+
+        A name that could be read as something else may be given as `token:NAME`.
+
+        Raises:
+            ValueError: It is anything else.
+        """
+        first, _, point = text.partition(",")
+        if ":" not in text and point.count(",") == 1:
+            if not first.strip().isdecimal():
+                raise ValueError(
+                    "a query in a clip must be T,X,Y (frame, image pixels), X,Y or auto:K, "
+                    f"got {text!r}"
+                )
+            return replace(cls.parse(point), frame=int(first))
         kind, colon, rest = text.strip().partition(":")
         if not colon:
-            kind, rest = "point", kind
+            kind, rest = ("token" if _is_name(kind) else "point"), kind
         try:
-            if kind == "auto":
+            if kind == "token":
+                if not 1 <= len(rest.strip()) <= LONGEST_TOKEN:
+                    raise ValueError
+                spec = cls("token", 0, name=rest.strip())
+            elif kind == "auto":
                 spec = cls("auto", int(rest))
             elif kind == "grid":
                 rows, columns = rest.lower().split("x")
@@ -47,11 +68,11 @@ class QuerySpec:
             else:
                 raise ValueError
             spec._check()
-        except ValueError as error:
+        except (ValueError, OverflowError) as error:
             why = f": {error}" if str(error).startswith("at ") else ""
             raise ValueError(
-                "a query must be X,Y (image pixels), cell:R,C, grid:RxC or auto:K, "
-                f"got {text!r}{why}"
+                "a query must be X,Y (image pixels), cell:R,C, grid:RxC, auto:K or the name of a "
+                f"token, like class, got {shortened(text, 60)!r}{why}"
             ) from error
         return spec
 
@@ -69,24 +90,47 @@ class QuerySpec:
             return int(self.a)
         return int(self.a * self.b) if self.kind == "grid" else 1
 
-    def points(self, record: AttentionRecord) -> list[Point]:
-        """Return image points; ValueError if the record's image or grid does not have them."""
-        grid = record.query_grid
+    def of(self, record: AttentionRecord) -> list[Query]:
+        """Return the queries of a record: image points, and names of tokens.
+
+        Raises:
+            ValueError: The record's image, grid or tokens do not have them.
+        """
+        axis, grid = record.query_axis, record.query_axis.grid
+        if self.kind == "token":
+            axis.index(self.name)
+            return [self.name]
+        if self.kind == "auto":
+            return [query_at(axis, index) for index in most_different(record, int(self.a))]
+        if grid is None:
+            raise ValueError(
+                f"queries of block {record.block!r} are no places of the image, but tokens: "
+                f"{shortened(', '.join(axis.names), 100)}"
+            )
         if self.kind == "point":
-            grid.cell_at(x=self.a, y=self.b)
+            axis.under(self.a, self.b)
             return [(self.a, self.b)]
         if self.kind == "cell":
             cell = Cell(int(self.a), int(self.b))
             grid.position(cell)
+            axis.under(*grid.center(cell))
             return [grid.center(cell)]
-        if self.kind == "grid":
-            return regular_points(grid, int(self.a), int(self.b))
-        return [grid.center(grid.cell(at)) for at in most_different(record, int(self.a))]
+        return list(regular_points(grid, int(self.a), int(self.b)))
 
 
-def query_points(record: AttentionRecord, specs: Sequence[QuerySpec]) -> list[Point]:
-    """Return the image points that all specifications stand for, in their order."""
-    return [point for spec in specs for point in spec.points(record)]
+def _is_name(text: str) -> bool:
+    return text[:1].isalpha() and "," not in text
+
+
+def query_at(axis: Axis, index: int) -> Query:
+    """Return the query of an index: the middle of its cell, or what it is called."""
+    name = axis.name(index)
+    return axis.center(index) if name is None else name
+
+
+def queries_of(record: AttentionRecord, specs: Sequence[QuerySpec]) -> list[Query]:
+    """Return the queries that all specifications stand for, in their order."""
+    return [query for spec in specs for query in spec.of(record)]
 
 
 def regular_points(grid: Grid, rows: int, columns: int) -> list[Point]:
@@ -97,40 +141,3 @@ def regular_points(grid: Grid, rows: int, columns: int) -> list[Point]:
         for row in range(rows)
         for column in range(columns)
     ]
-
-
-def most_different(record: AttentionRecord, count: int) -> list[int]:
-    """Return the positions of queries whose rows of whole attention differ most.
-
-    The first is the query whose row is least like the mean row, every next one that whose greatest
-    cosine similarity to the rows chosen before is least (farthest-point sampling, Gonzalez 1985).
-    Time O(count x queries x keys), memory O(chunk x keys). Ties go to the lower position.
-
-    Raises:
-        ValueError: There are fewer queries than that.
-    """
-    if not 1 <= count <= record.query_grid.positions:
-        raise ValueError(
-            f"at least 1 and at most {record.query_grid.positions} queries can be chosen, "
-            f"got {count}"
-        )
-    mean = torch.zeros(record.key.shape[0], dtype=torch.float64)
-    for chunk in query_chunks(record):
-        mean += F.normalize(terms.attention(record, chunk).double(), dim=1).sum(dim=0)
-    reference = mean
-    closest = torch.full((record.query.shape[0],), -torch.inf, dtype=torch.float64)
-    chosen: list[int] = []
-    for _ in range(count):
-        reference = F.normalize(reference, dim=0)
-        similarity = torch.cat(
-            [
-                F.normalize(terms.attention(record, chunk).double(), dim=1) @ reference
-                for chunk in query_chunks(record)
-            ]
-        )
-        if chosen:
-            closest = torch.maximum(closest, similarity)
-            closest[chosen] = torch.inf
-        chosen.append(int((closest if chosen else similarity).argmin()))
-        reference = terms.attention(record, chosen[-1:])[0].double()
-    return chosen

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float
 from matplotlib.colors import LogNorm, Normalize, SymLogNorm
 
-from analysis.figures.panels import MapPanel, Quantity
+from nonlocal_lens.analysis.figures.panels import MapPanel, Quantity
 
 CLIPPED_SHARE = 0.005
 """On a shared scale this share of all values drawn lies beyond the end; the bar's arrow says so."""
@@ -64,13 +64,18 @@ def color_ranges(panels: Sequence[MapPanel], scale: Scale) -> dict[Quantity, Col
     """Return, for every quantity among the panels, the range that all maps of it share.
 
     Quantities have scales of their own because their units differ. A signed quantity has a range
-    symmetric about 0.
+    symmetric about 0. Tokens that are no places have the colors of the maps and no part in the
+    range, so that one that takes most of a row leaves the maps readable; an arrow of the bar tells.
     """
     values: dict[Quantity, list[np.ndarray]] = {}
+    beside: dict[Quantity, list[np.ndarray]] = {}
     for panel in panels:
         values.setdefault(panel.quantity, []).append(panel.values.ravel())
+        off = [token.value for token in panel.tokens]
+        beside.setdefault(panel.quantity, []).append(np.array(off, np.float64))
     return {
-        quantity: _range(quantity, np.concatenate(maps), scale) for quantity, maps in values.items()
+        quantity: _range(quantity, np.concatenate(maps), np.concatenate(beside[quantity]), scale)
+        for quantity, maps in values.items()
     }
 
 
@@ -84,7 +89,12 @@ def own_norm(panel: MapPanel) -> Normalize:
     return Normalize(low, high if high > low else low + 1e-6)
 
 
-def _range(quantity: Quantity, values: Float[np.ndarray, " values"], scale: Scale) -> ColorRange:
+def _range(
+    quantity: Quantity,
+    values: Float[np.ndarray, " values"],
+    beside: Float[np.ndarray, " tokens"],
+    scale: Scale,
+) -> ColorRange:
     if scale.kind == "per-map":
         return ColorRange(quantity, None, "neither")
     finite = values[np.isfinite(values)]
@@ -107,7 +117,7 @@ def _range(quantity: Quantity, values: Float[np.ndarray, " values"], scale: Scal
         high = float(np.quantile(size, 1 - CLIPPED_SHARE)) if size.size else 0.0
         high = max(high, quantity.least_top)
         norm = Normalize(-high if quantity.signed else 0, high)
-    below = bool((finite < norm.vmin).any())
-    above = bool((finite > norm.vmax).any())
+    below = bool((finite < norm.vmin).any() or (beside < norm.vmin).any())
+    above = bool((finite > norm.vmax).any() or (beside > norm.vmax).any())
     extend = {(0, 0): "neither", (1, 0): "min", (0, 1): "max", (1, 1): "both"}[below, above]
     return ColorRange(quantity, norm, extend)  # type: ignore[arg-type]

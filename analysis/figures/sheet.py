@@ -6,7 +6,7 @@ Side by side, the maps of one image's queries show at a glance whether the query
 from collections.abc import Sequence
 from dataclasses import replace
 
-from analysis.figures.panels import MapPanel, Panel, PhotoPanel
+from nonlocal_lens.analysis.figures.panels import MapPanel, Panel, PhotoPanel
 
 
 def sheet_row(rows: Sequence[Sequence[Panel]]) -> list[Panel]:
@@ -19,7 +19,7 @@ def sheet_row(rows: Sequence[Sequence[Panel]]) -> list[Panel]:
     for column in zip(*rows, strict=True):
         first = column[0]
         if isinstance(first, PhotoPanel):
-            row.append(replace(first, query=None, strongest=()))
+            row.append(replace(first, query=None, strongest=(), token=""))
             continue
         for number, panel in enumerate(column, start=1):
             assert isinstance(panel, MapPanel)

@@ -1,11 +1,16 @@
-"""One panel as a figure of its own, without a word: to be arranged and labeled elsewhere."""
+"""One panel as a figure of its own, to be arranged and labeled elsewhere.
 
-from analysis.figures.drawing import draw_backdrop, draw_marks, draw_picture, frame
-from analysis.figures.files import PrintFigure
-from analysis.figures.look import Look
-from analysis.figures.panels import Image, MapPanel, Panel
-from analysis.figures.plate import Ranges
-from analysis.figures.scales import own_norm
+It has no word but of what lies off the picture, which is a part of what a map shows.
+"""
+
+from nonlocal_lens.analysis.figures.drawing import draw_backdrop, draw_marks, draw_picture, frame
+from nonlocal_lens.analysis.figures.files import PrintFigure
+from nonlocal_lens.analysis.figures.layout import Box
+from nonlocal_lens.analysis.figures.look import Look
+from nonlocal_lens.analysis.figures.panels import Image, MapPanel, Panel
+from nonlocal_lens.analysis.figures.plate import Ranges
+from nonlocal_lens.analysis.figures.scales import own_norm
+from nonlocal_lens.analysis.figures.token_lines import draw_token_lines, lines_height, token_lines
 
 
 def panel_figure(
@@ -22,10 +27,10 @@ def panel_figure(
     """
     width = max(1, round(width_in * look.dpi))
     height = max(1, round(width * image.shape[0] / image.shape[1]))
-    figure = PrintFigure(
-        figsize=(width / look.dpi, height / look.dpi), dpi=look.dpi, facecolor=look.sheet.ground
-    )
-    ax = figure.add_axes((0, 0, 1, 1))
+    below = round(lines_height(token_lines([panel]), look.sheet.font_size / 72) * look.dpi)
+    size = width / look.dpi, (height + below) / look.dpi
+    figure = PrintFigure(figsize=size, dpi=look.dpi, facecolor=look.sheet.ground)
+    ax = figure.add_axes((0, below / (height + below), 1, height / (height + below)))
     norm = None
     if isinstance(panel, MapPanel):
         draw_backdrop(ax, image, look, (width, height))
@@ -34,4 +39,5 @@ def panel_figure(
     ax.set_aspect("auto")
     frame(ax, (image.shape[0], image.shape[1]))
     draw_marks(ax, panel, look)
+    draw_token_lines(figure, size, Box(0, height / look.dpi, size[0], 0.0), panel, norm, look)
     return figure

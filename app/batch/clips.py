@@ -1,43 +1,18 @@
-"""Inputs that move: whether a batch reads its inputs so, how much of them, and reading one."""
+"""Inputs that are read as clips: how much of them, and reading one."""
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Protocol
 
 from torch import nn
 
-from analysis.capture import takes_clips
-from analysis.clips import Clip, is_clip, read_clip
-from app.batch.networks import load
-from app.pictures import sample_picture
+from nonlocal_lens.analysis.clips import Clip, is_clip, read_clip
+from nonlocal_lens.app.pictures import sample_picture
 
 USUAL_FRAMES = 8
 """How many frames are looked at where neither the options nor a network say so."""
 
 
-class Batch(Protocol):
-    """Options of a command that reads pictures or clips."""
-
-    @property
-    def networks(self) -> tuple[str, ...]:
-        """Names or weight files."""
-
-    @property
-    def moving(self) -> bool:
-        """Whether the options themselves say that the inputs are clips."""
-
-
-def of_clips(options: Batch) -> bool:
-    """Return whether inputs are clips: the options say so, or a network looks at nothing else.
-
-    Raises:
-        ValueError: A network is unknown.
-        FileNotFoundError: A weight file is not there.
-    """
-    return options.moving or any(takes_clips(load(name).module) for name in options.networks)
-
-
-def usual_frames(networks: Iterable[nn.Module]) -> int:
+def default_frames(networks: Iterable[nn.Module]) -> int:
     """Return how many frames the first network that says so looks at."""
     counts = (getattr(getattr(one, "preprocess", None), "frames", None) for one in networks)
     return next((count for count in counts if count), USUAL_FRAMES)

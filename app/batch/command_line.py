@@ -1,6 +1,7 @@
 """What the commands of a batch have in common: statuses, options, errors in one sentence."""
 
-from collections.abc import Iterator
+import os
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 from functools import partial
@@ -8,9 +9,12 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from click.exceptions import Abort, ClickException, Exit
 
 if TYPE_CHECKING:
-    from app.batch.engine import Engine
+    from nonlocal_lens.app.batch.engine import Engine
+
+SHORT_HELP = {"help_option_names": ["-h", "--help"]}
 
 BROKEN_INPUTS, WRONG_USE, NO_OUTPUT, INTERRUPTED = 1, 2, 3, 130
 """Exit statuses: some inputs failed, nothing was begun, results are not taken, Ctrl-C."""
@@ -57,6 +61,38 @@ Frames = Annotated[
     int | None,
     typer.Option(help="How many. Default: what the network looks at.", rich_help_panel=CLIPS),
 ]
+Void = Annotated[
+    str | None,
+    typer.Option(
+        help="Which labels are of no class: values like 255, 0,255, 0-6 or #e0e0c0, none, or a "
+        "data set: voc, cityscapes, ade20k, camvid. Default: the usual, and said.",
+    ),
+]
+
+
+def _on_device(name: str | None) -> str | None:
+    """Let networks be loaded to a device, in this process and in those that it starts."""
+    if name is not None:
+        from nonlocal_lens.models.device import VARIABLE, chosen_device
+
+        try:
+            chosen_device(name)
+        except ValueError as error:
+            raise typer.BadParameter(str(error)) from error
+        os.environ[VARIABLE] = name
+    return name
+
+
+Device = Annotated[
+    str | None,
+    typer.Option(
+        "--device",
+        help="What networks compute on: auto, cpu, cuda, cuda:N or mps.",
+        envvar="NONLOCAL_LENS_DEVICE",
+        callback=_on_device,
+        rich_help_panel=RUN,
+    ),
+]
 Address = Annotated[
     str | None,
     typer.Option(
@@ -66,13 +102,30 @@ Address = Annotated[
 ]
 
 
+def examples(*lines: str) -> str:
+    """Return what stands at the end of a command's help: examples that can be typed as they are."""
+    return "\n\n".join(("Examples:", *lines))
+
+
+def check_names(networks: Iterable[str]) -> None:
+    """Raise for a name that no network has, before torch takes seconds to load.
+
+    Raises:
+        ValueError, FileNotFoundError: As `models.names.check_name`.
+    """
+    from nonlocal_lens.models.names import check_name
+
+    for name in networks:
+        check_name(name)
+
+
 def engine_of(name: EngineName, address: str | None) -> "Engine":
     """Return an engine by its name.
 
     Raises:
         ValueError: It is not installed, or an address is given to one that has none.
     """
-    from app.batch.engine import local
+    from nonlocal_lens.app.batch.engine import local
 
     if name is EngineName.local:
         if address is not None:
@@ -83,22 +136,31 @@ def engine_of(name: EngineName, address: str | None) -> "Engine":
             "--engine ray needs Ray, which is not installed: pip install -r requirements-ray.txt "
             '(pip install "ray[data]"), or use --engine local'
         )
-    from app.batch.ray_engine import on_ray
+    from nonlocal_lens.app.batch.ray_engine import on_ray
 
     return partial(on_ray, address=address)
 
 
 @contextmanager
-def ending_in_a_sentence() -> Iterator[None]:
+def errors_as_sentences() -> Iterator[None]:
     """Turn what goes wrong into one sentence on stderr and an exit status."""
     try:
         yield
     except KeyboardInterrupt as error:
         typer.echo("interrupted: what is finished is kept, --resume goes on from there", err=True)
         raise typer.Exit(INTERRUPTED) from error
-    except (ValueError, OSError) as error:
-        from app.batch.writing import OutputError
+    except (ClickException, Exit, Abort, typer.Exit, typer.Abort):
+        raise
+    except Exception as error:  # nobody who uses a command should have to read a traceback
+        from nonlocal_lens.app.batch.errors import in_words
+        from nonlocal_lens.app.batch.writing import OutputError
 
-        typer.echo(f"error: {' '.join(str(error).split())}", err=True)
+        typer.echo(f"error: {in_words(error)}", err=True)
         status = NO_OUTPUT if isinstance(error, OutputError) else WRONG_USE
         raise typer.Exit(status) from error
+
+
+def tell_notes(notes: Iterable[str]) -> None:
+    """Tell on stderr what was decided on reading the inputs."""
+    for note in notes:
+        typer.echo(f"note: {note}", err=True)

@@ -2,18 +2,29 @@
 
 import os
 import signal
+from collections import deque
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from itertools import islice
 from multiprocessing import get_context, parent_process
 from threading import Thread
 from typing import Protocol, TypeVar
 
-from app.batch.writing import OutputError
+from nonlocal_lens.app.batch.writing import OutputError
 
 Job = TypeVar("Job")
 Done = TypeVar("Done")
+
+
+MOST_DEATHS = 3
+"""Jobs in a row whose worker dies before a batch gives up: it is not the jobs then."""
+
+
+class WorkerDied(RuntimeError):  # noqa: N818 - it says what happened
+    """The process that worked on a job is gone: killed by the system, or crashed in a library."""
+
+    def __str__(self) -> str:
+        return "the process that worked on it died, perhaps for lack of memory"
 
 
 class Engine(Protocol):
@@ -21,8 +32,10 @@ class Engine(Protocol):
 
     def __call__(
         self, work: Callable[[Job], Done], jobs: Sequence[Job], workers: int | None
-    ) -> Generator[tuple[Job, Done]]:
+    ) -> Generator[tuple[Job, Done | WorkerDied]]:
         """Yield every job with what came of it, in the order in which they finish.
+
+        A job whose worker dies, also when it is alone, has `WorkerDied` come of it.
 
         Args:
             work: A function of plain values, which another process can import.
@@ -30,13 +43,13 @@ class Engine(Protocol):
             workers: How many at a time; None for as many as there are cores.
 
         Raises:
-            OutputError: Workers died. What `work` raises is raised here, too.
+            OutputError: Workers die whatever they do. What `work` raises is raised here, too.
         """
 
 
 def local(
     work: Callable[[Job], Done], jobs: Sequence[Job], workers: int | None
-) -> Generator[tuple[Job, Done]]:
+) -> Generator[tuple[Job, Done | WorkerDied]]:
     """Work jobs off in this process, or in several if there are several workers and jobs.
 
     Every process computes in one thread: while one runs a network, another measures, and there are
@@ -47,25 +60,62 @@ def local(
         for job in jobs:
             yield job, work(job)
         return
+    left = deque(jobs)
+    dead: list[tuple[Job, WorkerDied]] = []  # one after the other
+    while left:
+        suspects: list[Job] = []  # one of them killed its worker and took the others along
+        for job, done in _side_by_side(work, left, workers):
+            if isinstance(done, WorkerDied):
+                suspects.append(job)
+                continue
+            yield job, done
+        for suspect in suspects:
+            for job, done in _side_by_side(work, deque([suspect]), 1):
+                if not isinstance(done, WorkerDied):
+                    yield from dead
+                    dead.clear()
+                    yield job, done
+                    continue
+                dead.append((job, done))
+                if len(dead) == MOST_DEATHS:
+                    raise OutputError(
+                        f"{MOST_DEATHS} worker processes died one after the other, perhaps for "
+                        "lack of memory; what is finished is kept, --resume goes on from there, "
+                        "with fewer --jobs if need be"
+                    )
+    yield from dead
+
+
+def _side_by_side(
+    work: Callable[[Job], Done], left: deque[Job], workers: int
+) -> Generator[tuple[Job, Done | WorkerDied]]:
+    """Take jobs from `left` and yield them with what came of them, until a worker dies.
+
+    Then those that were under way, one of which it was, have `WorkerDied` come of them.
+    """
     # a fresh interpreter per worker: forking a process with torch's threads in it can hang
     pool = ProcessPoolExecutor(workers, get_context("spawn"), _begin_worker)
     waiting: dict[Future[Done], Job] = {}
-    queue = iter(jobs)
+    broken = False
     try:
-        while True:
-            for job in islice(queue, 2 * workers - len(waiting)):
-                waiting[pool.submit(work, job)] = job
+        while not broken:
+            while left and len(waiting) < 2 * workers:
+                waiting[pool.submit(work, left[0])] = left[0]
+                left.popleft()
             if not waiting:
                 break
             for future in wait(waiting, return_when=FIRST_COMPLETED).done:
+                if isinstance(future.exception(), BrokenProcessPool):
+                    broken = True
+                    continue
                 yield waiting.pop(future), future.result()
-    except BrokenProcessPool as error:
-        raise OutputError(
-            "a worker process died, perhaps for lack of memory; what is finished is kept, --resume "
-            "goes on from there, with fewer --jobs if need be"
-        ) from error
+    except BrokenProcessPool:  # nothing can be submitted anymore
+        pass
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+    for future, job in waiting.items():
+        finished = future.done() and not future.cancelled() and future.exception() is None
+        yield job, future.result() if finished else WorkerDied()
 
 
 def cores() -> int:
@@ -76,7 +126,7 @@ def cores() -> int:
 
 
 def _begin_worker() -> None:
-    settle_worker()
+    init_worker()
     Thread(target=_end_with_parent, daemon=True).start()
 
 
@@ -88,7 +138,7 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
-def settle_worker() -> None:
+def init_worker() -> None:
     """Let a worker process compute in one thread, and leave Ctrl-C to the first process.
 
     Workers finish the file they are writing.

@@ -5,12 +5,13 @@ import io
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from app.batch.writing import write_whole
+from nonlocal_lens.app.batch.writing import write_atomically
+from nonlocal_lens.models.limits import error_words
 
 ERRORS = "errors.csv"
 
-UNUSABLE = (OSError, ValueError, RuntimeError, MemoryError)
-"""What an input that cannot be used raises; RuntimeError is torch's."""
+UNUSABLE = (Exception,)
+"""What an input that cannot be used raises: a decoder or a network, whatever went wrong in it."""
 
 
 def write_errors(
@@ -20,21 +21,21 @@ def write_errors(
     table = io.StringIO()
     rows = csv.writer(table, lineterminator="\n")
     rows.writerow(columns)
-    cells = [[harmless(error[column]) for column in columns] for error in errors]
+    cells = [[escape_formula(error[column]) for column in columns] for error in errors]
     rows.writerows(cells)
     if cells:
         data = table.getvalue().encode("utf-8", "surrogateescape")
-        write_whole(folder / ERRORS, data, replace=replace)
+        write_atomically(folder / ERRORS, data, replace=replace)
     elif replace:
         (folder / ERRORS).unlink(missing_ok=True)
     return len(cells)
 
 
 def in_words(error: BaseException) -> str:
-    """Return what an error says, on one line."""
-    return " ".join((str(error) or type(error).__name__).split())
+    """Return what an error says, on one line, and no longer than a sentence."""
+    return error_words(error)
 
 
-def harmless(text: str) -> str:
+def escape_formula(text: str) -> str:
     """Return a text that no spreadsheet takes for a formula."""
     return "'" + text if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text

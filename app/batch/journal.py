@@ -7,7 +7,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from app.batch.writing import OutputError
+from filelock import FileLock, Timeout
+
+from nonlocal_lens.app.batch.writing import OutputError
 
 
 class Journal:
@@ -34,6 +36,39 @@ class Journal:
         return self.path.exists()
 
     @contextmanager
+    def held(self) -> Iterator[None]:
+        """Make the folder if it is not there, and keep every other run out of the results.
+
+        Raises:
+            FileExistsError: Another run is at work on them.
+            OutputError: The folder cannot be made or written to.
+        """
+        folder = self.path.parent
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OutputError(
+                f"the folder {folder} cannot be made: {error.strerror or error}"
+            ) from error
+        lock = FileLock(self.path.with_name(self.path.name + ".lock"), timeout=0)
+        try:
+            lock.acquire()
+        except Timeout as error:
+            raise FileExistsError(
+                f"another {self.what} is at work in {folder} right now; wait for its end, or --out "
+                "chooses another place"
+            ) from error
+        except OSError as error:
+            raise OutputError(
+                f"the folder {folder} cannot be written to: {error.strerror or error}"
+            ) from error
+        try:
+            yield
+        finally:
+            Path(lock.lock_file).unlink(missing_ok=True)  # while it is held: nobody has it open
+            lock.release()
+
+    @contextmanager
     def opened(self, *, resume: bool) -> Iterator[None]:
         """Open the journal, anew or where an equal batch stopped, and close it.
 
@@ -43,11 +78,11 @@ class Journal:
         """
         try:
             if resume and self.exists and self._read():
-                self._file = self.path.open("r+b")
+                self._file = self.path.open("r+b", buffering=0)
                 self._file.truncate(self._end)
                 self._file.seek(self._end)
             else:
-                self._file = self.path.open("w+b")
+                self._file = self.path.open("w+b", buffering=0)
                 self._append({"fingerprint": self.fingerprint})
         except OSError as error:
             raise OutputError(
@@ -101,7 +136,19 @@ class Journal:
                     file.seek(self._offsets[job])
                     yield json.loads(file.readline())
 
+    def drop(self, job: str) -> dict[str, Any]:
+        """Return what was noted of a job, which counts as not finished from now on."""
+        (entry,) = self.entries([job])
+        del self._offsets[job]
+        return entry
+
+    @property
+    def jobs(self) -> list[str]:
+        """The jobs that are finished."""
+        return list(self._offsets)
+
     def _append(self, entry: dict[str, Any]) -> None:
-        self._file.write(json.dumps(entry, sort_keys=True).encode() + b"\n")
-        self._file.flush()
+        line = memoryview(json.dumps(entry, sort_keys=True).encode() + b"\n")
+        while line:  # not buffered: closing the file of a full disk has nothing left to fail with
+            line = line[self._file.write(line) :]
         os.fsync(self._file.fileno())

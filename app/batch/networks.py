@@ -1,19 +1,28 @@
-"""Networks of a batch: loaded once per process, with the hash of what was loaded."""
+"""Networks: loaded once per process, with the hash of what was loaded.
 
-from collections.abc import Iterator
+Whoever needs hooks of its own on a network takes a twin: its weights are in memory once.
+"""
+
+import copy
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from functools import lru_cache
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
 from torch import nn
 
-from models import list_networks, load_network
-from models.checkpoint import WEIGHTS
-from models.checkpoints.download import cached
-from models.file_hash import file_sha256
-from models.published import PUBLISHED
+from nonlocal_lens.analysis.prepared import decisions_of
+from nonlocal_lens.app.byte_cache import ByteCache
+from nonlocal_lens.app.settings import MEGABYTE, settings
+from nonlocal_lens.models import list_networks, load_network
+from nonlocal_lens.models.bundled import WEIGHTS
+from nonlocal_lens.models.download import cached
+from nonlocal_lens.models.file_hash import file_sha256
+from nonlocal_lens.models.libraries import LibraryName
+from nonlocal_lens.models.local_files import is_regular
+from nonlocal_lens.models.published import PUBLISHED
 
 
 class LoadedNetwork(NamedTuple):
@@ -22,6 +31,20 @@ class LoadedNetwork(NamedTuple):
     title: str
     module: nn.Module
     sha256: str
+    pattern: nn.Module  # never run, and so without anybody's hooks: what twins are made after
+
+    def twin(self) -> nn.Module:
+        """Return the network again, with the same weights and hooks of its own."""
+        return twin_of(self.pattern)
+
+
+NETWORKS_KEPT = ByteCache(settings().networks_mb * MEGABYTE)
+
+
+def twin_of(module: nn.Module) -> nn.Module:
+    """Return a copy of a network that shares its weights and buffers, and nothing else."""
+    tensors = [*module.parameters(), *module.buffers()]
+    return copy.deepcopy(module, {id(tensor): tensor for tensor in tensors})
 
 
 def load(name: str) -> LoadedNetwork:
@@ -33,20 +56,30 @@ def load(name: str) -> LoadedNetwork:
         ConnectionError: A published network cannot be downloaded.
     """
     path = Path(name).absolute()
-    if name in list_networks() or name in PUBLISHED or not path.is_file():
-        return _loaded(name)
-    about = path.stat()
-    return _loaded(name, str(path), about.st_mtime_ns, about.st_size)
+    key: tuple[object, ...] = (name,)
+    if not (name in list_networks() or name in PUBLISHED) and is_regular(path):
+        about = path.stat()
+        key = (name, str(path), about.st_mtime_ns, about.st_size)
+    return NETWORKS_KEPT.get(key, partial(_loaded, name))
 
 
-@lru_cache(maxsize=16)
-def _loaded(name: str, *_state: object) -> LoadedNetwork:
+def _loaded(name: str) -> LoadedNetwork:
     module = load_network(name)
-    if name in list_networks():
-        return LoadedNetwork(name, module, file_sha256(WEIGHTS / f"{name}.safetensors"))
-    if name in PUBLISHED:
-        return LoadedNetwork(name, module, file_sha256(cached(PUBLISHED[name].url)))
-    return LoadedNetwork(Path(name).stem, module, file_sha256(Path(name)))
+    named = LibraryName.read(name)
+    if named is not None:
+        title, sha256 = named.title, module.provenance["sha256"]
+    elif name in list_networks():
+        title, sha256 = name, file_sha256(WEIGHTS / f"{name}.safetensors")
+    elif name in PUBLISHED:
+        title, sha256 = name, file_sha256(cached(PUBLISHED[name].url))
+    else:
+        title, sha256 = Path(name).stem, file_sha256(Path(name))
+    return LoadedNetwork(title, module, sha256, twin_of(module))
+
+
+def network_notes(networks: Iterable[LoadedNetwork]) -> tuple[str, ...]:
+    """Return what was assumed of some networks that neither weights nor libraries tell."""
+    return tuple(f"{one.title}: {said}" for one in networks for said in decisions_of(one.module))
 
 
 @contextmanager

@@ -9,11 +9,16 @@ import pickle
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
+from importlib import import_module
 from pathlib import Path
+from shutil import copytree, ignore_patterns
+from tempfile import TemporaryDirectory
+from types import ModuleType
 from typing import Any
 
-from app.batch.engine import Done, Job
-from app.batch.writing import OutputError
+import nonlocal_lens
+from nonlocal_lens.app.batch.engine import Done, Job
+from nonlocal_lens.app.batch.writing import OutputError
 
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is reported to anybody
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
@@ -21,8 +26,7 @@ os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 import ray
 from ray.data import DataContext, TaskPoolStrategy
 
-ROOT = Path(__file__).parents[2]
-CODE = ("models", "analysis", "app")
+ROOMS = ("streets", "models", "analysis", "app")
 
 MOST_PER_TASK = 16
 """Jobs of one task: what a dying node loses at most, and has to be done again elsewhere."""
@@ -85,33 +89,44 @@ def on_ray(
 @contextmanager
 def connected(address: str | None) -> Iterator[None]:
     """Connect to a cluster, or start one on this machine, until the `with` ends."""
-    code = [str(ROOT / package) for package in CODE]
-    options: dict[str, Any] = {
-        "runtime_env": {"py_modules": code},
-        "logging_level": "error",
-        "log_to_driver": False,
-    }
+    options: dict[str, Any] = {"logging_level": "error", "log_to_driver": False}
     if address is None:
         options["include_dashboard"] = False
-    try:
-        ray.init(address=address, **options)
-    except Exception as error:  # Ray raises a plain Exception where a node does not start
-        there = f"at {address}" if address else "on this machine"
-        raise ValueError(f"there is no Ray cluster {there}: {_first_line(error)}") from error
+    with TemporaryDirectory() as folder:
+        options["runtime_env"] = {"py_modules": [str(_package(Path(folder)))]}
+        try:
+            ray.init(address=address or "local", **options)
+        except Exception as error:  # Ray raises a plain Exception where a node does not start
+            there = f"at {address}" if address else "on this machine"
+            raise ValueError(f"there is no Ray cluster {there}: {_first_line(error)}") from error
     try:
         yield
     finally:
         ray.shutdown()
 
 
+def _package(folder: Path) -> Path:
+    """Copy this package into a folder as it is when installed: a checkout's rooms lie apart."""
+    copy = folder / nonlocal_lens.__name__
+    for module, to in [(nonlocal_lens, copy), *((_room(name), copy / name) for name in ROOMS)]:
+        assert module.__file__ is not None
+        ignored = ignore_patterns("__pycache__")
+        copytree(Path(module.__file__).parent, to, ignore=ignored, dirs_exist_ok=True)
+    return copy
+
+
+def _room(name: str) -> ModuleType:
+    return import_module(f"nonlocal_lens.{name}")
+
+
 def _do(row: dict[str, Any], work: Callable[[Any], Any], folder: str) -> dict[str, Any]:
     """Do one job in a process of the cluster, as if it ran where the command was given."""
-    from app.batch.engine import settle_worker
+    from nonlocal_lens.app.batch.engine import init_worker
 
     job = pickle.loads(row["job"])
     try:
         os.chdir(folder)  # where the paths of inputs and results begin
-        settle_worker()
+        init_worker()
         result: tuple[Any, Any, Exception | None] = job, work(job), None
     except Exception as error:  # what ends the batch is raised where the batch is
         result = job, None, error

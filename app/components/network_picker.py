@@ -1,36 +1,62 @@
-"""Choose a network: a bundled one, a published one (downloaded here on demand), or a file's."""
+"""Choose a network: one that was open before, a bundled one, any by name, or a file's."""
 
 from collections.abc import Sequence
 from typing import TypeVar
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
-from analysis.record import AttentionRecord
-from app import cache
-from app.markdown import literal
-from app.networks import (
+from nonlocal_lens.analysis.record import AttentionRecord
+from nonlocal_lens.app import cache
+from nonlocal_lens.app.components.network_search import about_library, ready, search_network
+from nonlocal_lens.app.markdown import literal
+from nonlocal_lens.app.networks import (
     clip_networks,
+    grouped,
     image_networks,
     is_here,
-    published_label,
+    is_random,
+    short_name,
     title_of,
 )
-from app.uploads import in_users_words, keep
-from models.checkpoints.download import cached, fetch
-from models.published import PUBLISHED
-from models.zoo import NETWORKS
+from nonlocal_lens.app.session import choose, chosen, kept
+from nonlocal_lens.app.uploads import keep, user_message
+from nonlocal_lens.models.libraries import LibraryName
+from nonlocal_lens.models.published import PUBLISHED
+from nonlocal_lens.models.zoo import NETWORKS
 
-PUBLISHED_ENTRY = "Published network…"
+SEARCH_ENTRY = "Search all networks…"
 FILE_ENTRY = "Open a file…"
 FILE_TYPES = ["safetensors", "pth", "pt", "pkl", "pyth"]
 FILE_MEGABYTES = 1024
-VIDEOS = "Kinetics-400"  # what published networks were trained on that look at clips
 OPENED = "opened network"  # where the session keeps the path of the last file
+RECENT = "recent networks"  # where it keeps which others were open, the last one first
+MOST_RECENT = 8
+
+NETWORK = "explore-network"  # the name of the choice, for pages that have none of their own
 
 Part = TypeVar("Part")
 
 
-def choose_network(prefix: str = "explore", *, clips: bool = False) -> str | None:
+def current_network() -> str:
+    """Return the network that is chosen, on pages where there is no choice."""
+    entry = chosen(NETWORK, image_networks()[0])
+    if entry == SEARCH_ENTRY:
+        return next(iter(recent_networks()), image_networks()[0])
+    if entry == FILE_ENTRY:
+        return str(st.session_state.get(OPENED, image_networks()[0]))
+    return str(entry)
+
+
+def recent_networks() -> list[str]:
+    """Return the networks beside the bundled ones that were open, the last one first."""
+    recent: list[str] = st.session_state.setdefault(RECENT, [])
+    return recent
+
+
+def choose_network(
+    prefix: str = "explore", *, clips: bool = False, bar: DeltaGenerator | None = None
+) -> str | None:
     """Let the user choose a network; return what `load_network` takes, None until it is loaded.
 
     What stands in the way is said here, in a sentence.
@@ -38,50 +64,106 @@ def choose_network(prefix: str = "explore", *, clips: bool = False) -> str | Non
     Args:
         prefix: What the keys of the widgets begin with.
         clips: Whether networks that look at clips are offered, too: before all others.
+        bar: Where there is little height: what is said of the network is behind a button there.
     """
     bundled = [*(clip_networks() if clips else ()), *image_networks()]
-    entries = [*bundled, PUBLISHED_ENTRY, FILE_ENTRY]
-    entry = st.selectbox("Network", entries, format_func=title_of, key=f"{prefix}-network")
+    name = f"{prefix}-network"
+    known = {*bundled, SEARCH_ENTRY, FILE_ENTRY}
+    now = chosen(name) or chosen(NETWORK)
+    others = dict.fromkeys(
+        [*([now] if is_named(now) and now not in NETWORKS else ()), *recent_networks()]
+    )
+    entries = [*(one for one in others if one not in known), *bundled, SEARCH_ENTRY, FILE_ENTRY]
+    first = chosen(NETWORK) if chosen(NETWORK) in entries else bundled[0]
+    entry = (bar or st).selectbox(
+        "Network",
+        entries,
+        format_func=title_of,
+        label_visibility="visible" if bar is None else "collapsed",
+        width="stretch" if bar is None else 270,
+        **kept(name, first, among=entries),
+    )
     source: str | None = entry
-    if entry == PUBLISHED_ENTRY:
-        source = _choose_published(prefix, clips)
+    if entry == SEARCH_ENTRY:
+        source = search_network(prefix, clips=clips)
     elif entry == FILE_ENTRY:
         source = _open_file()
-    else:
-        st.caption(f"`{entry}`: {NETWORKS[entry].summary}")
+    elif entry not in bundled:
+        source = ready(entry, prefix)
     if source is None:
         return None
     try:
         module, _ = cache.network(source)
-    except (ValueError, OSError) as error:
-        st.error(f"This network cannot be used: {literal(in_users_words(str(error)))}.")
+    except (ValueError, OSError, ImportError) as error:
+        st.error(f"This network cannot be used: {literal(user_message(str(error)))}.")
         return None
-    decisions = getattr(module, "decisions", ())
-    if decisions:
+    if source != entry and entry != FILE_ENTRY:
+        choose(name, source)
+        _remember(source)
+        st.rerun()
+    if entry not in bundled and entry != FILE_ENTRY:
+        _remember(source)
+    if bar is None and source in NETWORKS:
+        st.caption(f"`{source}`: {NETWORKS[source].summary}")
+    if is_random(LibraryName.read(source)):
+        (bar or st).badge("random weights", icon=":material/casino:", color="orange")
+    decisions = tuple(getattr(module, "decisions", ()))
+    if bar is not None:
+        with bar, st.popover("About", icon=":material/info:", type="tertiary"):
+            st.caption(about_networks(source, bundled, decisions))
+    elif decisions:
         with st.popover("What was decided on loading", type="tertiary"):
             st.markdown("\n".join(f"- {literal(decision)}" for decision in decisions))
     return source
 
 
+def about_networks(source: str, bundled: Sequence[str], decisions: Sequence[str]) -> str:
+    """Return what is known of a network and of those that can be chosen, as Markdown."""
+    said = [f"**{literal(title_of(source))}** (`{short_name(source)}`)"]
+    if source in NETWORKS:
+        said.append(literal(NETWORKS[source].summary))
+    said += about_library(source)
+    if decisions:
+        said += ["**What was decided on loading**", *(f"- {literal(one)}" for one in decisions)]
+    for group, names in grouped(bundled).items():
+        said.append(f"**{group}**")
+        said += [f"- `{name}`: {literal(NETWORKS[name].summary)}" for name in names]
+    lines: list[str] = []
+    for line in said:
+        lines += [line] if line.startswith("- ") else ["", line, ""]
+    return "\n".join(lines).strip()
+
+
 def offered_networks() -> list[str]:
-    """Return all networks that are here: bundled, downloaded, and the file that is open."""
+    """Return all networks that are here: bundled, downloaded, open before, and the open file."""
     opened: str | None = st.session_state.get(OPENED)
     here = [name for name in PUBLISHED if is_here(name)]
-    return [*image_networks(), *here, *([opened] if opened else [])]
+    recent = [name for name in recent_networks() if is_here(name)]
+    every = [*image_networks(), *here, *recent, *([opened] if opened else [])]
+    return list(dict.fromkeys(every))
+
+
+def is_named(source: object) -> bool:
+    """Return whether a network is called by a name, not by its file's path."""
+    if not isinstance(source, str):
+        return False
+    return source in NETWORKS or source in PUBLISHED or LibraryName.read(source) is not None
+
+
+def _remember(source: str) -> None:
+    recent = [source, *(one for one in recent_networks() if one != source)]
+    st.session_state[RECENT] = recent[:MOST_RECENT]
 
 
 def open_network(source: str, block: str, head: int | None, prefix: str = "explore") -> None:
     """Choose a network, a block and a head; to be called before the widgets are drawn."""
     entry = source
-    if source in PUBLISHED:
-        entry = PUBLISHED_ENTRY
-        st.session_state[f"{prefix}-published"] = source
-    elif source not in NETWORKS:
+    if not is_named(source):
         entry = FILE_ENTRY
         st.session_state[OPENED] = source
-    st.session_state[f"{prefix}-network"] = entry
-    st.session_state[f"{prefix}-block"] = block
-    st.session_state[f"{prefix}-head"] = head
+    choose(f"{prefix}-network", entry)
+    choose(f"{prefix}-block", block or None)
+    choose(f"{prefix}-head", head)
 
 
 def choose_record(records: tuple[AttentionRecord, ...], prefix: str = "explore") -> int:
@@ -99,66 +181,13 @@ def choose_record(records: tuple[AttentionRecord, ...], prefix: str = "explore")
     )
 
 
-def _choose_part(label: str, parts: Sequence[Part], key: str) -> Part:
-    """Let the user choose if there is a choice; what another network had is forgotten."""
+def _choose_part(label: str, parts: Sequence[Part], name: str) -> Part:
+    """Let the user choose if there is a choice; what another network had stays chosen there."""
     parts = list(dict.fromkeys(parts))
-    if st.session_state.get(key) not in parts:
-        st.session_state.pop(key, None)
     if len(parts) == 1:
         return parts[0]
-    return st.selectbox(label, parts, key=key)
-
-
-def _choose_published(prefix: str, clips: bool) -> str | None:
-    def place(name: str) -> tuple[bool, bool]:
-        return not is_here(name), clips and PUBLISHED[name].dataset != VIDEOS
-
-    names = sorted(PUBLISHED, key=place)
-    name = st.selectbox(
-        "Published network",
-        names,
-        format_func=published_label,
-        key=f"{prefix}-published",
-        help="✓ is downloaded, ↓ is not yet. After its size: what it is, and its license.",
-    )
-    spec = PUBLISHED[name]
-    st.caption(
-        f"`{name}`: {spec.title}. {spec.metric} {spec.score:.3f} on {spec.dataset}. "
-        f"License: {spec.license}."
-    )
-    if is_here(name) or _download(name):
-        return name
-    return None
-
-
-def _download(name: str) -> bool:
-    """Offer the download; return whether the network is here now.
-
-    Whatever else the user does on the page interrupts it; it goes on from there the next time.
-    """
-    spec = PUBLISHED[name]
-    path = cached(spec.url)
-    started = path.with_name(path.name + ".partial")
-    label = f"Go on ({started.stat().st_size / 1e6:.0f} MB are here)" if started.exists() else ""
-    if not st.button(label or "Download", icon=":material/download:", type="primary"):
-        size = spec.size[:1].upper() + spec.size[1:]
-        st.caption(f"{size} from {spec.url.split('/')[2]}, kept in `{path.parent}`.")
-        return False
-    bar = st.progress(0.0, f"Connecting to {spec.url.split('/')[2]}…")
-
-    def progress(arrived: int, total: int | None) -> None:
-        of = f" of {total / 1e6:.0f}" if total else ""
-        share = min(arrived / total, 1.0) if total else 0.0
-        bar.progress(share, f"{arrived / 1e6:.0f}{of} MB")
-
-    try:
-        fetch(spec.url, spec.sha256_prefix, progress)
-    except (ValueError, OSError) as error:
-        bar.empty()
-        st.error(f"{error}.")
-        return False
-    bar.empty()
-    return True
+    part: Part = st.selectbox(label, parts, **kept(name, parts[0], among=parts))
+    return part
 
 
 def _open_file() -> str | None:

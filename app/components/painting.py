@@ -8,9 +8,9 @@ import matplotlib
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from analysis.grid import Grid
-from analysis.render import palette_table
-from models.streets import STREET_CLASSES
+from nonlocal_lens.analysis.grid import Grid
+from nonlocal_lens.analysis.render import colorize, palette_table
+from nonlocal_lens.streets.classes import STREET_CLASSES
 
 PALETTE = "viridis"
 OPACITY = 0.75
@@ -31,7 +31,7 @@ def painted(
     Args:
         image: The photograph that the grid lies on.
         grid: Of one frame; what no cell covers stays as it is.
-        values: One per cell; 0 has the lowest color, NaN none.
+        values: One per cell; 0 has the lowest color, NaN one that is in no palette.
         top: What has the highest color, and all above.
         opacity: Of the map, 0 to 1.
     """
@@ -43,12 +43,10 @@ def painted(
     rows, cols = rows[rows < grid.height], cols[cols < grid.width]
     cells = values.reshape(grid.height, grid.width)
     (table,) = palette_table((PALETTE,))
-    level = np.nan_to_num(np.clip(cells / top, 0, 1)) * 255
-    colors = table[np.rint(level).astype(int)][rows][:, cols].astype(np.float64)
+    colors = colorize(cells, 0.0, top, table)[rows][:, cols].astype(np.float64)
     under = shown[: len(rows), : len(cols)]
     mixed = opacity * colors + (1 - opacity) * under
-    known = ~np.isnan(cells)[rows][:, cols][..., None]
-    shown[: len(rows), : len(cols)] = np.where(known, np.rint(mixed), under)
+    shown[: len(rows), : len(cols)] = np.rint(mixed)
     return shown
 
 

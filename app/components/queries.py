@@ -1,15 +1,58 @@
 """How a query is called on a page."""
 
-from analysis.record import AttentionRecord
+from nonlocal_lens.analysis.axis import Axis
+from nonlocal_lens.analysis.record import AttentionRecord
+from nonlocal_lens.app.viewer.view import Query
 
 
 def place_of(record: AttentionRecord, query: int) -> str:
-    """Return where a query is, in words."""
-    x, y = record.query_grid.center(record.query_grid.cell(query))
+    """Return where a query is, in words; of one that lies nowhere, what it is called."""
+    return word_of(record.query_axis, query)
+
+
+def pinned_place(pin: Query) -> str:
+    """Return what a pin is called, in the very words that the viewer has above its photo."""
+    spot = pin.spot
+    if pin.name:
+        return pin.name
+    if isinstance(spot, str):
+        return spot
+    x, y = map(int, spot)
+    return f"{'region at ' if len(pin.points) > 1 else ''}x {x}, y {y}"
+
+
+def word_of(axis: Axis, index: int) -> str:
+    """Return where a token of an axis is, in words; of one that lies nowhere, what it is called."""
+    name = axis.name(index)
+    if name is not None:
+        return name
+    x, y = axis.center(index)
     return f"x {x:.0f}, y {y:.0f}"
 
 
 def middle_of(record: AttentionRecord) -> int:
     """Return the query in the middle of the picture, for when none is pinned."""
-    grid = record.query_grid
-    return grid.height // 2 * grid.width + grid.width // 2
+    axis = record.query_axis
+    if axis.grid is None:
+        return 0
+    found = axis.at(axis.grid.height // 2 * axis.grid.width + axis.grid.width // 2)
+    return axis.placed // 2 if found is None else found
+
+
+def cell_in_words(record: AttentionRecord, query: int) -> str:
+    """Return in which row and column a query is, or that it lies nowhere."""
+    position = record.query_axis.cell(query)
+    if position is None or record.query_axis.grid is None:
+        return "off the picture"
+    cell = record.query_axis.grid.cell(position)
+    return f"row {cell.row}, column {cell.col}"
+
+
+def tokens_in_words(axis: Axis) -> str:
+    """Return how many tokens there are, on the grid and off the picture: "14 × 14 and 5 more"."""
+    if axis.grid is None:
+        return str(len(axis))
+    on_grid = f"{axis.grid.height} × {axis.grid.width}"
+    if axis.cells is not None:
+        on_grid = f"{axis.placed} of {on_grid}"
+    return f"{on_grid} and {len(axis.names)} off the picture" if axis.names else on_grid

@@ -2,9 +2,9 @@
 
 import streamlit as st
 
-from app import cache
-from app.components.painting import color_bar, painted
-from app.pictures import Picture
+from nonlocal_lens.app import cache
+from nonlocal_lens.app.components.painting import color_bar, painted
+from nonlocal_lens.app.pictures import Picture
 
 PAIR_OF = "pair of"  # where the session keeps what the last pair was asked for
 
@@ -12,15 +12,19 @@ PAIR_OF = "pair of"  # where the session keeps what the last pair was asked for
 def show_query_dependence(network_name: str, picture: Picture, index: int) -> None:
     """Show how far every query's row is from the mean row, and the most different pair."""
     record = cache.observation(network_name, picture).records[index]
-    if record.query_grid.frames > 1:
+    axis = record.query_axis
+    if axis.grid is None:
+        st.info("The queries of this block are no places of the picture: there is no map of them.")
+        return
+    if axis.grid.frames > 1:
         st.info("The map is of a picture; this block attends over the frames of a clip.")
         return
-    bits = cache.query_map(network_name, picture, index).numpy()
+    bits = axis.on_grid(cache.query_map(network_name, picture, index)).numpy()
     top = max(float(bits[bits == bits].max(initial=0)), 0.1)  # nearly equal queries look flat
     map_column, words_column = st.columns([3, 2], gap="large")
     with map_column:
         st.image(
-            painted(picture.image, record.query_grid, bits, top),
+            painted(picture.image, axis.grid, bits, top),
             alt=f"How far each query's attention is from the mean, up to {top:.3g} bits",
             width="stretch",
         )
@@ -47,9 +51,7 @@ def show_query_dependence(network_name: str, picture: Picture, index: int) -> No
         except ValueError as error:
             st.info(f"{error}.")
             return
-        places = " and ".join(
-            f"x {x:.0f}, y {y:.0f}"
-            for x, y in (record.query_grid.center(record.query_grid.cell(query)) for query in pair)
-        )
+        centers = map(axis.center, pair)
+        places = " and ".join(f"x {x:.0f}, y {y:.0f}" for x, y in centers)
         st.caption(f"Queries at {places}.")
     st.image(figure, alt=f"Attention of the queries at {places}", width="stretch")

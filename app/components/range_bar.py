@@ -3,33 +3,24 @@
 from html import escape
 from math import isfinite
 
-from analysis.degeneracy import STATISTICS, DegeneracyReport
+from nonlocal_lens.analysis.degeneracy import STATISTICS, DegeneracyReport
 
 MARKS = {"uniform": "▼", "mean_row": "▲", "shuffled": "◆"}
 """Baseline -> its mark: above the bar, below it, and on it, so that none hides another."""
 
-LEGEND = "▼ uniform attention, ▲ every row the mean row, ◆ keys shuffled in every row"
+BASELINES = {
+    "uniform": "uniform attention: every query looks at everything alike",
+    "mean_row": "every query has the mean map",
+    "shuffled": "the keys of every map are shuffled",
+}
+"""Baseline -> what it is, for who asks."""
 
-STYLE = """<style>
-.nl-statistic { margin: 0 0 .8rem; font-size: .875rem; line-height: 1.35; }
-.nl-statistic .head { display: flex; justify-content: space-between; gap: .75rem; }
-.nl-statistic .head b { font-weight: 600; white-space: nowrap; font-variant-numeric: tabular-nums; }
-.nl-statistic .bar { position: relative; height: 8px; margin: 12px 5px;
-  background: color-mix(in srgb, currentColor 14%, transparent); border-radius: 2px; }
-.nl-statistic .fill { position: absolute; inset: 0 auto 0 0; background: #1a9a94;
-  border-radius: 2px; }
-.nl-statistic .mark { position: absolute; transform: translateX(-50%); font-style: normal;
-  font-size: 10px; line-height: 10px; cursor: default; }
-.nl-statistic .uniform { bottom: 8px; }
-.nl-statistic .mean_row { top: 8px; }
-.nl-statistic .shuffled { top: -1px; font-size: 12px; }
-.nl-statistic .small { display: flex; flex-wrap: wrap; gap: 0 .8rem; font-size: .8rem;
-  opacity: .75; font-variant-numeric: tabular-nums; }
-</style>"""
+DIRECTIONS = {"low": "\u2190 more degenerate", "high": "more degenerate \u2192", "either": ""}
+"""Which way along the bar attention depends less on the query."""
 
 
 def range_bar(report: DegeneracyReport, name: str) -> str:
-    """Return one statistic of a report as HTML; `STYLE` must stand on the page once.
+    """Return one statistic of a report as HTML, styled by `main.css`.
 
     Args:
         report: What was measured.
@@ -40,22 +31,30 @@ def range_bar(report: DegeneracyReport, name: str) -> str:
     baselines = report.baselines[name]._asdict() if name in report.baselines else {}
     known = {which: number for which, number in baselines.items() if isfinite(number)}
     shown = f"{number_text(value)} {statistic.unit}".strip()
+    plain = escape(statistic.plain or statistic.definition)
+    direction = DIRECTIONS[statistic.degenerate]
     marks = "".join(
         f'<i class="mark {which}" style="left:{share(number, low, high):.2f}%" '
-        f'title="{which.replace("_", " ")}: {number_text(number)}">{MARKS[which]}</i>'
+        f'title="{BASELINES[which]}: {number_text(number)}">{MARKS[which]}</i>'
         for which, number in known.items()
     )
     words = ", ".join(
         f"{which.replace('_', ' ')} {number_text(number)}" for which, number in known.items()
     )
-    alt = f"{statistic.label}: {shown}, of {low:g} to {high:.4g}; {words}".rstrip("; ")
-    small = [f"<span>{low:g} to {high:.4g} {statistic.unit}</span>"]
+    ends = f"{low:.3g} to {high:.4g}" if isfinite(high) else f"from {low:.3g} on"
+    alt = f"{statistic.label}: {shown}, of {ends}; {words}".rstrip("; ")
+    small = [f"<span>{ends} {statistic.unit}</span>"]
     small += [
-        f"<span>{MARKS[which]} {number_text(number)}</span>" for which, number in known.items()
+        f'<span title="{BASELINES[which]}">{MARKS[which]} {which.replace("_", " ")} '
+        f"{number_text(number)}</span>"
+        for which, number in known.items()
     ]
+    if direction:
+        small.append(f'<span class="way">{direction}</span>')
     return (
-        f'<div class="nl-statistic"><div class="head" title="{escape(statistic.definition)}">'
-        f"<span>{statistic.label}</span><b>{shown}</b></div>"
+        f'<div class="nl-statistic"><details><summary title="{plain}">'
+        f"<span>{statistic.label}</span><b>{shown}</b></summary>"
+        f'<p>{plain} <a href="guide#{name}" target="_self">More</a></p></details>'
         f'<div class="bar" role="img" aria-label="{escape(alt)}">'
         f'<i class="fill" style="width:{share(value, low, high):.2f}%"></i>{marks}</div>'
         f'<div class="small">{"".join(small)}</div></div>'

@@ -5,10 +5,10 @@ import zipfile
 from pathlib import Path
 from typing import BinaryIO
 
-from app.batch.clips import of_clips
-from app.batch.errors import ERRORS
-from app.export.options import Options
-from app.export.run import export, planned_files
+from nonlocal_lens.app.batch.engine import Engine, local
+from nonlocal_lens.app.batch.errors import ERRORS
+from nonlocal_lens.app.export.options import Options
+from nonlocal_lens.app.export.run import Planned, export, planned
 
 
 def bundle_name(options: Options) -> str:
@@ -17,14 +17,18 @@ def bundle_name(options: Options) -> str:
     Raises:
         ValueError: An input or a network is not there.
     """
-    planned = planned_files(options)
-    return planned[0] if _is_single(options, planned) else "figures.zip"
+    files = planned(options)
+    return files.files[0] if _is_single(options, files) else "figures.zip"
 
 
-def bundle(options: Options) -> BinaryIO:
+def bundle(options: Options, *, engine: Engine = local) -> BinaryIO:
     """Draw everything into a temporary file and return it, open at its beginning.
 
     Files lie on the disk, never all in memory. The temporary file goes when it is closed.
+
+    Args:
+        options: What to draw of what.
+        engine: What runs the jobs.
 
     Raises:
         ValueError: An input or a network is not there, or nothing could be drawn.
@@ -33,7 +37,7 @@ def bundle(options: Options) -> BinaryIO:
     # Not buffered, because Streamlit's download button takes no file that is buffered both ways.
     whole = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115  # the caller's to close
     try:
-        _write(options, whole)
+        _write(options, whole, engine)
     except BaseException:
         whole.close()
         raise
@@ -41,15 +45,15 @@ def bundle(options: Options) -> BinaryIO:
     return whole
 
 
-def _write(options: Options, whole: BinaryIO) -> None:
+def _write(options: Options, whole: BinaryIO, engine: Engine) -> None:
+    files = planned(options)
     with tempfile.TemporaryDirectory(prefix="nonlocal-lens-") as folder:
-        summary = export(options, Path(folder))
+        summary = export(options, Path(folder), engine=engine)
         if summary.errors:
             errors = (Path(folder) / ERRORS).read_text(encoding="utf-8").splitlines()
             raise ValueError(f"not everything could be drawn: {errors[1].partition(',')[2]}")
-        planned = planned_files(options)
-        if _is_single(options, planned):
-            with (Path(folder) / planned[0]).open("rb") as file:
+        if _is_single(options, files):
+            with (Path(folder) / files.files[0]).open("rb") as file:
                 while block := file.read(1 << 20):
                     whole.write(block)
         else:
@@ -58,7 +62,7 @@ def _write(options: Options, whole: BinaryIO) -> None:
                     archive.write(path, path.name)
 
 
-def _is_single(options: Options, planned: list[str]) -> bool:
+def _is_single(options: Options, files: Planned) -> bool:
     # color bars, and the records of clips, are not known before inputs are seen
-    more = options.layout == "panels" or ("safetensors" in options.formats and of_clips(options))
-    return len(planned) == 1 and not more
+    records_of_clips = "safetensors" in options.formats and files.found.as_clips
+    return len(files.files) == 1 and options.layout != "panels" and not records_of_clips

@@ -1,4 +1,4 @@
-"""`python -m app export` and `python -m app replay`."""
+"""The commands `export` and `replay`."""
 
 import sys
 from pathlib import Path
@@ -6,110 +6,64 @@ from typing import Annotated, Any
 
 import typer
 
-from app.batch.command_line import (
+from nonlocal_lens.app.batch.command_line import (
     BROKEN_INPUTS,
-    CLIPS,
     RUN,
     Address,
     ChosenEngine,
+    Device,
     EngineName,
     Force,
-    Frames,
     Inputs,
     Networks,
     Resume,
-    Start,
-    Stride,
-    ending_in_a_sentence,
+    check_names,
     engine_of,
+    errors_as_sentences,
+    examples,
+    tell_notes,
+)
+from nonlocal_lens.app.export.declared import with_options
+
+EXPORT_EXAMPLES = examples(
+    "nonlocal-lens export photo.jpg --network streets-dnl",
+    "nonlocal-lens export rendered:3 --network streets-nl --network streets-dnl "
+    "--query auto:4 --caption --format png,pdf -o figures",
+    "nonlocal-lens export clip.mp4 --network clips-dnl --query 2,240,200 --format mp4",
+    "nonlocal-lens export --config figures.yaml",
+)
+REPLAY_EXAMPLES = examples(
+    "nonlocal-lens replay figures/rendered-3.png", "nonlocal-lens replay figure.pdf -o again.pdf"
 )
 
-LOOK = "How it looks"
 
-
+@with_options
 def export(
-    context: typer.Context,
     inputs: Inputs = None,
     network: Networks = None,
-    block: Annotated[str | None, typer.Option(help="Default: the first of a network.")] = None,
-    head: Annotated[int | None, typer.Option(help="Default: the first of a block.")] = None,
     query: Annotated[
         list[str] | None,
         typer.Option(
-            help="X,Y in image pixels; T,X,Y in a clip; grid:RxC; auto:K, the K most different. "
-            "Default: auto:4."
+            help="X,Y in image pixels; T,X,Y in a clip; grid:RxC; auto:K, the K most different; "
+            "the name of a token that is no place, like class. Default: auto:4."
         ),
     ] = None,
     query_cell: Annotated[
         list[str] | None, typer.Option(help="R,C: a cell of the first network's query grid.")
     ] = None,
-    terms: Annotated[
-        str | None,
-        typer.Option(help="Of input,labels,whole,pairwise,unary,difference,prediction."),
-    ] = None,
-    layout: Annotated[
-        str | None, typer.Option(help="grid, queries, panels, sheet or statistics.")
-    ] = None,
-    format_: Annotated[
-        str | None,
-        typer.Option("--format", help="Of png,pdf,svg,html,safetensors; of clips also mp4,gif."),
-    ] = None,
-    labels: Annotated[
-        str | None, typer.Option(help="Folder of label images (PNG), named like the inputs.")
-    ] = None,
-    caption: Annotated[
-        bool | None, typer.Option("--caption/--no-caption", help="Numbers under the figure.")
-    ] = None,
-    per_sheet: Annotated[int | None, typer.Option(help="Inputs in one sheet.")] = None,
-    start: Start = None,
-    stride: Stride = None,
-    frames: Frames = None,
-    track: Annotated[
-        bool | None,
-        typer.Option(
-            "--track/--no-track",
-            help="Queries follow what moves (networks that look at images).",
-            rich_help_panel=CLIPS,
-        ),
-    ] = None,
-    style: Annotated[
-        str | None, typer.Option(help="paper, slides or poster.", rich_help_panel=LOOK)
-    ] = None,
-    scale: Annotated[
-        str | None,
-        typer.Option(help="shared, per-map, log or fixed:LO,HI.", rich_help_panel=LOOK),
-    ] = None,
-    colormap: Annotated[
-        str | None, typer.Option(help="A name of matplotlib's.", rich_help_panel=LOOK)
-    ] = None,
-    opacity: Annotated[
-        float | None, typer.Option(help="Of the maps, 0 to 1.", rich_help_panel=LOOK)
-    ] = None,
-    backdrop: Annotated[
-        str | None, typer.Option(help="photo, grey or none.", rich_help_panel=LOOK)
-    ] = None,
-    marker: Annotated[
-        str | None,
-        typer.Option(help="plus, cross, circle, dot, cell or none.", rich_help_panel=LOOK),
-    ] = None,
-    arrows: Annotated[
-        int | None, typer.Option(help="To so many of the strongest keys.", rich_help_panel=LOOK)
-    ] = None,
-    width_in: Annotated[
-        float | None, typer.Option(help="Width of figures in inches.", rich_help_panel=LOOK)
-    ] = None,
-    dpi: Annotated[int | None, typer.Option(help="Pixels per inch.", rich_help_panel=LOOK)] = None,
-    font: Annotated[str | None, typer.Option(help="Font family.", rich_help_panel=LOOK)] = None,
+    *,
     config: Annotated[
         Path | None,
         typer.Option(
-            help="YAML file with any of these options; the command line goes before it.",
+            help="YAML or TOML file with any of these options; the command line goes before it.",
             rich_help_panel=RUN,
         ),
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option(help="Folder for the files. Default: figures.", rich_help_panel=RUN),
+        typer.Option(
+            "--out", "-o", help="Folder for the files. Default: figures.", rich_help_panel=RUN
+        ),
     ] = None,
     jobs: Annotated[
         int | None,
@@ -124,37 +78,33 @@ def export(
     force: Force = False,
     engine: ChosenEngine = EngineName.local,
     address: Address = None,
+    device: Device = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Name the files, draw none.", rich_help_panel=RUN)
     ] = False,
+    **given: Any,
 ) -> None:
     """Draw figures of many inputs, fit for a paper; every file says how it was made.
 
-    Exit status: 0, 1 if inputs failed (see errors.csv), 2 if nothing was begun, 3 if the folder
-    does not take the files, 130 after Ctrl-C.
-    """
-    from app.export.config import read_config
+    Exit status: 0; 1 if inputs failed, see errors.csv; 2 if nothing was begun;
 
-    given = {
+    3 if the folder does not take the files; 130 after Ctrl-C.
+    """
+    from nonlocal_lens.app.export.config import read_config
+
+    given |= {
         "inputs": inputs or None,
         "networks": network or None,
         "queries": [*(query or []), *(f"cell:{cell}" for cell in query_cell or [])] or None,
-        "formats": format_,
-        **{
-            name: context.params[name]
-            for name in (
-                *("block", "head", "terms", "layout", "labels", "caption", "per_sheet", "style"),
-                *("scale", "colormap", "opacity", "backdrop", "marker", "arrows", "width_in"),
-                *("dpi", "font", "start", "stride", "frames", "track"),
-            )
-        },
     }
     given = {name: value for name, value in given.items() if value is not None}
-    with ending_in_a_sentence():
+    with errors_as_sentences():
         runner = engine_of(engine, address)
         if jobs is None and engine is EngineName.local:
             jobs = 1
         figures = read_config(config) if config else [{}]
+        for figure in figures:
+            check_names(_networks({**figure, **given}))
         exports = [_one_export({**figure, **given}, out) for figure in figures]
         _check_folders([folder for _, folder in exports])
         failed = 0
@@ -172,7 +122,8 @@ def export(
 def replay(
     file: Annotated[Path, typer.Argument(help="A file that export wrote.")],
     out: Annotated[
-        Path | None, typer.Option(help="Where to write. Default: FILE's name with .replay.")
+        Path | None,
+        typer.Option("--out", "-o", help="Where to write. Default: FILE's name with .replay."),
     ] = None,
     root: Annotated[
         Path | None, typer.Option(help="Where the relative paths of inputs begin. Default: here.")
@@ -180,20 +131,27 @@ def replay(
     force: Annotated[bool, typer.Option("--force", help="Replace what is there.")] = False,
 ) -> None:
     """Draw FILE again from what it says of itself: on the same machine, the same pixels."""
-    from app.export.replay import replay as draw_again
+    from nonlocal_lens.app.export.replay import replay as draw_again
 
     target = out or file.with_name(f"{file.stem}.replay{file.suffix}")
     if target.is_dir():
         target = target / file.name
-    with ending_in_a_sentence():
+    with errors_as_sentences():
         done = draw_again(file, target, root=root, force=force)
     for warning in done.warnings:
         typer.echo(f"warning: {warning}", err=True)
     typer.echo(str(done.path))
 
 
+def _networks(options: dict[str, Any]) -> list[str]:
+    """Return the networks that options name, as far as they are names; `Options` tells the rest."""
+    given = options.get("networks")
+    named = given if isinstance(given, list) else [given]
+    return [name for name in named if isinstance(name, str)]
+
+
 def _one_export(given: dict[str, Any], out: Path | None) -> tuple[Any, Path]:
-    from app.export.options import Options
+    from nonlocal_lens.app.export.options import Options
 
     folder = given.pop("out", "figures")
     return Options.build(given), Path(out or str(folder))
@@ -206,7 +164,7 @@ def _check_folders(folders: list[Path]) -> None:
 
 
 def _name_files(options: Any, folder: Path) -> None:
-    from app.export.run import planned_files
+    from nonlocal_lens.app.export.run import planned_files
 
     for name in planned_files(options):
         typer.echo(str(folder / name))
@@ -216,8 +174,8 @@ def _run(options: Any, folder: Path, **how: Any) -> int:
     """Export, tell how far it is, and return how many inputs failed."""
     from tqdm import tqdm
 
-    from app.batch.errors import ERRORS
-    from app.export.run import export as write_figures
+    from nonlocal_lens.app.batch.errors import ERRORS
+    from nonlocal_lens.app.export.run import export as write_figures
 
     with tqdm(unit="input", desc=str(folder), disable=not sys.stderr.isatty()) as bar:
 
@@ -232,4 +190,5 @@ def _run(options: Any, folder: Path, **how: Any) -> int:
     if done.errors:
         words += f"; {done.errors} inputs failed, see {folder / ERRORS}"
     typer.echo(words, err=True)
+    tell_notes(done.notes)
     return done.errors

@@ -1,19 +1,22 @@
-"""An export of one input for the screen: the same pieces, at the screen's resolution."""
+"""An export of one input for the screen: the same files, at the screen's resolution."""
 
+import io
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import islice
-from pathlib import Path
 
-from analysis.figures.bars import bar_of
-from analysis.figures.look import DPI_RANGE
-from app.batch.inputs import find_sources
-from app.export.clip_pieces import clip_pieces, movie_stills
-from app.export.clip_seeing import SeenClip, see_clip
-from app.export.options import DRAWN, Options
-from app.export.pieces import Piece, pieces, statistics_pieces
-from app.export.seeing import Seen, check_networks, see
-from app.export.work import Job, do_job
+from PIL import Image
+
+from nonlocal_lens.analysis.figures.bars import bar_of
+from nonlocal_lens.analysis.figures.look import DPI_RANGE
+from nonlocal_lens.app.batch.run import find
+from nonlocal_lens.app.export.formats import DRAWN, MOVIES
+from nonlocal_lens.app.export.job import statistics_of
+from nonlocal_lens.app.export.layouts import query_stem
+from nonlocal_lens.app.export.options import Options
+from nonlocal_lens.app.export.outputs import Output, outputs, statistics_outputs
+from nonlocal_lens.app.export.scene import Subject, look_at
+from nonlocal_lens.app.export.strip import strips
 
 SCREEN_PIXELS = 1100  # width of a previewed figure
 MOST_PREVIEWED = 6
@@ -26,54 +29,57 @@ def for_screen(options: Options) -> Options:
     return replace(options, formats=("png",), look=replace(options.look, dpi=dpi))
 
 
-def see_one(options: Options) -> Seen:
+def look_at_one(options: Options, *, as_clip: bool | None = None) -> Subject:
     """Run the networks on the one input that is asked for.
+
+    Args:
+        options: What is asked for.
+        as_clip: How it is read; as the options and the networks say if None.
 
     Raises:
         OSError: The input cannot be read.
         ValueError: It cannot be used, a network or a block is not there, or it has no such query.
     """
-    check_networks(options)
-    (source,) = find_sources(options.inputs)
-    return see(source, options)
+    found = find(options, doing="show", as_clips=as_clip)
+    if found.as_clips:
+        options.check_clips()
+    (source,) = found.sources
+    return look_at(source, options, as_clip=found.as_clips)
 
 
-def see_one_clip(options: Options) -> SeenClip:
-    """Run the networks on the one clip that is asked for; errors as of `see_one`."""
-    check_networks(options)
-    options.check_clips()
-    (source,) = find_sources(options.inputs, clips=True)
-    return see_clip(source, options)
-
-
-def preview(options: Options, seen: Seen | SeenClip) -> list[tuple[str, bytes]]:
+def preview(options: Options, subject: Subject) -> list[tuple[str, bytes]]:
     """Return the first figures of an export, with their names, as PNG for the screen.
 
     Of clips they are the contact sheets, and of videos the frame that the query is in.
     """
-    if isinstance(seen, SeenClip):
-        return list(islice(_of_clip(options, seen), MOST_PREVIEWED))
-    options = for_screen(options)
-    return [
-        (piece.name, piece.encode({})) for piece in islice(_drawn(options, seen), MOST_PREVIEWED)
-    ]
+    return list(islice(_pictures(options, subject), MOST_PREVIEWED))
 
 
-def _of_clip(options: Options, seen: SeenClip) -> Iterator[tuple[str, bytes]]:
+def _pictures(options: Options, subject: Subject) -> Iterator[tuple[str, bytes]]:
     if set(options.formats) & set(DRAWN):
-        for piece in clip_pieces(seen.source.name, seen, for_screen(options)):
-            yield piece.name, piece.encode({})
-    yield from movie_stills(seen.source.name, seen, options)
+        for output in _drawn(for_screen(options), subject):
+            yield output.name, output.encode({})
+    movies = [kind for kind in options.formats if kind in MOVIES]
+    if movies:
+        yield from _stills(options, subject, movies[0])
 
 
-def _drawn(options: Options, seen: Seen) -> Iterator[Piece]:
+def _stills(options: Options, subject: Subject, kind: str) -> Iterator[tuple[str, bytes]]:
+    for number, strip in enumerate(strips(subject, options.terms, options.look)):
+        frame = strip.place.frame
+        (still,) = strip.movie.pictures(slice(frame, frame + 1))
+        file = io.BytesIO()
+        Image.fromarray(still).save(file, "PNG")
+        name = f"{query_stem(subject.source.name, number)}.{kind}"
+        yield f"{name}, frame {frame} of {len(strip.rows)}", file.getvalue()
+
+
+def _drawn(options: Options, subject: Subject) -> Iterator[Output]:
     if options.layout != "statistics":
-        return pieces(seen.source.name, [seen], options)
-    done = do_job(Job(seen.source.name, (seen.source,)), options, Path(), overwrite=False)
-    if done.errors:
-        raise ValueError(done.errors[0]["error"])
+        return outputs(subject.source.name, [subject], options)
+    values = statistics_of(subject)
     bars = {
-        statistic: {title: bar_of([row[statistic]]) for title, row in done.statistics.items()}
-        for statistic in next(iter(done.statistics.values()))
+        statistic: {title: bar_of([row[statistic]]) for title, row in values.items()}
+        for statistic in next(iter(values.values()))
     }
-    return statistics_pieces("statistics", bars, options)
+    return statistics_outputs("statistics", bars, options)

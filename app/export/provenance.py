@@ -1,20 +1,18 @@
-"""How a file was made, in the file: read and written for every format."""
+"""How a file was made, in the file: read for every format."""
 
-import html
-import json
 import platform
-import re
-import struct
+from collections.abc import Mapping
 from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from analysis.figures.files import NOTE_KEY
-from analysis.figures.files import read_note as read_figure_note
+from nonlocal_lens.analysis.figures.files import read_note as read_figure_note
+from nonlocal_lens.app.export.formats import FORMATS, Note
+from nonlocal_lens.models.limits import MOST_FIGURE_BYTES, shortened
+from nonlocal_lens.models.local_files import is_regular
 
 SCHEMA_VERSION = 1
-HTML_META = re.compile(rf'<meta name="{NOTE_KEY}" content="([^"]*)">')
 
 
 @cache
@@ -24,56 +22,76 @@ def versions() -> dict[str, str]:
     return {"python": platform.python_version(), **{name: metadata.version(name) for name in names}}
 
 
-def read_note(path: Path) -> dict[str, Any]:
+def read_note(path: Path) -> Note:
     """Return what a file of an export says about how it was made.
 
     Raises:
         FileNotFoundError: The path does not exist.
         ValueError: The file says nothing, or was written by another version of the schema.
     """
-    if path.suffix == ".html":
-        found = HTML_META.search(path.read_text(encoding="utf-8", errors="replace")[:1_000_000])
-        note = json.loads(html.unescape(found[1])) if found else None
-    elif path.suffix == ".safetensors":
-        header, _ = split_safetensors(path.read_bytes())
-        text = header.get("__metadata__", {}).get(NOTE_KEY)
-        note = json.loads(text) if text else None
-    elif path.suffix in (".mp4", ".gif"):
-        from app.export.clip_files import read_comment
-
-        text = read_comment(path)
-        note = json.loads(text) if text.startswith("{") else None
-    else:
-        note = read_figure_note(path)
+    name = shortened(str(path), 150)
+    if not is_regular(path):
+        raise FileNotFoundError(f"there is no file {shortened(str(path), 200)}")
+    if path.stat().st_size > MOST_FIGURE_BYTES:
+        raise ValueError(f"{name} is too large for a file of an export")
+    form = FORMATS.get(path.suffix.removeprefix("."))
+    try:
+        note = form.read_note(path) if form else read_figure_note(path)
+    except OSError:
+        raise
+    except ValueError as error:
+        raise ValueError(shortened(str(error))) from error
+    except Exception as error:  # of a damaged file, whatever goes wrong in it; it is not quoted
+        raise ValueError(f"{name} does not say how it was made: no export wrote it") from error
     if not isinstance(note, dict) or "options" not in note:
-        raise ValueError(f"{path} does not say how it was made: no export wrote it")
+        raise ValueError(f"{name} does not say how it was made: no export wrote it")
     if note.get("schema_version") != SCHEMA_VERSION:
         raise ValueError(
-            f"{path}: schema_version must be {SCHEMA_VERSION}, got {note.get('schema_version')}"
+            f"{name}: schema_version must be {SCHEMA_VERSION}, got "
+            f"{shortened(repr(note.get('schema_version')), 40)}"
         )
+    _check(note, name)
     return note
 
 
-def html_meta(note: dict[str, Any]) -> str:
-    """Return the element of an HTML page's head that `read_note` reads."""
-    return f'<meta name="{NOTE_KEY}" content="{html.escape(json.dumps(note, sort_keys=True))}">'
+OF_NOTE: dict[str, type] = {
+    "file": str,
+    "job": str,
+    "options": dict,
+    "versions": dict,
+    "networks": list,
+    "inputs": list,
+}
+OF_NETWORK: dict[str, type] = {"name": str, "sha256": str}
+OF_INPUT: dict[str, type] = {"name": str, "location": str, "sha256": str}
+"""What a note must hold, of which type: it is data that anybody may have written."""
 
 
-def noted_safetensors(data: bytes, note: dict[str, Any]) -> bytes:
-    """Return a safetensors file with a note in its header, which is written in a fixed order."""
-    header, tensors = split_safetensors(data)
-    known = header.pop("__metadata__", {})
-    known[NOTE_KEY] = json.dumps(note, sort_keys=True)
-    header = {"__metadata__": dict(sorted(known.items())), **header}
-    text = json.dumps(header).encode()
-    text += b" " * (-len(text) % 8)
-    return struct.pack("<Q", len(text)) + text + tensors
+def _check(note: dict[str, Any], name: str) -> None:
+    """Raise ValueError unless a note holds what drawing it again needs."""
+
+    def check(held: Any, kinds: Mapping[str, type], where: str) -> None:
+        if not isinstance(held, dict):
+            raise ValueError(f"{name}: the note in it must hold {where} by name")
+        for key, kind in kinds.items():
+            if not isinstance(held.get(key), kind):
+                raise ValueError(
+                    f"{name}: the note in it must hold {key!r} of {where} as {NAMES_OF_KINDS[kind]}"
+                )
+
+    check(note, OF_NOTE, "the figure")
+    if len(note["networks"]) > MOST_IN_NOTE or len(note["inputs"]) > MOST_IN_NOTE:
+        raise ValueError(f"{name}: the note in it names more than {MOST_IN_NOTE} inputs")
+    for network in note["networks"]:
+        check(network, OF_NETWORK, "networks")
+    for one in note["inputs"]:
+        check(one, OF_INPUT, "inputs")
+    for version in note["versions"].values():
+        if not isinstance(version, str):
+            raise ValueError(f"{name}: the note in it must hold versions as text")
+    if not isinstance(note.get("statistics", {}), dict):
+        raise ValueError(f"{name}: the note in it must hold 'statistics' by name")
 
 
-def split_safetensors(data: bytes) -> tuple[dict[str, Any], bytes]:
-    """Return a safetensors file's header and its tensors; ValueError if it is none."""
-    try:
-        (length,) = struct.unpack_from("<Q", data)
-        return json.loads(data[8 : 8 + length]), data[8 + length :]
-    except (struct.error, ValueError) as error:
-        raise ValueError(f"this is not a safetensors file: {error}") from error
+NAMES_OF_KINDS: dict[type, str] = {str: "text", dict: "values by name", list: "a list"}
+MOST_IN_NOTE = 10_000

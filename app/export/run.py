@@ -1,57 +1,65 @@
-"""A whole export: every job once, in this process or in some, and an account of it at the end."""
+"""A whole export: every job once, in this process or in some, and a manifest at the end."""
 
-import json
-from collections.abc import Callable
-from contextlib import closing
-from dataclasses import asdict
+from contextlib import ExitStack
 from functools import partial
-from hashlib import sha256
 from pathlib import Path
+from typing import Any, NamedTuple
 
-from app.batch.clips import of_clips
-from app.batch.engine import Engine, local
-from app.batch.errors import ERRORS
-from app.batch.inputs import Source, find_sources
-from app.batch.journal import Journal
-from app.batch.networks import load
-from app.batch.writing import OutputError
-from app.export.account import (
+from nonlocal_lens.app.batch.content import content_of
+from nonlocal_lens.app.batch.engine import Engine, local
+from nonlocal_lens.app.batch.errors import ERRORS
+from nonlocal_lens.app.batch.inputs import passed_by
+from nonlocal_lens.app.batch.journal import Journal
+from nonlocal_lens.app.batch.networks import network_notes
+from nonlocal_lens.app.batch.run import Found, Progress, begin, find, fingerprint, work_off
+from nonlocal_lens.app.export.job import Done, Job, do_job, failure, general_facts, plan
+from nonlocal_lens.app.export.manifest import (
     MANIFEST,
     STATISTICS,
     Summary,
-    read_account,
-    write_account,
+    read_manifest,
+    write_manifest,
     write_statistics,
 )
-from app.export.clip_pieces import clip_piece_names
-from app.export.options import Options
-from app.export.pieces import piece_names
-from app.export.seeing import check_networks
-from app.export.work import do_job, general_facts, plan
+from nonlocal_lens.app.export.options import Options
+from nonlocal_lens.app.export.outputs import output_names
 
 JOURNAL = ".export.journal"
 
 
-def planned_files(options: Options) -> list[str]:
-    """Return the names of all figures that an export will write, without seeing any input.
+class Planned(NamedTuple):
+    """What an export is of, and what it will write."""
+
+    found: Found
+    jobs: list[Job]
+    files: list[str]  # color bars, and the records of clips, are not known before inputs are seen
+
+
+def planned(options: Options) -> Planned:
+    """Find the inputs and networks of an export, and name its files, without reading any input.
 
     Raises:
         ValueError: An input or a network is not there.
         FileNotFoundError: A weight file is not there.
     """
-    check_networks(options)
-    if of_clips(options):
+    found = find(options, doing="show")
+    if found.as_clips:
         options.check_clips()
-    if options.layout == "statistics":
-        find_sources(options.inputs)
-        return [f"{STATISTICS}.{kind}" for kind in options.formats]
-    titles = [load(name).title for name in options.networks]
-    names = clip_piece_names if of_clips(options) else piece_names
-    return [
+    jobs = plan(found.sources, options, as_clip=found.as_clips)
+    if options.layout == STATISTICS:
+        return Planned(found, jobs, [f"{STATISTICS}.{kind}" for kind in options.formats])
+    titles = [network.title for network in found.networks]
+    files = [
         name
-        for job in plan(_sources(options), options)
-        for name in names(job.stem, titles, options)
+        for job in jobs
+        for name in output_names(job.name, titles, options, as_clip=found.as_clips)
     ]
+    return Planned(found, jobs, files)
+
+
+def planned_files(options: Options) -> list[str]:
+    """Return the names of all figures that an export will write; errors as of `planned`."""
+    return planned(options).files
 
 
 def export(
@@ -62,7 +70,7 @@ def export(
     engine: Engine = local,
     resume: bool = False,
     force: bool = False,
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    progress: Progress = lambda done, total: None,
 ) -> Summary:
     """Write the figures of all inputs into a folder, with `manifest.json` and, maybe, `errors.csv`.
 
@@ -83,63 +91,54 @@ def export(
         FileExistsError: A file is there already and `force` is not given.
         OutputError: The folder does not take the files; what is finished is kept.
     """
-    planned = planned_files(options)
-    sources = _sources(options)
-    todo = plan(sources, options)
-    fingerprint = _fingerprint(options, sources)
-    _make_folder(out)
-    journal = Journal(out / JOURNAL, fingerprint, "export")
-    if journal.exists and not (resume or force):
-        raise FileExistsError(
-            f"{out} holds an unfinished export; --resume goes on with it, --force begins anew"
+    found, todo, files = planned(options)
+    hashes = [network.sha256 for network in found.networks]
+    digest = fingerprint(options.to_json(), hashes, found.as_clips)
+    journal = Journal(out / JOURNAL, digest, "export")
+    with ExitStack() as stack:
+        stack.enter_context(journal.held())
+        if resume and not journal.exists:
+            whole = fingerprint(digest, [_content(job) for job in todo])
+            if finished := read_manifest(out, whole):
+                return finished
+        taken = (out / name for name in [*files, MANIFEST, ERRORS])
+        going_on = begin(
+            journal, taken, f"{out} holds an unfinished export", resume=resume, force=force
         )
-    if resume and not journal.exists and (finished := read_account(out, fingerprint)):
-        return finished
-    going_on = resume and journal.exists
-    if not (going_on or force):
-        _check_free(out, planned)
-    with journal.opened(resume=going_on):
-        left = [job for job in todo if job.stem not in journal]
-        skipped = len(todo) - len(left)
-        progress(skipped, len(todo))
+        replace = going_on or force
+        stack.enter_context(journal.opened(resume=going_on))
         # what an interrupted run wrote and did not note is drawn again: the same bytes
-        draw = partial(do_job, options=options, out=out, overwrite=going_on or force)
-        with closing(engine(draw, left, jobs)) as results:
-            for count, (job, done) in enumerate(results, start=skipped + 1):
-                journal.add(job.stem, asdict(done))
-                progress(count, len(todo))
-        stems = [job.stem for job in todo]
+        worked = work_off(
+            journal,
+            todo,
+            partial(do_job, options=options, out=out, overwrite=replace),
+            reads=_content,
+            failed=lambda job, error: Done(errors=[failure(one, error) for one in job.sources]),
+            undo=partial(_remove, out),
+            engine=engine,
+            workers=jobs,
+            progress=progress,
+        )
+        stems = [job.name for job in todo]
         more = []
         if options.layout == STATISTICS:
-            more = write_statistics(journal, stems, options, out, going_on or force)
-        facts = {**general_facts(options), "fingerprint": fingerprint}
-        summary = write_account(journal, stems, more, facts, out, going_on or force)
+            more = write_statistics(journal, stems, options, out, replace)
+        whole = fingerprint(digest, [entry["content"] for entry in journal.entries(stems)])
+        facts = {**general_facts(options), "fingerprint": whole}
+        summary = write_manifest(journal, stems, more, facts, out, replace)
         journal.finished = True
-    return summary._replace(skipped=skipped)
+    passed = passed_by(options.inputs, clips=found.as_clips)
+    told = network_notes(found.networks)
+    counted = Summary(summary.files, summary.errors, worked.skipped)
+    counted.notes = (*summary.notes, *worked.notes, *passed, *told)
+    return counted
 
 
-def _sources(options: Options) -> list[Source]:
-    return find_sources(options.inputs, clips=of_clips(options))
+def _content(job: Job) -> str:
+    return content_of(job.sources)
 
 
-def _fingerprint(options: Options, sources: list[Source]) -> str:
-    """Return a hash that is equal for equal exports: of the options and of all inputs found."""
-    named = [options.to_json(), [list(source) for source in sources]]
-    return sha256(json.dumps(named, sort_keys=True).encode()).hexdigest()
-
-
-def _make_folder(out: Path) -> None:
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"the folder {out} cannot be made: {error.strerror or error}") from error
-
-
-def _check_free(out: Path, planned: list[str]) -> None:
-    there = {entry.name for entry in out.iterdir()}
-    taken = [name for name in [*planned, MANIFEST, ERRORS] if name in there]
-    if taken:
-        more = f" and {len(taken) - 1} more" if len(taken) > 1 else ""
-        raise FileExistsError(
-            f"{out / taken[0]}{more} exists already; --force replaces, --out chooses another folder"
-        )
+def _remove(out: Path, entry: dict[str, Any]) -> None:
+    """Take back the files of a job that is drawn anew, or whose input is gone."""
+    for file in entry["files"]:
+        (out / Path(file["file"]).name).unlink(missing_ok=True)

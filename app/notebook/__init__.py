@@ -1,6 +1,10 @@
-"""The viewer, or a film strip, under a notebook's cell: `from app.notebook import explore`."""
+"""The viewer under a notebook's cell.
 
-from app.notebook.clip_exploration import ClipExploration as ClipExploration
-from app.notebook.exploration import Exploration as Exploration
-from app.notebook.exploration import explore as explore
-from app.notebook.exploration import explore_file as explore_file
+`from nonlocal_lens.app.notebook import atlas, explore`
+"""
+
+from nonlocal_lens.app.notebook.atlas import NetworkAtlas as NetworkAtlas
+from nonlocal_lens.app.notebook.atlas import atlas as atlas
+from nonlocal_lens.app.notebook.exploration import Exploration as Exploration
+from nonlocal_lens.app.notebook.opening import explore as explore
+from nonlocal_lens.app.notebook.opening import explore_file as explore_file

@@ -1,302 +1,506 @@
-"""`explore`: the viewer under a cell, and what it shows as records, table, figure and files."""
+"""The viewer under a cell, and what it shows as records, tables, figure and files."""
 
-from collections.abc import Sequence
+import html
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from hashlib import sha256
-from numbers import Integral
+from numbers import Integral, Real
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from uuid import uuid4
 
+import anywidget
 import torch
 import traitlets
 from matplotlib.figure import Figure
-from torch import nn
 
-from analysis import degeneracy, record_file
-from analysis.capture import Observation, observe
-from analysis.clips import ClipSource
-from analysis.compare import Network, loaded, title_of
-from analysis.degeneracy import DegeneracyReport
-from analysis.figures import Look, attention_figure
-from analysis.figures.panels import Scene
-from analysis.images import ImageSource
-from analysis.query_map import most_different
-from analysis.record import AttentionRecord
-from analysis.vectors import VectorDistances, vector_distances
-from app import PRODUCT
-from app.batch.inputs import Picture, Source, safe_name
-from app.export.page import page_bytes
-from app.export.provenance import versions
-from app.export.seeing import Seen, predicted_classes
-from app.networks import weights_path
-from app.notebook.clip_exploration import ClipExploration, clip_for, explore_clip, is_moving
-from app.notebook.lens import Lens, module, record_to_show, report_row, unlike
-from app.viewer import payload as packing
-from app.viewer.bundle import viewer_css, viewer_js
-from app.viewer.payload import pack_all
-from models.file_hash import file_sha256
+from nonlocal_lens.analysis import degeneracy
+from nonlocal_lens.analysis.axis import Axis
+from nonlocal_lens.analysis.clips import Clip
+from nonlocal_lens.analysis.degeneracy import DegeneracyReport
+from nonlocal_lens.analysis.figures import Look, attention_figure, figure_bytes
+from nonlocal_lens.analysis.figures.panels import DEFAULT_SHOWN, Shown
+from nonlocal_lens.analysis.figures.queries import QuerySpec, query_at
+from nonlocal_lens.analysis.over_time import (
+    degeneracy_over_time,
+    drift_by_frame,
+    frame_degeneracy,
+    unary_maps,
+)
+from nonlocal_lens.analysis.query_map import most_different
+from nonlocal_lens.analysis.record import AttentionRecord
+from nonlocal_lens.analysis.scene import Place, Records, Scene, flow_of, middle_frame
+from nonlocal_lens.analysis.tables.rows import STATISTICS, report_cells
+from nonlocal_lens.analysis.vectors import VectorDistances, distances_of
+from nonlocal_lens.app import PRODUCT
+from nonlocal_lens.app.batch.inputs import Source, safe_name
+from nonlocal_lens.app.batch.writing import write_atomically
+from nonlocal_lens.app.export.layouts import noted
+from nonlocal_lens.app.export.options import Options
+from nonlocal_lens.app.export.outputs import record_parts
+from nonlocal_lens.app.export.page import page_bytes, payload_of
+from nonlocal_lens.app.export.provenance import versions
+from nonlocal_lens.app.export.scene import Subject, places_of
+from nonlocal_lens.app.export.strip import strips
+from nonlocal_lens.app.notebook.still import still_html, still_text
+from nonlocal_lens.app.viewer.bundle import viewer_css, viewer_js
+from nonlocal_lens.app.viewer.view import MOST_QUERIES
 
 if TYPE_CHECKING:
     import pandas as pd
 
 HERE = Path(__file__).parent
 
-Query = int | tuple[float, float]
-"""A flat position of the query grid, or a point (x, y) in image pixels."""
+WORDS = ("token_shares", "verdict")
+"""What a report says in words."""
 
-ClipQuery = tuple[int, float, float]
-"""A frame of a clip and a point (x, y) in image pixels."""
+AUTO = QuerySpec.parse("auto:1")
+"""What a clip shows while nothing is pinned: the query whose row differs most from the rest."""
+
+
+class ClipQuery(NamedTuple):
+    """What is pinned in a clip."""
+
+    frame: int  # of the frames that are looked at, counted from 0
+    x: float  # image pixels
+    y: float
+
+
+class ClipToken(NamedTuple):
+    """A token that is no place, pinned in a clip."""
+
+    frame: int  # of the frames that are looked at, counted from 0
+    token: str  # what it is called
 
 
 @dataclass(frozen=True, eq=False)
-class Shown:
-    """One network on the image."""
+class Pass:
+    """What a network's blocks did in one forward pass: over the input, or over a frame of it."""
 
-    observation: Observation
-    record: AttentionRecord  # the one that the viewer shows
+    records: tuple[AttentionRecord, ...]
     vectors: dict[str, VectorDistances]  # of its blocks, by name
-    sha256: str = ""  # of the weights, where they are a file
 
     def measure(self, record: AttentionRecord) -> DegeneracyReport:
-        """Return the degeneracy of one of the network's records."""
-        return degeneracy.measure(record, vectors=self.vectors.get(record.block))
+        """Return the degeneracy of one of the records."""
+        return degeneracy.measure(record, vectors=distances_of(record, self.records, self.vectors))
 
 
-class Exploration(Lens[Shown]):
+@dataclass(frozen=True, eq=False)
+class NetworkPasses:
+    """One network on the input."""
+
+    passes: list[Pass]
+    shown: Records  # of the block and head that are shown
+    output: Any = None  # of a picture
+    sha256: str = ""  # of the weights, where they are a file
+
+
+def _module() -> str:
+    """Return the widget's JavaScript module, with its style and the notebook's theme in it."""
+    style = viewer_css() + (HERE / "widget.css").read_text(encoding="utf-8")
+    code = viewer_js(HERE / "shadow_root.js", HERE / "widget.js")
+    return f"const STYLE = {json.dumps(style)};\n{code}"
+
+
+class Exploration(anywidget.AnyWidget):
     """The viewer under a cell, alive; as a still picture with numbers where no widget runs.
 
     Attributes:
-        queries: The pinned queries as flat positions of the first network's query grid. Pinning in
-            the viewer sets them, setting them pins: `observe(..., names="queries")` tells of both.
-            Points (x, y) in image pixels may be set, too.
+        queries: What is pinned: of a picture indices of the first network's query axis, which are
+            flat positions of a whole grid (points (x, y) in image pixels and names of tokens, like
+            "class", may be set, too), of a clip some (frame, x, y) or (frame, token), the frame
+            counted from 0 among those that are looked at. Pinning in the viewer sets them, setting
+            them pins: `observe(..., names="queries")` tells of both.
+        frames: How many frames are looked at.
+        note: How the input was read, where that had to be decided; else empty.
     """
 
-    _esm = module(viewer_css(), viewer_js(HERE / "shadow.js", HERE / "widget.js"))
+    _esm = _module()
     payload = traitlets.Bytes().tag(sync=True)
+    static_class = traitlets.Unicode().tag(sync=True)
+    queries: Any = traitlets.List().tag(sync=True)
+    frames = traitlets.Int()
+    note = ""
 
-    def __init__(self, shown: dict[str, Shown], queries: Sequence[Query], name: str) -> None:
-        self._name = name
+    def __init__(
+        self,
+        clip: Clip,
+        explored: dict[str, NetworkPasses],
+        queries: Sequence[Any],
+        *,
+        is_clip: bool,
+    ) -> None:
+        records = {title: one.shown for title, one in explored.items()}
+        flow = flow_of(clip.frames, records) if is_clip else None
+        scene = Scene(clip.frames, clip.times if is_clip else None, records, flow=flow)
+        outputs = {title: one.output for title, one in explored.items()}
+        self._explored, self.note = explored, clip.note
+        self._subject: Subject | None = Subject(
+            Source(clip.name, clip.name), clip, scene, [], outputs
+        )
+        self._measured: dict[str, DegeneracyReport] = {}
+        hashes = {title: one.sha256 for title, one in explored.items()}
+        alt = f"The {'clip' if is_clip else 'image'} {clip.name}"
         super().__init__(
-            shown,
-            payload=pack_all(
-                next(iter(shown.values())).observation.image,
-                [
-                    packing.Shown(title, one.record, _packable(one.observation).output, one.sha256)
-                    for title, one in shown.items()
-                ],
-                alt=f"The image {name}",
-                name=name,
-            ),
+            static_class=f"nonlocal-lens-{uuid4().hex}",
+            payload=payload_of(self._subject, hashes, alt=alt),
+            frames=len(clip),
             queries=list(queries),
         )
 
+    # ------------------------------------------------------------------ what is looked at
+
+    @property
+    def _open(self) -> Subject:
+        if self._subject is None:
+            raise ValueError("this exploration was closed: call explore again")
+        return self._subject
+
+    @property
+    def is_clip(self) -> bool:
+        """Whether the input is looked at as a clip."""
+        return self._open.scene.is_clip
+
+    @property
+    def clip(self) -> Clip:
+        """The frames that are looked at; a picture is one."""
+        return self._open.clip
+
+    @property
+    def records(self) -> Any:
+        """What the viewer shows: of a picture one record for every network, in their order.
+
+        Of a clip the records of every network by its title: a network that looks at clips has one,
+        whose grids have frames (or one of each group of frames that its block sees at a time); one
+        that looks at images has one for every frame.
+        """
+        of_networks = self._open.scene.records
+        if self.is_clip:
+            return {title: over.records for title, over in of_networks.items()}
+        return tuple(over.first for over in of_networks.values())
+
+    # ------------------------------------------------------------------ what is pinned
+
     @traitlets.validate("queries")
-    def _positions(self, proposal: dict[str, Any]) -> list[int]:
-        return [self._position(query) for query in proposal["value"]]
+    def _checked(self, proposal: dict[str, Any]) -> list[Any]:
+        given = proposal["value"]
+        if not self.is_clip:
+            return [self._position(query) for query in given]
+        if len(given) > MOST_QUERIES:
+            raise ValueError(f"at most {MOST_QUERIES} queries can be pinned, got {len(given)}")
+        return [self._place(query) for query in given]
 
-    def _position(self, query: Query) -> int:
-        grid = self._first.record.query_grid
+    @property
+    def _axis(self) -> Axis:
+        return self._open.scene.first.first.query_axis
+
+    def _position(self, query: Any) -> int:
+        axis = self._axis
+        if isinstance(query, str):
+            return axis.index(query)
         if isinstance(query, Integral):
-            return grid.position(grid.cell(int(query)))
+            position = int(query)
+            if not 0 <= position < len(axis):
+                raise ValueError(f"position must be in [0, {len(axis)}), got {position}")
+            return position
         if not (isinstance(query, list | tuple) and len(query) == 2):
-            raise ValueError(f"a query must be a point (x, y) or a flat position, got {query!r}")
-        return grid.position(grid.cell_at(x=query[0], y=query[1]))
+            raise ValueError(
+                "a query must be a point (x, y), a flat position or the name of a token, "
+                f"got {query!r}"
+            )
+        return axis.under(query[0], query[1])
+
+    def _place(self, query: Any) -> ClipQuery | ClipToken:
+        wrong = f"a query in a clip must be (frame, x, y) or (frame, token), got {query!r}"
+        if not (isinstance(query, list | tuple) and len(query) in (2, 3)):
+            raise ValueError(wrong)
+        frame, *spot = query
+        if not isinstance(frame, Integral):
+            raise ValueError(wrong)
+        if not 0 <= int(frame) < len(self.clip):
+            raise ValueError(f"frame must be in [0, {len(self.clip)}) of the clip, got {frame}")
+        if len(spot) == 1 and isinstance(spot[0], str):
+            self._axis.index(spot[0])
+            return ClipToken(int(frame), spot[0])
+        if len(spot) != 2 or not all(isinstance(number, Real) for number in spot):
+            raise ValueError(wrong)
+        x, y = map(float, spot)
+        for over in self._open.scene.records.values():
+            over.first.query_axis.under(x, y)
+        return ClipQuery(int(frame), x, y)
 
     @property
-    def _first(self) -> Shown:
-        return next(iter(self._open.values()))
+    def _places(self) -> list[Place]:
+        """What is pinned or, where nothing is, what differs most."""
+        if not self.queries:
+            return self._most_different
+        if self.is_clip:
+            return [
+                Place(frame, *spot) if len(spot) == 2 else Place.of(spot[0], frame)
+                for frame, *spot in self.queries
+            ]
+        return [Place.of(query_at(self._axis, position)) for position in self.queries]
 
-    @property
-    def records(self) -> tuple[AttentionRecord, ...]:
-        """What the viewer shows: one record for every network, in their order."""
-        return tuple(one.record for one in self._open.values())
+    @cached_property
+    def _most_different(self) -> list[Place]:
+        scene, axis = self._open.scene, self._axis
+        try:
+            if self.is_clip:
+                return places_of(scene, [AUTO])
+            chosen = most_different(scene.first.first)
+            return [Place.of(query_at(axis, index)) for index in chosen]
+        except ValueError:  # nothing attends to anything
+            height, width = scene.frames.shape[1:3]
+            if self.is_clip:
+                return [Place(len(self.clip) // 2, width / 2, height / 2)]
+            return [Place.of(query_at(axis, axis.counting // 2))]
+
+    # ------------------------------------------------------------------ tables
 
     def report(self) -> "pd.DataFrame":
         """Return the degeneracy of every block and head of every network.
 
-        Columns: `network`, `block`, `head`, the `analysis.degeneracy.STATISTICS` and `verdict`.
+        Columns: `network`, of a clip `frame`, `block`, `head`, the
+        `analysis.degeneracy.STATISTICS`, `token_shares` (of each key that is no place, in words)
+        and `verdict`. A network that looks at clips has a row for
+        each block, of all frames together (`frame` is missing); one that looks at images has a row
+        for each frame.
         """
         import pandas as pd
 
+        self._open  # noqa: B018  # says that it is closed
         rows = []
-        for title, one in self._open.items():
-            for record in one.observation.records:
-                report = self._reports[title] if record is one.record else one.measure(record)
-                rows.append(report_row(title, record, report))
+        for title, one in self._explored.items():
+            for frame, run in enumerate(one.passes):
+                when = {"frame": None if one.shown.of_clips else frame} if self.is_clip else {}
+                for record in run.records:
+                    cells = report_cells(run.measure(record))
+                    where = {"network": title, **when, "block": record.block, "head": record.head}
+                    rows.append({**where, **{n: cells[n] for n in (*STATISTICS, *WORDS)}})
+        table = pd.DataFrame(rows).astype({"head": "Int64"})
+        return table.astype({"frame": "Int64"}) if self.is_clip else table
+
+    def over_time(self) -> "pd.DataFrame":
+        """Return how degenerate every block and head of every network is frame by frame.
+
+        A row for every frame of the block's grid; see `analysis.over_time`. Columns: `network`,
+        `block`, `head`, `frame`, `time_s` (of the frame in the middle of those it stands for),
+        `unary_share`, `query_information_bits` and `cosine_distance` of the frame's queries, and
+        `drift_nats` of the unary map from the frame before, missing in the first.
+        """
+        import pandas as pd
+
+        clip, rows = self.clip, []
+        for title, one in self._explored.items():
+            for records in zip(*(run.records for run in one.passes), strict=True):
+                first = records[0]
+                grid, before = first.query_grid, 0
+                if one.shown.of_clips:
+                    frames = list(degeneracy_over_time(first).frames)
+                    shown = [middle_frame(grid, at, len(clip)) for at in range(grid.frames)]
+                    start, end = grid.clip_span(0, len(clip))
+                    before = round(start / (end - start))  # frames of the groups before this
+                else:
+                    frames = [frame_degeneracy(record) for record in records]
+                    shown = list(range(len(frames)))
+                maps = torch.cat([unary_maps(record) for record in records])
+                drift = drift_by_frame(maps, len(frames))
+                for number, (frame, change) in enumerate(zip(frames, drift, strict=True)):
+                    rows.append(
+                        {
+                            "network": title,
+                            "block": first.block,
+                            "head": first.head,
+                            "frame": before + number,
+                            "time_s": float(clip.times[shown[number]]),
+                            **vars(frame),
+                            "drift_nats": change,
+                        }
+                    )
         return pd.DataFrame(rows).astype({"head": "Int64"})
 
-    def figure(self, *, look: Look | None = None, **options: Any) -> Figure:
-        """Draw the pinned queries, or the two that differ most, as a figure fit for print.
+    @property
+    def _reports(self) -> Mapping[str, DegeneracyReport]:
+        """The numbers of what is shown, of the first query's frame where frames have their own."""
+        frame = self._places[0].frame
+        found = {}
+        for title, one in self._explored.items():
+            several = len(one.shown.records) > 1
+            name = f"{title}, frame {frame}" if several else title
+            if self.is_clip and not several and not one.shown.of_clips:
+                name = f"{title}, frame {frame}"
+            if name not in self._measured:
+                record, _ = one.shown.at(frame)
+                run = one.passes[0 if one.shown.of_clips else frame]
+                self._measured[name] = run.measure(record)
+            found[name] = self._measured[name]
+        return found
+
+    # ------------------------------------------------------------------ figure and files
+
+    def figure(
+        self,
+        *,
+        look: Look | None = None,
+        shown: Sequence[Shown] = DEFAULT_SHOWN,
+        track: bool = False,
+        **options: Any,
+    ) -> Figure:
+        """Draw what is pinned, or what differs most, as a figure fit for print.
+
+        Of a picture a row per query; of a clip the contact sheet of the first query.
 
         Args:
-            look: See `analysis.figures.Look`.
-            **options: Of `analysis.figures.attention_figure`, such as `shown=` or `caption=`.
+            look: See `analysis.figures.Look`; in a clip `arrows` go to the strongest keys of all
+                frames.
+            shown: What stands in the columns, of a clip in the rows.
+            track: Of a clip: let the query move with the picture (optical flow) instead of staying,
+                in networks that look at images.
+            **options: Of a picture: those of `analysis.figures.attention_figure`, like `caption=`.
+
+        Raises:
+            ValueError: A choice that pictures or clips do not have, or the figure is too narrow.
         """
-        records = {title: one.record for title, one in self._open.items()}
-        image = self._first.observation.image
-        return attention_figure(records, self._points, image=image, look=look, **options)
+        subject, scene = self._open, self._open.scene
+        if not self.is_clip:
+            if track:
+                raise ValueError("track is for clips, and this is a picture")
+            records = {title: over.first for title, over in scene.records.items()}
+            queries = [place.query for place in self._places]
+            image = scene.frames[0]
+            return attention_figure(
+                records, queries, image=image, look=look, shown=shown, **options
+            )
+        if options:
+            raise ValueError(f"figures of clips have no option {next(iter(options))!r}")
+        look = look or Look()
+        Options(("clip",), tuple(scene.records), terms=tuple(shown), look=look).check_clips()
+        if track and scene.flow is None:
+            raise ValueError("track is for networks that look at images; these look at clips")
+        tracked = scene if track else replace(scene, flow=None)
+        (strip,) = strips(
+            replace(subject, scene=tracked, places=self._places[:1]), tuple(shown), look
+        )
+        return strip.figure
 
-    def close(self) -> None:
-        """Take the viewer away and let go of everything it holds."""
-        super().close()
-        self.payload = b""
-        for name in ("_reports", "_points_of_none"):
-            self.__dict__.pop(name, None)
+    def to_html(self, path: str | Path) -> Path:
+        """Write what is alive under the cell as one HTML file that works offline; return its path.
 
-    def _queries_in_words(self) -> list[str]:
-        return [f"x {x:.0f}, y {y:.0f}" for x, y in self._points]
+        Raises:
+            OSError: The file cannot be written.
+        """
+        path = Path(path)
+        write_atomically(path, self._page(), replace=True)
+        return path
 
-    def _record_files(self) -> list[tuple[str, AttentionRecord]]:
-        return [(safe_name(title), one.record) for title, one in self._open.items()]
+    def save(self, folder: str | Path) -> list[Path]:
+        """Write all there is into a folder: records, numbers, figure, viewer.
 
-    @cached_property
-    def _reports(self) -> dict[str, DegeneracyReport]:
-        return {title: one.measure(one.record) for title, one in self._open.items()}
+        `NETWORK.safetensors` for every network (`AttentionRecord.load` reads it; of a clip that is
+        looked at frame by frame one of each frame, `NETWORK.f000.safetensors`), `report.csv` (and
+        `over_time.csv` of a clip), `figure.pdf`, `figure.png` and `viewer.html`. Files of these
+        names are replaced.
 
-    @property
-    def _points(self) -> list[tuple[float, float]]:
-        grid = self._first.record.query_grid
-        positions = self.queries or self._points_of_none
-        return [grid.center(grid.cell(position)) for position in positions]
+        Returns:
+            The paths of the files.
 
-    @cached_property
-    def _points_of_none(self) -> list[int]:
-        """What a picture shows while nothing is pinned."""
-        record = self._first.record
-        try:
-            return list(most_different(record))
-        except ValueError:  # nothing attends to anything
-            return [record.query_grid.positions // 2]
+        Raises:
+            OSError: The folder cannot be written to.
+        """
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        paths = []
+        for path, data in self._files():
+            paths.append(folder / path)
+            write_atomically(paths[-1], data, replace=True)
+        return paths
+
+    def _files(self) -> Iterator[tuple[str, bytes]]:
+        for title, over in self._open.scene.records.items():
+            for part, record in record_parts(over):
+                yield f"{safe_name(title)}{part}.safetensors", record.to_bytes()
+        yield "report.csv", self.report().to_csv(index=False).encode()
+        if self.is_clip:
+            yield "over_time.csv", self.over_time().to_csv(index=False).encode()
+        figure = self.figure()
+        for kind in ("pdf", "png"):
+            yield f"figure.{kind}", figure_bytes(figure, kind, note=self._note)
+        yield "viewer.html", self._page()
 
     def _page(self) -> bytes:
-        first = self._first.observation
-        records = {title: one.record for title, one in self._open.items()}
-        seen = Seen(
-            Source(self._name, self._name),
-            Picture(first.image, None, sha256(first.image.tobytes()).hexdigest()),
-            {title: _packable(one.observation) for title, one in self._open.items()},
-            Scene(first.image, records, _predictions(self._open), None),
-            self._points,
-        )
-        return page_bytes(seen, self._note)
+        places = self._places if self.queries or not self.is_clip else []
+        return page_bytes(replace(self._open, places=places), self._note)
 
     @property
     def _note(self) -> dict[str, Any]:
         """What files say about how they were made."""
-        image = self._first.observation.image
+        clip, known = self.clip, {"name": self.clip.name, "sha256": self.clip.sha256}
+        known |= {"note": self.note} if self.note and not self.is_clip else {}
+        places = self._places
         return {
             "made_by": f"{PRODUCT}, in a notebook",
             "versions": versions(),
-            "image": {"name": self._name, "sha256": sha256(image.tobytes()).hexdigest()},
+            **(
+                {"clip": {**known, "frames": list(clip.indices)}}
+                if self.is_clip
+                else {"image": known}
+            ),
             "networks": [
-                {"title": title, "sha256": one.sha256} for title, one in self._open.items()
+                {"title": title, "sha256": one.sha256} for title, one in self._explored.items()
             ],
-            "blocks": {title: one.record.block for title, one in self._open.items()},
-            "queries": self._points,
+            "blocks": {t: over.first.block for t, over in self._open.scene.records.items()},
+            "queries": [
+                list(place[:3]) if self.is_clip else noted(place.query) for place in places
+            ],
         }
 
+    def close(self) -> None:
+        """Take what is under the cell away and let go of everything it holds."""
+        super().close()
+        self._subject = None
+        self._explored, self._measured = {}, {}
+        self.payload = b""
+        self.__dict__.pop("_most_different", None)
 
-def explore(
-    network: Network,
-    image_or_clip: ImageSource | ClipSource,
-    *,
-    block: str | None = None,
-    head: int | None = None,
-    queries: Sequence[Query | ClipQuery] | None = None,
-    compare: Sequence[Network] = (),
-    start: int = 0,
-    stride: int | None = None,
-    frames: int | None = None,
-) -> Exploration | ClipExploration:
-    """Show where a network looks: point at a pixel of an image or a clip, click to pin it.
+    # ------------------------------------------------------------------ where no widget runs
 
-    At the end of a cell, what it returns is the viewer, or the film strip:
+    def _repr_html_(self) -> str:
+        """Return the still picture and the numbers."""
+        return self._still() + self._told
 
-    >>> lens = explore("streets-dnl", "street.png", compare=["streets-nl"])
-    >>> lens.queries = [(240, 110)]
-    >>> film = explore("clips-dnl", "street.mp4", stride=3)
-    >>> film.queries = [(4, 240, 110)]
+    @property
+    def _told(self) -> str:
+        return f"<p><small>{html.escape(self.note)}.</small></p>" if self.note else ""
 
-    Args:
-        network: The name of a network, a file of weights, or any module that `analysis.capture`
-            can read.
-        image_or_clip: A path, the bytes of a file, a PIL image, an array or a tensor; see
-            `analysis.images.read_image`. What moves is a clip (see `analysis.clips.read_clip`): a
-            video, a folder of frames, `rendered:SEED`, a `Clip`, an array or a tensor with four
-            dimensions. So is a GIF, or any file's bytes, if a network looks at clips or `start`,
-            `stride` or `frames` is given. Networks that look at images see a clip frame by frame.
-        block: Name of the block to show, of every network that has it; the first if None.
-        head: Which head of it; the first if None.
-        queries: What is pinned at first: points (x, y) in image pixels, or flat positions; in a
-            clip at most one (frame, x, y).
-        compare: More networks, shown beside it with one cursor and one scale; in a clip below it,
-            with one query.
-        start: The first frame of a clip.
-        stride: From one frame of a clip to the next; spread evenly to the end if None.
-        frames: How many frames of a clip at most. If None, as many as the first network that says
-            so looks at, else 8; all of a `Clip`.
+    def _still(self) -> str:
+        words = [place.words for place in self._places]
+        if self.is_clip:
+            words = [f"frame {self._places[0].frame}, {words[0]}"]
+        return still_html(self._picture(), self._reports, words, self.static_class)
 
-    Returns:
-        An `Exploration` of an image, a `ClipExploration` of a clip.
+    def _ipython_display_(self) -> None:
+        """Show the viewer, and the still picture, which it hides wherever it comes alive.
 
-    Raises:
-        FileNotFoundError: The image, the clip or a file of weights does not exist.
-        ValueError: A name is unknown, the image or clip cannot be used, a network looks at clips
-            and this is an image, a network has no such block, or a query lies outside the image.
-    """
-    networks: dict[str, nn.Module] = {}
-    hashes: dict[str, str] = {}
-    for source in (network, *compare):
-        title = unlike(networks, title_of(source))
-        networks[title] = loaded(source)
-        if not isinstance(source, nn.Module):
-            hashes[title] = file_sha256(weights_path(str(source)))
-    if is_moving(image_or_clip, networks.values(), start, stride, frames):
-        clip = clip_for(networks, image_or_clip, start, stride, frames)
-        return explore_clip(networks, clip, block, head, queries or ())
-    image = cast("ImageSource", image_or_clip)
-    shown: dict[str, Shown] = {}
-    for title, one in networks.items():
-        with vector_distances(one) as vectors:
-            observation = observe(one, image)
-        record = record_to_show(title, observation.records, block, head, first=not shown)
-        shown[title] = Shown(observation, record, vectors, hashes.get(title, ""))
-    name = Path(image).name if isinstance(image, str | Path) else "image"
-    return Exploration(shown, cast("Sequence[Query]", queries or ()), name)
+        Two outputs, because of one output only one representation would be shown: exporters that
+        know widgets would leave out the picture and then fetch scripts that are not there offline.
+        """
+        from IPython.display import publish_display_data
 
+        bundle = cast("tuple[dict[str, Any], dict[str, Any]]", self._repr_mimebundle_())[0]
+        publish_display_data({**bundle, "text/plain": "", "text/html": ""})
+        if self._subject is not None:
+            publish_display_data(
+                {
+                    "text/html": self._still(),
+                    "image/png": self._picture(),
+                    "text/plain": still_text(self._reports),
+                }
+            )
+            if self.note:  # under the viewer, too, which hides the still picture
+                publish_display_data({"text/html": self._told, "text/plain": self.note})
 
-def explore_file(path: str | Path, *, queries: Sequence[Query] | None = None) -> Exploration:
-    """Show your own tensors, from any framework: a record file with query, key and image.
-
-    Args:
-        path: A safetensors or .npz file, see `analysis.record_file`.
-        queries: What is pinned at first: points (x, y) in image pixels, or flat positions.
-
-    Raises:
-        FileNotFoundError: The path does not exist.
-        ValueError: It is no record file (the sentence names the field), or a query lies outside.
-    """
-    path = Path(path)
-    held = record_file.read(path)
-    shown = {
-        title: Shown(
-            Observation(held.image, torch.empty(0), (record,)), record, {}, file_sha256(path)
-        )
-        for title, record in held.titled.items()
-    }
-    return Exploration(shown, queries or (), path.name)
-
-
-def _packable(observation: Observation) -> Observation:
-    """Return the observation with an output that the viewer can look at: some are no tensors."""
-    is_tensor = isinstance(observation.output, torch.Tensor)
-    return observation if is_tensor else replace(observation, output=torch.empty(0))
-
-
-def _predictions(shown: dict[str, Shown]) -> dict[str, Any]:
-    found = {
-        title: predicted_classes(_packable(one.observation).output, one.observation.image.shape[:2])
-        for title, one in shown.items()
-    }
-    return {title: classes for title, classes in found.items() if classes is not None}
+    def _picture(self) -> bytes:
+        figure = self.figure(look=Look(dpi=100, width_in=8))
+        png: bytes = figure._repr_png_()  # type: ignore[attr-defined]
+        return png

@@ -5,8 +5,8 @@ import html
 from collections.abc import Mapping, Sequence
 from math import isfinite
 
-from analysis import degeneracy
-from analysis.degeneracy import DegeneracyReport
+from nonlocal_lens.analysis import degeneracy
+from nonlocal_lens.analysis.degeneracy import DegeneracyReport
 
 SENTENCE = (
     "A still picture: run the notebook to point at pixels yourself. Colors are multiples of "

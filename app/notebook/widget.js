@@ -2,22 +2,41 @@
 
 import { centerOf, middleOf, positionAt } from "../viewer/geometry.js";
 import { mount } from "../viewer/viewer.js";
-import { asBytes, standIn } from "./shadow.js";
+import { asBytes, standIn } from "./shadow_root.js";
 
-/** Return the pinned queries as flat positions of the first network's query grid. */
-function positionsOfPinned(viewer) {
-  const grid = viewer.records[0].spec.query_grid;
+/**
+ * Return the pinned queries as Python knows them: in a picture indices of the first network's
+ * queries, in a clip frames with image points, or with the name of a token.
+ */
+function queriesOf(viewer) {
+  const { queryAxis: axis } = viewer.records[0].attention;
+  if (viewer.config.frames) {
+    return viewer.queries.map(({ points, token, frame }) => {
+      if (token !== undefined) return [frame, token];
+      const { x, y } = middleOf(points);
+      return [frame, Math.round(x * 10) / 10, Math.round(y * 10) / 10];
+    });
+  }
   return viewer.queries
-    .map(({ points }) => positionAt(middleOf(points), grid))
-    .filter((position) => position !== null);
+    .map(({ points, token }) => (token === undefined ? axis.at(positionAt(middleOf(points), axis.grid)) : axis.index(token)))
+    .filter((index) => index !== null);
 }
 
 /** Pin queries (or none) without telling anybody: whoever calls knows. */
-function pinAll(viewer, positions) {
-  if (positionsOfPinned(viewer).join() === positions.join()) return;
-  const grid = viewer.records[0].spec.query_grid;
-  const points = positions.map((position) => centerOf(position, grid));
-  viewer.applyView({ queries: points.map(({ x, y }) => ({ points: [[x, y]] })) }, viewer.given);
+function pinAll(viewer, queries) {
+  if (String(queriesOf(viewer)) === String(queries)) return;
+  const { queryAxis: axis } = viewer.records[0].attention;
+  const pins = queries.map((query) => {
+    if (Array.isArray(query)) {
+      const [frame, ...spot] = query;
+      return spot.length === 1 ? { token: spot[0], frame } : { points: [spot], frame };
+    }
+    const cell = axis.cell(query);
+    if (cell === null) return { token: axis.name(query) };
+    const { x, y } = centerOf(cell, axis.grid);
+    return { points: [[x, y]] };
+  });
+  viewer.applyView({ queries: pins }, viewer.given);
 }
 
 function render({ model, el }) {
@@ -25,8 +44,8 @@ function render({ model, el }) {
   let unmount = () => {};
 
   const hear = () => {
-    const queries = positionsOfPinned(host.nonlocalLens);
-    if (queries.join() === model.get("queries").join()) return;
+    const queries = queriesOf(host.nonlocalLens);
+    if (String(queries) === String(model.get("queries"))) return;
     model.set("queries", queries);
     model.save_changes();
   };

@@ -1,149 +1,269 @@
 """Compare: several networks, blocks or heads on one picture, under one cursor, on one scale."""
 
+from html import escape
+from pathlib import Path
+
 import streamlit as st
 
-from app import cache
-from app.address import keep_address, meant_view, opened_link
-from app.explored import Explored, remember
-from app.link import MOST_NETWORKS, Link
-from app.markdown import literal
-from app.pictures import SAMPLES, STREETS, Picture, rendered_picture, sample_picture
-from app.viewer import show_viewer
-from app.viewer.view import View
-from models import list_networks
-from models.zoo import NETWORKS
+from nonlocal_lens.analysis.degeneracy import HEADLINES, DegeneracyReport
+from nonlocal_lens.app import cache
+from nonlocal_lens.app.address import keep_address, opened_link
+from nonlocal_lens.app.components.bar import show_shelf
+from nonlocal_lens.app.components.bits_bar import bits_bars, bits_of
+from nonlocal_lens.app.components.network_picker import (
+    current_network,
+    is_named,
+    offered_networks,
+    open_network,
+)
+from nonlocal_lens.app.components.picture_picker import (
+    OPTIONS,
+    PICTURE,
+    RENDERED,
+    UPLOAD_MEGABYTES,
+    bring_picture,
+    current_picture,
+    open_known,
+    option_label,
+)
+from nonlocal_lens.app.components.queries import pinned_place
+from nonlocal_lens.app.components.range_bar import range_bar
+from nonlocal_lens.app.components.sentence import sentence
+from nonlocal_lens.app.components.skeleton import skeleton
+from nonlocal_lens.app.link import MOST_NETWORKS, Link
+from nonlocal_lens.app.markdown import literal
+from nonlocal_lens.app.networks import is_here, short_name, title_of
+from nonlocal_lens.app.pictures import Picture
+from nonlocal_lens.app.session import choose, chosen, kept
+from nonlocal_lens.app.shown import ShownPicture, first_view, remember
+from nonlocal_lens.app.uploads import keep, user_message
+from nonlocal_lens.app.viewer import show_viewer
+from nonlocal_lens.app.viewer.view import View
+from nonlocal_lens.app.views import keep_view, opened_view, take_view
+from nonlocal_lens.models.limits import error_words
 
-STREET = "Rendered street"
-UPLOAD = "Your own picture…"
 RECORDS = "Your own tensors…"
-UPLOAD_TYPES = ["png", "jpg", "jpeg", "webp", "gif", "bmp", "tif", "tiff"]
+RECORD_TYPES = ["safetensors", "npz"]
+OWN_RECORDS, OPENED_RECORDS = "compare-own-records", "opened records"
+NETWORKS, PART = "compare-networks", "compare-records"
 
-# What Yin et al. 2020 set side by side; those that are bundled are compared at first.
-PAPER = ("streets-nl", "streets-dnl", "streets-pairwise", "streets-unary")
+# What Yin et al. 2020 set side by side, with their difference.
+PAPER = ("streets-nl", "streets-dnl")
 
 
 def compare() -> None:
     """Draw the page from top to bottom."""
-    link, _ = opened_link("compare", available_networks())
-    title_column, picture_column, network_column = st.columns([4, 3, 5], gap="medium")
-    with title_column:
-        st.subheader("Compare", anchor=False)
-        st.caption("One cursor, one scale: the same pixel in several networks, blocks or heads.")
-    with picture_column:
-        picture, records = choose_picture(link)
-    with network_column:
-        networks = choose_networks(link) if records is None else ()
+    link = opened_link("compare")
+    if link is not None:
+        open_what_it_names(link)
+    bar = st.container(horizontal=True, vertical_alignment="center", gap="small", key="bar")
+    with bar:
+        show_shelf()
+        picture, records = choose_picture()
+    networks = openable(choose_networks()) if records is None else ()
     if records is not None:
         show_viewer(records, key="viewer-records")
     elif picture is not None and networks:
-        show_comparison(picture, networks, link)
+        show_comparison(picture, networks)
     elif picture is not None:
         st.info("Choose at least one network.")
 
 
-def available_networks() -> list[str]:
-    """Return the bundled networks that have attention to show."""
-    return [name for name in list_networks("segmentation") if NETWORKS[name].architecture.block]
+def open_what_it_names(link: Link) -> None:
+    """Choose the picture, the networks and the pins that a link names; the rest stays."""
+    open_known(link.picture)
+    if link.picture is not None:
+        choose(OWN_RECORDS, False)
+    if link.networks:
+        if current_network() not in link.networks:
+            open_network(link.networks[0], "", None)
+        choose(NETWORKS, list(link.networks))
+        if len(link.networks) == 1 and link.blocks:
+            choose(PART, list(link.blocks))
+    take_view(link, current_picture(), maps_of(networks_to_compare()))
 
 
-def choose_picture(link: Link) -> tuple[Picture | None, bytes | None]:
+def maps_of(networks: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the name of what stands side by side."""
+    return ("compare", *networks)
+
+
+def choose_picture() -> tuple[Picture | None, bytes | None]:
     """Let the user choose a picture, or a file of records; what is not chosen is None."""
-    labels = {name: sample.title for name, sample in SAMPLES.items()}
-    options = [*labels, STREET, UPLOAD, RECORDS]
-    name = st.selectbox(
+    options = [*OPTIONS, RECORDS]
+    st.session_state["compare_picture"] = (
+        RECORDS if chosen(OWN_RECORDS) else chosen(PICTURE, RENDERED)
+    )
+    option = st.selectbox(
         "Picture",
         options,
-        index=options.index(picture_option(link)),
-        format_func=lambda key: labels.get(key, key),
+        format_func=option_label,
+        label_visibility="collapsed",
+        width=190,
         key="compare_picture",
+        on_change=_take_picture,
     )
-    if name == STREET:
-        first = (
-            (link.picture or "").removeprefix("street-") if picture_option(link) == STREET else ""
-        )
-        number = st.number_input(
-            "Street number", 0, STREETS - 1, int(first or 0), key="compare_street"
-        )
-        return rendered_picture(number), None
-    if name not in (UPLOAD, RECORDS):
-        return sample_picture(name), None
-    if name == UPLOAD and picture_option(link) == UPLOAD:
-        st.info("This link shows a picture that was uploaded: choose the same file again.")
-    types = UPLOAD_TYPES if name == UPLOAD else ["safetensors", "npz"]
-    file = st.file_uploader("File", types, max_upload_size=100, key=f"compare_{name}")
-    if file is None:
+    if option != RECORDS:
+        return bring_picture(option), None
+    file = st.file_uploader(
+        "File", RECORD_TYPES, max_upload_size=UPLOAD_MEGABYTES * 5, key=f"compare_{RECORDS}"
+    )
+    if file is not None:
+        st.session_state[OPENED_RECORDS] = str(keep(file.getvalue(), file.name)), file.name
+    path, name = st.session_state.get(OPENED_RECORDS, (None, ""))
+    if path is None:
         return None, None
+    if file is None:
+        st.caption(f"Still open: {literal(name)}")
     try:
-        if name == UPLOAD:
-            return cache.upload(file.getvalue(), file.name), None
-        return None, cache.record_file(file.getvalue(), file.name)
-    except ValueError as error:
-        st.error(f"This file cannot be used: {literal(str(error))}.")
+        return None, cache.record_file(Path(path).read_bytes(), name)
+    except Exception as error:  # whatever a reader raises is this file's
+        st.error(f"This file cannot be used: {literal(error_words(error))}.")
         st.stop()
 
 
-def picture_option(link: Link) -> str:
-    """Return the entry of the list of pictures that a link stands for."""
-    if link.picture is None:
-        return next(iter(SAMPLES))
-    if link.picture.startswith("sample-"):
-        return link.picture.removeprefix("sample-")
-    return STREET if link.picture.startswith("street-") else UPLOAD
+def _take_picture() -> None:
+    option = st.session_state["compare_picture"]
+    choose(OWN_RECORDS, option == RECORDS)
+    if option != RECORDS:
+        choose(PICTURE, option)
 
 
-def choose_networks(link: Link) -> tuple[str, ...]:
+def networks_to_compare() -> tuple[str, ...]:
+    """Return the networks that are compared: those chosen here, with the one that others show.
+
+    A network that was chosen in Explore takes part, in front, unless it was taken out here.
+    """
+    compared = list(chosen(NETWORKS, PAPER))
+    current = current_network()
+    if current not in compared and chosen("compare-beside") != current:
+        compared = [current, *compared][:MOST_NETWORKS]
+        choose(NETWORKS, compared)
+    choose("compare-beside", current)
+    return tuple(compared)
+
+
+def openable(networks: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the networks that open without a download, and say why others do not."""
+    found = []
+    for name in networks:
+        if not is_here(name) and is_named(name):
+            st.info(
+                f"`{short_name(name)}` is not here: choose it in Explore, which says what it takes."
+            )
+            continue
+        try:
+            cache.network(name)
+        except (ValueError, OSError, ImportError) as error:
+            st.error(f"`{short_name(name)}` cannot be used: {literal(user_message(str(error)))}.")
+        else:
+            found.append(name)
+    return tuple(found)
+
+
+def choose_networks() -> tuple[str, ...]:
     """Let the user choose up to four networks."""
-    names = available_networks()
-    first = link.networks or tuple(name for name in PAPER if name in names)
-    chosen = st.multiselect(
+    compared = networks_to_compare()
+    names = list(dict.fromkeys([*offered_networks(), *compared]))
+    networks = st.multiselect(
         "Networks",
         names,
-        default=list(first),
+        format_func=title_of,
+        label_visibility="collapsed",
+        placeholder="Networks to compare",
         max_selections=MOST_NETWORKS,
-        key="compare_networks",
-        help="\n".join(f"- `{name}`: {NETWORKS[name].summary}" for name in names),
+        **kept(NETWORKS, list(PAPER), key="compare_networks"),
     )
-    return tuple(chosen)
+    return tuple(networks)
 
 
 @st.fragment  # a pin reruns this part alone
-def show_comparison(picture: Picture, networks: tuple[str, ...], link: Link) -> None:
-    """Show the viewer, and keep the address up with what it shows."""
-    chosen = chosen_records(picture, networks, link)
-    opened = meant_view(link, picture.id, networks)
-    if link == Link() and len(chosen) == 2:
-        opened = View(difference=(0, 1))
-    payload = cache.comparison(chosen, picture)
-    view = show_viewer(payload, key=f"compare-{picture.id}", view=opened)
-    blocks = tuple(
-        dict.fromkeys(cache.record_name(name, number, picture) for name, number in chosen)
+def show_comparison(picture: Picture, networks: tuple[str, ...]) -> None:
+    """Show the viewer, keep the address up with what it shows, and the numbers side by side.
+
+    Every part has a place that is kept from the start, so that what was there stays, dimmed, until
+    the new one comes, and nothing moves.
+    """
+    head, lens, below = (
+        st.container(key=f"headline-{len(networks)}"),
+        st.container(),
+        st.container(),
     )
-    points = tuple(query.middle for query in view.queries)
-    remember(Explored(networks[0], picture, "", None, points, networks[1:]))
+    with head:
+        records = chosen_records(picture, networks)
+        line = st.empty()
+    if not records:
+        return
+    first = first_view(picture)
+    if len(records) == 2:
+        first = View(queries=first.queries, active=first.active, difference=(0, 1))
+    maps = maps_of(networks)
+    with lens:
+        waiting = skeleton("compare")
+        key, opened = opened_view(picture.id, maps, first)
+        view = show_viewer(cache.comparison(records, picture), key=key, view=opened)
+        waiting.empty()
+        keep_view(view, picture.id, maps)
+    blocks = tuple(
+        dict.fromkeys(cache.record_name(name, number, picture) for name, number in records)
+    )
+    spots = tuple(query.spot for query in view.queries)
+    remember(ShownPicture(networks[0], picture, "", None, spots, networks[1:]))
     keep_address(Link(picture.id, networks, blocks, view))
+    with below:
+        reports = {
+            title_of_record(name, number, picture, networks): cache.report(name, picture, number)
+            for name, number in records
+        }
+        line.html(bits_bars({title: bits_of(report) for title, report in reports.items()}))
+        show_numbers(records, picture, view, reports)
 
 
-def chosen_records(
-    picture: Picture, networks: tuple[str, ...], link: Link
-) -> tuple[tuple[str, int], ...]:
+def title_of_record(name: str, number: int, picture: Picture, networks: tuple[str, ...]) -> str:
+    """Return what a record is called beside its numbers."""
+    return short_name(name) if len(networks) > 1 else cache.record_name(name, number, picture)
+
+
+def show_numbers(
+    records: tuple[tuple[str, int], ...],
+    picture: Picture,
+    view: View,
+    reports: dict[str, DegeneracyReport],
+) -> None:
+    """Show a column of numbers for every network: what the pinned query favors, and statistics."""
+    pinned = view.chosen
+    for column, (title, report), (name, number) in zip(
+        st.columns(len(reports), gap="medium"), reports.items(), records, strict=True
+    ):
+        with column:
+            record = cache.observation(name, picture).records[number]
+            query = None if pinned is None else pinned.index(record.query_axis)
+            looks = None if query is None else cache.looks(name, picture, number, query)
+            place = "" if pinned is None or query is None else pinned_place(pinned)
+            said = sentence(looks, None, place, bits_of(report), record.coupling == "unary")
+            st.html(f'<div class="nl-column"><b>{escape(title)}</b>{said}</div>')
+            st.html("".join(range_bar(report, name) for name in HEADLINES))
+
+
+def chosen_records(picture: Picture, networks: tuple[str, ...]) -> tuple[tuple[str, int], ...]:
     """Return which record of which network: the first of each, or several of the only one."""
     if len(networks) > 1:
-        return tuple((name, 0) for name in networks)
+        attending = [name for name in networks if cache.observation(name, picture).records]
+        for name in sorted(set(networks) - set(attending)):
+            st.info(f"`{short_name(name)}` has no attention block to show.")
+        return tuple((name, 0) for name in attending)
     (name,) = networks
     count = len(cache.observation(name, picture).records)
     if count == 1:
         return ((name, 0),)
     titles = [cache.record_name(name, number, picture) for number in range(count)]
-    first = [number for number, title in enumerate(titles) if title in link.blocks] or [0, 1]
-    numbers = st.multiselect(
+    parts = st.multiselect(
         "Blocks and heads",
-        range(count),
-        default=first,
-        format_func=lambda number: titles[number],
+        titles,
         max_selections=MOST_NETWORKS,
-        key="compare_blocks",
+        **kept(PART, titles[:2], among=titles, key="compare_blocks"),
     )
-    return tuple((name, number) for number in numbers or [0])
+    return tuple((name, titles.index(title)) for title in parts or titles[:1])
 
 
 compare()

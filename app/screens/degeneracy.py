@@ -1,166 +1,178 @@
 """Degeneracy: many pictures through some networks, as numbers that stand."""
 
-from functools import partial
-from pathlib import Path
-from typing import Any
+from collections.abc import Mapping
+from math import log2
+from typing import Any, NamedTuple
 
 import pandas as pd
 import streamlit as st
 
-from analysis.degeneracy import STATISTICS
-from app.components.network_picker import offered_networks, open_network
-from app.components.picture_picker import UPLOAD_MEGABYTES, UPLOAD_TYPES, open_in_explore
-from app.networks import title_of
-from app.pictures import SAMPLES, STREETS, Picture, rendered_picture, sample_picture
-from app.pictures import uploaded_picture as read_upload
-from app.session import usually
-from app.survey import charts
-from app.survey.measure import Row
-from app.survey.run import Item, Plan, Survey
-from app.survey.tables import (
-    LABEL_COLUMNS,
-    csv_bytes,
-    numeric_columns,
-    parquet_bytes,
-    per_network,
-    per_picture,
+from nonlocal_lens.analysis.degeneracy import STATISTICS
+from nonlocal_lens.analysis.image_independence import UnaryMaps
+from nonlocal_lens.analysis.terms import TERMS
+from nonlocal_lens.app.address import keep_address, networks_field, opened_link
+from nonlocal_lens.app.address_fields import Field, number, one_of, ranges, words
+from nonlocal_lens.app.components.bits_bar import Bits, bits_bars
+from nonlocal_lens.app.components.board import PICKED, SORT, survey_board
+from nonlocal_lens.app.components.network_picker import offered_networks, open_network
+from nonlocal_lens.app.components.picture_picker import open_picture
+from nonlocal_lens.app.components.survey_pictures import (
+    KINDS,
+    MOST_STREETS,
+    OWN,
+    RENDERED,
+    choose_kind,
+    choose_streets,
+    items_of,
+    own_items,
 )
-from app.uploads import keep
-from models.checkpoints.datasets import classes_by_count
-from models.streets import STREET_CLASSES
+from nonlocal_lens.app.components.survey_tables import show_charts, show_tables
+from nonlocal_lens.app.line import turns_of_others
+from nonlocal_lens.app.link import Link
+from nonlocal_lens.app.markdown import literal
+from nonlocal_lens.app.networks import title_of
+from nonlocal_lens.app.pictures import STREETS
+from nonlocal_lens.app.session import chosen, forget, kept, opening
+from nonlocal_lens.app.survey.at_a_glance import board_data, shown_series
+from nonlocal_lens.app.survey.independence import independence_sentences
+from nonlocal_lens.app.survey.paired import Paired, paired_difference, paired_sentence
+from nonlocal_lens.app.survey.run import Plan, Results, Survey
+from nonlocal_lens.app.survey.tables import numeric_columns, per_network, per_picture
+from nonlocal_lens.app.tabs import current_tab
 
-SAMPLE_SET, RENDERED, OWN = "Samples", "Rendered streets", "Your own"
-MOST_STREETS = 10_000
 USUAL_NETWORKS = ["streets-dnl", "streets-nl"]
 SURVEY = "survey"  # where the session keeps what was measured
+AT_ONCE = 40  # runs of a network that begin without a click
 REFRESH = 1.0  # seconds
+STATISTIC, ONE, OTHER = "survey-statistic", "survey-one", "survey-other"
+USUAL_STATISTIC = "query_information_bits"
 
 
 def degeneracy_page() -> None:
     """Draw the page from top to bottom."""
-    st.subheader("Degeneracy", anchor=False)
-    st.caption("How far attention ignores the query: every statistic, over as many pictures.")
-    survey: Survey | None = st.session_state.get(SURVEY)
-    running = survey is not None and survey.running
-    networks_column, pictures_column = st.columns([1, 1], gap="large")
-    with networks_column:
+    st.html(
+        '<div class="nl-title"><h2>Degeneracy</h2><p>Does attention depend on where one points? '
+        "Every statistic, over as many pictures as you like.</p></div>"
+    )
+    opened_link("degeneracy", fields_of_page())
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="small", key="survey-bar"):
         networks = st.multiselect(
             "Networks",
             offered_networks(),
             format_func=title_of,
-            key=usually("survey-networks", USUAL_NETWORKS),
+            width=430,
+            **kept("survey-networks", USUAL_NETWORKS, among=offered_networks()),
         )
-    with pictures_column:
-        items, label_classes = choose_items()
+        kind = choose_kind()
+        numbers = choose_streets() if kind == RENDERED else None
+        button = st.empty()
+    items, label_classes = own_items() if kind == OWN else items_of(kind, numbers)
     plan = Plan(tuple(networks), tuple(items), label_classes)
-    words = f"Measure {len(items)} pictures" if len(items) != 1 else "Measure 1 picture"
-    idle = not running and plan.total > 0
-    st.button(words, type="primary", disabled=not idle, on_click=start, args=(plan,))
+    with button:
+        drawn = offer(plan)
     if not networks:
         st.info("Choose at least one network.")
-    if survey is None:
-        return
-    show_progress(survey)
-    show_results(survey)
+    survey: Survey | None = st.session_state.get(SURVEY)
+    if survey is None or drawn is None:
+        keep_address(Link(), fields_of_page())
+    else:
+        show_survey(survey, drawn)
+
+
+def fields_of_page() -> list[Field]:
+    """Return what the address of the page names."""
+    return [
+        networks_field("networks", "survey-networks"),
+        one_of("pictures", "survey-kind", KINDS),
+        number("first", "survey-first", 0, STREETS - 1),
+        number("count", "survey-count", 1, MOST_STREETS),
+        one_of("statistic", STATISTIC, list(STATISTICS)),
+        words("of", ONE),
+        words("less", OTHER),
+        ranges("picked", PICKED),
+        words("sort", SORT),
+        one_of("term", "survey-term", TERMS),
+    ]
+
+
+def offer(plan: Plan) -> "News | None":
+    """Let the user begin; what is small begins by itself when there is nothing yet.
+
+    Returns what there is of a survey while this is drawn.
+    """
+    survey: Survey | None = st.session_state.get(SURVEY)
+    if survey is None and 0 < plan.total <= AT_ONCE and chosen("survey-kind") != OWN:
+        survey = st.session_state[SURVEY] = Survey(plan, tab=current_tab())
+    drawn = None if survey is None else news_of(survey)
+    running = drawn is not None and drawn.running
+    shown = survey is not None and survey.plan.same_as(plan)
+    count = len(plan.items)
+    st.button(
+        f"Measure {count} pictures" if count != 1 else "Measure 1 picture",
+        type="secondary" if shown else "primary",
+        disabled=plan.total == 0 or (running and shown),
+        on_click=start,
+        args=(plan,),
+        help=None if shown or survey is None else "What is shown below was measured before.",
+    )
+    return drawn
 
 
 def start(plan: Plan) -> None:
-    """Begin to measure; what was measured before is forgotten."""
-    st.session_state[SURVEY] = Survey(plan)
+    """Begin to measure; what was measured before, and picked of it, is forgotten."""
+    before: Survey | None = st.session_state.get(SURVEY)
+    if before is not None:
+        before.cancel()
+    st.session_state[SURVEY] = Survey(plan, tab=current_tab())
+    forget(PICKED)
 
 
-def choose_items() -> tuple[list[Item], tuple[str, ...]]:
-    """Let the user choose pictures; return them, and the names of their labels' values."""
-    kind = st.segmented_control(
-        "Pictures",
-        [SAMPLE_SET, RENDERED, OWN],
-        required=True,
-        key=usually("survey-kind", SAMPLE_SET),
-    )
-    if kind == SAMPLE_SET:
-        st.caption(f"{len(SAMPLES)} photographs, without labels.")
-        return [
-            Item(sample.title, partial(sample_picture, name)) for name, sample in SAMPLES.items()
-        ], ()
-    if kind == RENDERED:
-        first_column, count_column = st.columns(2)
-        first = first_column.number_input("First street", 0, STREETS - 1, key="survey-first")
-        count = count_column.number_input(
-            "How many", 1, MOST_STREETS, key=usually("survey-count", 10)
-        )
-        st.caption("Rendered with their labels; no network was trained on them.")
-        numbers = range(first, min(first + count, STREETS))
-        items = [Item(f"street {number}", partial(rendered_picture, number)) for number in numbers]
-        return items, tuple(STREET_CLASSES)
-    return _own_items()
+def show_survey(survey: Survey, drawn: "News") -> None:
+    """Show how far a survey is, again and again, and what it found, anew where there is more.
+
+    Each has its place from the start: what comes or goes above moves nothing below.
+    """
+    progress, results = st.container(), st.container()
+    with progress:
+        st.fragment(show_progress, run_every=REFRESH if drawn.running else None)(survey, drawn)
+    with results:
+        st.fragment(show_results)(survey)
 
 
-def _own_items() -> tuple[list[Item], tuple[str, ...]]:
-    """Let the user bring pictures and, maybe, labels of the same names."""
-    pictures_column, labels_column = st.columns(2)
-    pictures = pictures_column.file_uploader(
-        "Pictures",
-        UPLOAD_TYPES,
-        accept_multiple_files=True,
-        max_upload_size=UPLOAD_MEGABYTES,
-        key="pictures-files",
-    )
-    label_files = labels_column.file_uploader(
-        "Labels, if there are any",
-        ["png"],
-        accept_multiple_files=True,
-        max_upload_size=UPLOAD_MEGABYTES,
-        key="labels-files",
-        help="A PNG of 8-bit class indices for each picture, with the picture's name. Indices "
-        "beyond the classes are void.",
-    )
-    classes: tuple[str, ...] = ()
-    if label_files:
-        count = labels_column.number_input(
-            "Classes in the labels", 2, 255, key=usually("survey-classes", len(STREET_CLASSES))
-        )
-        classes = tuple(STREET_CLASSES)
-        if count != len(classes):
-            classes, _ = classes_by_count(count)
-    labels = {Path(file.name).stem: keep(file.getvalue(), file.name) for file in label_files}
-    lonely = sorted(set(labels) - {Path(file.name).stem for file in pictures})
-    if lonely:
-        labels_column.warning(f"No picture is called like these labels: {', '.join(lonely[:5])}.")
-    return [
-        Item(
-            file.name,
-            partial(_read_kept, keep(file.getvalue(), file.name), labels.get(Path(file.name).stem)),
-        )
-        for file in pictures
-    ], classes
+class News(NamedTuple):
+    """What tells apart what is to be drawn of a survey: its results, and its buttons."""
+
+    number: int
+    done: int
+    running: bool
 
 
-def _read_kept(path: Path, labels: Path | None) -> Picture:
-    return read_upload(
-        path.read_bytes(), path.name, None if labels is None else labels.read_bytes()
-    )
+def news_of(survey: Survey) -> News:
+    """Return what there is of a survey now."""
+    running = survey.running  # first: what is over has no more to come
+    return News(survey.number, survey.results.done, running)
 
 
-def show_progress(survey: Survey) -> None:
-    """Show how far a survey is, as long as it runs, with a button that stops it."""
+def show_progress(survey: Survey, drawn: News) -> None:
+    """Show how far a survey is, as long as it runs, with a button that stops it.
+
+    This alone is drawn every second: whatever more is drawn takes time from what is measured.
+    """
+    if news_of(survey) != drawn:
+        st.rerun()
     if not survey.running:
         return
-
-    @st.fragment(run_every=REFRESH)  # the rest of the page stays as it is
-    def progress() -> None:
-        if not survey.running:
-            st.rerun()
-        done, total = survey.results.done, survey.plan.total
-        left = survey.seconds_left
-        words = f"{done} of {total}"
-        words += ", loading the networks…" if left is None else f", {duration(left)} left"
-        bar_column, button_column = st.columns([6, 1], vertical_alignment="bottom")
-        bar_column.progress(done / total, words)
-        if button_column.button("Cancel", key="cancel", disabled=survey.cancelled):
-            survey.cancel()
-            st.toast("It stops after the picture that is under way.")
-
-    progress()
+    done, total = survey.results.done, survey.plan.total
+    left = survey.seconds_left
+    said = f"{done} of {total}"
+    said += ", loading the networks…" if left is None else f", {duration(left)} left"
+    if ahead := survey.ahead:
+        said += f"; {turns_of_others(ahead)}"
+    line = st.container(horizontal=True, vertical_alignment="bottom")
+    line.progress(done / total, said)
+    if line.button("Cancel", key="cancel", disabled=survey.cancelled):
+        survey.cancel()
+        st.toast("It stops after the picture that is under way.")
 
 
 def duration(seconds: float) -> str:
@@ -172,12 +184,15 @@ def duration(seconds: float) -> str:
 
 
 def show_results(survey: Survey) -> None:
-    """Show what a survey found so far: tables, charts, and what could not be measured."""
+    """Show what a survey found so far: in words, at a glance, in tables; and what went wrong."""
+    keep_address(Link(), fields_of_page())
     results = survey.results
     if results.errors:
         failed = pd.DataFrame(results.errors)
         with st.expander(f"{len(failed)} could not be measured", icon=":material/error:"):
             st.dataframe(failed, hide_index=True)
+    for note in results.notes:
+        st.caption(literal(f"{note}."))
     if survey.cancelled and not survey.running:
         st.info(f"Cancelled after {results.done} of {survey.plan.total}: what was measured stays.")
     if not results.rows:
@@ -185,88 +200,73 @@ def show_results(survey: Survey) -> None:
             st.warning("Nothing could be measured.")
         return
     table = per_picture(list(results.rows))
-    st.markdown("**Means over pictures**")
     means = per_network(table)
-    st.dataframe(means, hide_index=True, column_config=_columns(means))
-    show_charts(table, list(results.class_rows))
-    st.markdown("**Every picture**")
-    st.caption("Select a row to open its picture and network in Explore.")
-    shown = table[["input", "series", *numeric_columns(table), "verdict"]]
-    selected = st.dataframe(
-        shown,
-        hide_index=True,
-        column_config=_columns(shown),
-        on_select="rerun",
-        selection_mode="single-row",
-        key="rows",
+    names = shown_series(table)
+    bits_column, words_column = st.columns(2, gap="medium")
+    statistic, paired = choose_what_is_compared(table, names)
+    with bits_column:
+        known = {row["series"]: mean_bits(row, table) for row in means.to_dict("records")}
+        st.html(bits_bars({name: known[name] for name in names}))
+    with words_column:
+        said = [paired_sentence(paired)] if paired is not None else []
+        said += independence_sentences(maps_by_series(table, results), names)
+        st.html('<div class="nl-said">' + "".join(f"<p>{one}</p>" for one in said) + "</div>")
+    opened = survey_board(
+        board_data(table, statistic, paired, results.thumbnails),
+        f"{opening()}.{survey.number}",
     )
-    files = st.container(horizontal=True)
-    files.download_button(
-        "CSV", partial(csv_bytes, table), "degeneracy.csv", "text/csv", on_click="ignore"
-    )
-    files.download_button(
-        "Parquet", partial(parquet_bytes, table), "degeneracy.parquet", on_click="ignore"
-    )
-    if selected.selection.rows:
-        open_row(survey, table.iloc[selected.selection.rows[0]])
-
-
-def show_charts(table: pd.DataFrame, class_rows: list[Row]) -> None:
-    """Show the charts for which there are numbers."""
-    left, right = st.columns(2, gap="large")
-    available = [name for name in STATISTICS if name in numeric_columns(table)]
-    with left:
-        if st.session_state.get("survey-statistic") not in available:
-            usual = "query_information_bits"
-            st.session_state["survey-statistic"] = usual if usual in available else available[0]
-        statistic = st.selectbox(
-            "Distribution over pictures",
-            available,
-            format_func=lambda name: STATISTICS[name].label,
-            key="survey-statistic",
+    if len(names) < means.shape[0]:
+        st.caption(
+            f"The first {len(names)} of {means.shape[0]} blocks and heads are drawn; the table "
+            "below has all."
         )
-        st.altair_chart(charts.distribution(table, statistic))
-        st.markdown("**Cosine distances, as in GCNet's Table 1**")
-        st.altair_chart(charts.gcnet_bars(table))
-    with right:
-        st.markdown("**Unary share against query information**")
-        st.altair_chart(charts.share_against_information(table))
-        if class_rows:
-            term = st.segmented_control(
-                "Attention inside the query's own class, over chance",
-                ["whole", "pairwise", "unary"],
-                required=True,
-                key=usually("survey-term", "whole"),
-            )
-            st.altair_chart(charts.lift_by_class(per_picture(class_rows), term or "whole"))
+    show_tables(table, means)
+    show_charts(table, list(results.class_rows))
+    if opened is not None:
+        open_row(survey, table, *opened)
 
 
-def open_row(survey: Survey, row: pd.Series) -> None:
-    """Open a row's picture, network and block in Explore."""
-    open_in_explore(survey.plan.items[int(row["item"])].read())
+def maps_by_series(table: pd.DataFrame, results: Results) -> dict[str, UnaryMaps | None]:
+    """Return the unary maps of every series of a table."""
+    first = table.drop_duplicates("series").to_dict("records")
+    parts = {row["series"]: (row["source"], row["block"], row["head"]) for row in first}
+    return {name: results.unary_maps.get(part) for name, part in parts.items()}
+
+
+def mean_bits(row: Mapping[Any, Any], table: pd.DataFrame) -> Bits:
+    """Return the mean over pictures of the two parts of selectivity."""
+    keys = table.loc[table["series"] == row["series"], "keys"].max()
+    return Bits(row["unary_bits"], row["query_information_bits"], log2(keys))
+
+
+def choose_what_is_compared(table: pd.DataFrame, names: list[str]) -> tuple[str, Paired | None]:
+    """Let the user choose a statistic, and two networks whose difference is of interest."""
+    available = [name for name in STATISTICS if name in numeric_columns(table)]
+    usual = USUAL_STATISTIC if USUAL_STATISTIC in available else available[0]
+    statistic_column, one_column, other_column = st.columns([2, 1, 1])
+    statistic = statistic_column.selectbox(
+        "Statistic",
+        available,
+        format_func=lambda name: STATISTICS[name].label,
+        help="What the dots and the table show.",
+        **kept(STATISTIC, usual, among=available),
+    )
+    if len(names) < 2:
+        return statistic, None
+    one = one_column.selectbox("Difference of", names, **kept(ONE, names[0], among=names))
+    others = [name for name in names if name != one]
+    other = other_column.selectbox("less", others, **kept(OTHER, others[0], among=others))
+    return statistic, paired_difference(table, statistic, one, other)
+
+
+def open_row(survey: Survey, table: pd.DataFrame, item: int, series: int) -> None:
+    """Open a picture, a network and a block that were measured in Explore."""
+    name = shown_series(table)[series]
+    row = table[(table["item"] == item) & (table["series"] == name)].iloc[0]
+    open_picture(survey.plan.items[item].read())
     head = None if pd.isna(row["head"]) else int(row["head"])
     open_network(row["source"], row["block"], head)
     st.switch_page("screens/explore.py")
-
-
-def _columns(table: pd.DataFrame) -> dict[str, Any]:
-    """Return headings, meanings and formats of a table's columns."""
-    column = st.column_config.NumberColumn
-    known = {
-        name: column(label, help=f"{meaning} Unit: {unit or 'none'}.", format="%.3f")
-        for name, (label, unit, meaning) in STATISTICS.items()
-    }
-    known |= {
-        name: column(label, help=meaning, format="%.3f")
-        for name, (label, meaning) in LABEL_COLUMNS.items()
-    }
-    words = {
-        "series": "Network",
-        "input": "Picture",
-        "pictures": "Pictures",
-        "verdict": st.column_config.TextColumn("Verdict", width="medium"),
-    }
-    return {name: setting for name, setting in {**known, **words}.items() if name in table}
 
 
 degeneracy_page()

@@ -1,41 +1,60 @@
 """Explore: one picture, one network; point at a pixel and see where the block looks from there."""
 
-from collections.abc import Sequence
-from math import isfinite
+from html import escape
 
 import streamlit as st
 
-from analysis import degeneracy, terms
-from analysis.record import AttentionRecord
-from app import cache
-from app.address import keep_address, meant_view, opened_link
-from app.components.attribution import show_attribution
-from app.components.intervention import show_intervention
-from app.components.network_picker import choose_network, choose_record, open_network
-from app.components.picture_picker import ask_for_upload, choose_picture, open_in_explore
-from app.components.queries import middle_of
-from app.components.query_dependence import show_query_dependence
-from app.components.range_bar import LEGEND, STYLE, range_bar
-from app.explored import Explored, remember
-from app.link import Link
-from app.networks import image_networks, short_name
-from app.pictures import Picture, rendered_picture, sample_picture
-from app.viewer import show_viewer
+from nonlocal_lens.analysis import degeneracy, terms
+from nonlocal_lens.analysis.record import AttentionRecord
+from nonlocal_lens.app import cache
+from nonlocal_lens.app.address import keep_address, opened_link, token_of
+from nonlocal_lens.app.components.attribution import show_attribution
+from nonlocal_lens.app.components.bar import choose_picture_in_bar, show_shelf
+from nonlocal_lens.app.components.bits_bar import bits_bars, bits_of
+from nonlocal_lens.app.components.intervention import show_intervention
+from nonlocal_lens.app.components.network_picker import choose_network, choose_record, open_network
+from nonlocal_lens.app.components.picture_picker import current_picture, open_known
+from nonlocal_lens.app.components.queries import (
+    cell_in_words,
+    middle_of,
+    pinned_place,
+    place_of,
+    tokens_in_words,
+    word_of,
+)
+from nonlocal_lens.app.components.query_dependence import show_query_dependence
+from nonlocal_lens.app.components.sentence import NUMBERS, sentence
+from nonlocal_lens.app.components.skeleton import skeleton
+from nonlocal_lens.app.components.statistics_panel import show_statistics
+from nonlocal_lens.app.components.tour import tour
+from nonlocal_lens.app.link import Link
+from nonlocal_lens.app.markdown import literal
+from nonlocal_lens.app.networks import short_name
+from nonlocal_lens.app.pictures import Picture
+from nonlocal_lens.app.session import kept, kept_open
+from nonlocal_lens.app.shown import (
+    ShownPicture,
+    first_view,
+    named_part,
+    part_name,
+    remember,
+)
+from nonlocal_lens.app.viewer import show_viewer
+from nonlocal_lens.app.viewer.view import View
+from nonlocal_lens.app.views import keep_view, opened_view, take_view
 
 
 def explore() -> None:
     """Draw the page from top to bottom."""
-    title_column, picture_column, network_column = st.columns([4, 3, 4], gap="medium")
-    with title_column:
-        st.subheader("Nonlocal Lens", anchor=False)
-        st.caption("Point at a pixel and see where the network looks from there.")
-    link, just_now = opened_link("explored", image_networks())
-    if just_now:
+    tour()
+    link = opened_link("explore")
+    if link is not None:
         open_what_it_names(link)
-    with network_column:
-        network_name = choose_network()
-    with picture_column:
-        picture = choose_picture()
+    bar = st.container(horizontal=True, vertical_alignment="center", gap="small", key="bar")
+    with bar:
+        show_shelf()
+        picture = choose_picture_in_bar()
+    network_name = choose_network(bar=bar)
     if picture is None:
         st.info(
             "Choose a file to see what the network attends to in it. It stays on this computer."
@@ -44,137 +63,157 @@ def explore() -> None:
     if network_name is None:
         st.info("Choose a network to see what it attends to.")
         return
-    show_lens(network_name, picture, link)
+    show_lens(network_name, picture)
 
 
 def open_what_it_names(link: Link) -> None:
-    """Choose the picture and the network that a link names; what it does not name stays."""
-    kind, _, name = (link.picture or "").partition("-")
-    if kind == "sample":
-        open_in_explore(sample_picture(name))
-    elif kind == "street":
-        open_in_explore(rendered_picture(int(name)))
-    elif link.picture is not None:
-        ask_for_upload()
+    """Choose the picture, the network and the pins that a link names; the rest stays."""
+    open_known(link.picture)
     if link.networks:
-        block, _, head = (link.blocks or ("",))[0].partition(".head")
-        open_network(link.networks[0], block, int(head) if head.isdecimal() else None)
+        open_network(link.networks[0], *named_part((link.blocks or ("",))[0]))
+    take_view(link, current_picture(), "explore")
 
 
 @st.fragment  # a pin reruns this part alone
-def show_lens(network_name: str, picture: Picture, link: Link) -> None:
-    """Show the viewer, and beside it the numbers of the block and of a pinned query."""
-    records = cache.observation(network_name, picture).records
-    if not records:
+def show_lens(network_name: str, picture: Picture) -> None:
+    """Show the viewer, above it what it says in one line, and below it all numbers.
+
+    Every part has a place that is kept from the start, so that what was there stays, dimmed, until
+    the new one comes, and nothing moves.
+    """
+    head, lens, below = st.container(key="headline-1"), st.container(), st.container()
+    with lens:
+        waiting = skeleton("explore")
+        seen = cache.observation(network_name, picture)
+    if not seen.records:
         st.info(f"`{short_name(network_name)}` has no attention block to show.")
         return
-    lens_column, numbers_column = st.columns([5, 2], gap="large")
-    with numbers_column:
-        index = choose_record(records)
-    record = records[index]
-    with lens_column:
-        view = show_viewer(
-            cache.payload(network_name, picture, index),
-            key=f"viewer-{picture.id}",
-            view=meant_view(link, picture.id, (network_name,)),
-        )
-        query = view.query
-        if query is None and view.queries:  # a link's; the viewer chooses the last one, too
-            query = view.queries[-1].position(record.query_grid)
-    with numbers_column:
+    with head:
+        index = choose_record(seen.records)
+        line = st.empty()
+    record = seen.records[index]
+    with lens:
+        key, opened = opened_view(picture.id, "explore", first_view(picture))
+        view = show_viewer(cache.payload(network_name, picture, index), key=key, view=opened)
+        waiting.empty()
+        keep_view(view, picture.id, "explore")
+    pinned = view.chosen
+    query = None if pinned is None else pinned.index(record.query_axis)
+    with below:
         report = cache.report(network_name, picture, index)
-        st.markdown(f"**How degenerate is it?** {report.verdict}")
-        show_statistics(report, degeneracy.HEADLINES)
-        st.caption(LEGEND)
-        st.caption(
-            f"Block `{record.block}` of `{short_name(network_name)}`: {record.query_grid.height} × "
-            f"{record.query_grid.width} queries, {record.key_grid.height} × "
-            f"{record.key_grid.width} keys."
-        )
-        if record.coupling == "unary":
-            st.caption("No query takes part: wherever you point, the map is the same.")
-        if query is not None and not 0 <= query < record.query_grid.positions:
-            query = None  # of another grid
-        if query is not None:
-            show_pinned(record, query)
-    if network_name in image_networks():
-        head = "" if record.head is None else f".head{record.head}"
-        keep_address(Link(picture.id, (network_name,), (f"{record.block}{head}",), view))
-    else:
-        keep_address(Link(picture.id, view=view))
+        with line:
+            show_headline(network_name, picture, index, view, query)
+        note = out_of_domain(network_name, picture)
+        if note:
+            st.caption(note)
+        with st.expander("Statistics", icon=":material/tune:", **kept_open("explore-numbers")):
+            show_numbers(network_name, record, report)
+    part = part_name(record.block, record.head)
+    keep_address(Link(picture.id, (network_name,), (part,), view))
+    if token_of(network_name) is None:
         st.caption(
             f"The address names the picture and the pins, but not `{short_name(network_name)}`: "
             "a link opens with a bundled network."
         )
-    remember_pins(network_name, picture, record, query)
-    show_tabs(network_name, picture, index, query)
+    spots = tuple(pin.spot for pin in view.queries)
+    remember(ShownPicture(network_name, picture, record.block, record.head, spots))
+    show_tabs(network_name, picture, index, query, "" if pinned is None else pinned_place(pinned))
 
 
-def remember_pins(
-    network_name: str, picture: Picture, record: AttentionRecord, query: int | None
+def show_headline(
+    network_name: str, picture: Picture, index: int, view: View, query: int | None
 ) -> None:
-    """Let the Export page know what is shown and pinned here."""
-    grid = record.query_grid
-    points = () if query is None else (grid.center(grid.cell(query)),)
-    remember(Explored(network_name, picture, record.block, record.head, points))
+    """Show in one plain sentence, and one bar, how much the query matters."""
+    record = cache.observation(network_name, picture).records[index]
+    bits = bits_of(cache.report(network_name, picture, index))
+    looks = cache.looks(network_name, picture, index, query) if query is not None else None
+    number = view.queries.index(view.chosen) if view.chosen and len(view.queries) > 1 else None
+    place = "" if view.chosen is None or query is None else pinned_place(view.chosen)
+    unary_only = record.coupling == "unary"
+    pinned = ""
+    if query is not None:
+        called = "Pinned query" if number is None else f"Pinned query {NUMBERS[number]}"
+        pinned = f"{called} {escape(place)} ({cell_in_words(record, query)})"
+    st.html(
+        '<div class="nl-headline"><div>'
+        f"{sentence(looks, number, place, bits, unary_only)}"
+        f'<p class="nl-place">{pinned}</p></div>'
+        f"<div>{bits_bars({short_name(network_name): bits})}</div></div>"
+    )
 
 
-def show_pinned(record: AttentionRecord, query: int) -> None:
+def show_numbers(
+    network_name: str, record: AttentionRecord, report: degeneracy.DegeneracyReport
+) -> None:
+    """Show what the statistics of the block say, and all of them."""
+    st.markdown(f"**How degenerate is it?** {report.verdict}")
+    show_statistics(report)
+    st.caption(
+        f"Block `{record.block}` of `{short_name(network_name)}`: "
+        f"{tokens_in_words(record.query_axis)} queries, {tokens_in_words(record.key_axis)} keys. "
+        "Tap or point at a name to see what it means."
+    )
+
+
+def out_of_domain(network_name: str, picture: Picture) -> str:
+    """Return what to keep in mind where a network for streets looks at something else."""
+    streets = picture.location.startswith("rendered:")
+    if streets or not network_name.startswith("streets-"):
+        return ""
+    return (
+        "This network was trained on streets: in other pictures its attention is real, but the "
+        "classes it names are those of streets."
+    )
+
+
+def show_pinned(record: AttentionRecord, query: int, place: str) -> None:
     """Show where a pinned query looks most, in numbers computed by torch in single precision."""
-    cell = record.query_grid.cell(query)
-    x, y = record.query_grid.center(cell)
-    keys = record.key_grid.positions
+    keys = len(record.key)
     rows = {term: terms.attention(record, [query], term)[0] * keys for term in terms.TERMS}
     strongest = rows["whole"].topk(min(5, keys)).indices.tolist()
-    st.markdown(f"**Pinned query** x {x:.0f}, y {y:.0f} (row {cell.row}, column {cell.col})")
+    st.markdown(f"**Strongest keys** of {literal(place)}")
     table = []
     for position in strongest:
-        key_x, key_y = record.key_grid.center(record.key_grid.cell(position))
         weights = {term.capitalize(): round(rows[term][position].item(), 3) for term in terms.TERMS}
-        table.append({"Key at x, y": f"{key_x:.0f}, {key_y:.0f}", **weights})
+        table.append({"Key": word_of(record.key_axis, position), **weights})
     st.dataframe(table, hide_index=True)
-    unit = "as logits" if record.coupling == "unnormalized" else "in multiples of uniform"
+    unit = "as logits" if record.signed else "in multiples of uniform"
     st.caption(f"Its strongest keys, {unit}, by torch in single precision.")
 
 
-def show_statistics(report: degeneracy.DegeneracyReport, names: Sequence[str]) -> None:
-    """Show statistics on their ranges, beside what known attentions would have."""
-    st.html(STYLE + "".join(range_bar(report, name) for name in names))
-
-
-def show_tabs(network_name: str, picture: Picture, index: int, pinned: int | None) -> None:
+def show_tabs(
+    network_name: str, picture: Picture, index: int, pinned: int | None, place: str
+) -> None:
     """Show what else there is to know; a tab that is not open computes nothing."""
     record = cache.observation(network_name, picture).records[index]
-    query = middle_of(record) if pinned is None else pinned
-    statistics, dependence, attribution, intervention = st.tabs(
-        ["Statistics", "Query dependence", "Attribution", "Intervention"],
-        key="explore-tab",
-        on_change="rerun",
+    query = pinned if pinned is not None and pinned < record.query_axis.placed else None
+    strongest, dependence, attribution, intervention = st.tabs(
+        ["Strongest keys", "Query dependence", "Attribution", "Intervention"],
+        **kept("explore-tab", "Strongest keys"),
     )
-    if statistics.open:
-        with statistics:
-            show_all_statistics(cache.report(network_name, picture, index))
+    if strongest.open:
+        with strongest:
+            if pinned is None:
+                st.caption("No query is pinned: this is of the one in the middle.")
+            middle = middle_of(record)
+            shown, called = (
+                (middle, place_of(record, middle)) if pinned is None else (pinned, place)
+            )
+            show_pinned(record, shown, called)
     if dependence.open:
         with dependence:
             show_query_dependence(network_name, picture, index)
     if attribution.open:
         with attribution:
-            if pinned is None:
-                st.caption("No query is pinned: this is of the one in the middle.")
-            show_attribution(network_name, picture, record, query)
+            if query is None:
+                why = "No query is pinned" if pinned is None else "What is pinned is no place"
+                st.caption(f"{why}: this is of the one in the middle.")
+            show_attribution(
+                network_name, picture, record, middle_of(record) if query is None else query
+            )
     if intervention.open:
         with intervention:
-            show_intervention(network_name, picture)
-
-
-def show_all_statistics(report: degeneracy.DegeneracyReport) -> None:
-    """Show every statistic that the block has."""
-    names = [name for name in degeneracy.STATISTICS if isfinite(getattr(report, name))]
-    columns = st.columns(3, gap="large")
-    for number, column in enumerate(columns):
-        with column:
-            show_statistics(report, names[number::3])
-    st.caption(f"{LEGEND}. Definitions are under the pointer.")
+            show_intervention(network_name, picture, record)
 
 
 explore()

@@ -1,32 +1,70 @@
 """Export: what is pinned elsewhere as a figure for a paper, and the command that draws it."""
 
+import io
 import json
 from functools import partial
-from typing import BinaryIO
+from typing import Any, BinaryIO, Literal
 
 import streamlit as st
+from PIL import Image
 
-from app import cache
-from app.components.export_form import choose_clip_options, choose_options
-from app.explored import EXPLORED, LATEST, WATCHED, Explored, Watched
-from app.export.bundle import bundle_name
-from app.export.options import DRAWN, MOVIES, Options
-from app.markdown import literal
-from app.networks import short_name
-from app.pictures import sample_picture
-from app.session import usually
-from app.uploads import in_users_words
-from app.video_clips import FRAMES
+from nonlocal_lens.app import cache
+from nonlocal_lens.app.address import keep_address, opened_link
+from nonlocal_lens.app.clip_address import clip_fields, note_clip, watched_named
+from nonlocal_lens.app.clip_address import open_what_it_names as open_clip_named
+from nonlocal_lens.app.components.export_form import (
+    LAYOUT,
+    choose_clip_options,
+    choose_options,
+    filled_in_for,
+    filled_in_for_clip,
+    form_fields,
+    looks_changed,
+)
+from nonlocal_lens.app.components.network_picker import current_network
+from nonlocal_lens.app.components.picture_picker import current_picture, open_known
+from nonlocal_lens.app.export.bundle import bundle_name
+from nonlocal_lens.app.export.formats import DRAWN, MOVIES
+from nonlocal_lens.app.export.options import Options
+from nonlocal_lens.app.export.preview import for_screen
+from nonlocal_lens.app.export.sizes import LEAST_MAP_MM, SCREEN_INCH, sizes_of
+from nonlocal_lens.app.link import Link
+from nonlocal_lens.app.markdown import literal
+from nonlocal_lens.app.networks import short_name
+from nonlocal_lens.app.pictures import FIRST_STREET, rendered_picture
+from nonlocal_lens.app.session import choose, kept
+from nonlocal_lens.app.shown import (
+    LATEST,
+    SHOWN_CLIP,
+    SHOWN_PICTURE,
+    ShownClip,
+    ShownPicture,
+    first_view,
+    named_part,
+    part_name,
+    query_at,
+    remember,
+)
+from nonlocal_lens.app.uploads import user_message
+from nonlocal_lens.app.video_clips import FRAMES
+from nonlocal_lens.app.viewer.view import Query, View
+from nonlocal_lens.app.views import take_view, view_of
 
-USUAL = ("streets-dnl", "motorcycle")  # network and sample, before anything was explored
+WIDEST_REAL_INCHES = 8.5  # wider figures are shown as wide as the page
 
 
 def export_page() -> None:
     """Draw the page from top to bottom."""
-    st.subheader("Export", anchor=False)
-    explored, watched = st.session_state.get(EXPLORED) or first_explored(), None
-    if WATCHED in st.session_state and choose_subject(explored) == WATCHED:
-        watched = st.session_state[WATCHED]
+    st.html(
+        '<div class="nl-title"><h2>Export</h2><p>What you see elsewhere as a figure for a '
+        "paper, and the command that draws the same.</p></div>"
+    )
+    link = opened_link("export", [*form_fields(), *clip_fields()])
+    if link is not None:
+        open_what_it_names(link)
+    explored, watched = shown_picture(), None
+    if SHOWN_CLIP in st.session_state and choose_subject(explored) == SHOWN_CLIP:
+        watched = st.session_state[SHOWN_CLIP]
     st.caption(said_of(explored) if watched is None else said_of_clip(watched))
     form, figure = st.columns([2, 3], gap="large")
     with form:
@@ -34,46 +72,99 @@ def export_page() -> None:
             given = choose_options(explored, block_of(explored))
         else:
             given = choose_clip_options(watched)
-    with figure:
+    keep_shown(explored, watched)
+    with figure, st.container(key="export-figure"):
         try:
             options = Options.build(given)
             show_preview(options)
+            show_sizes(options)
             show_download(options)
         except (ValueError, OSError) as error:
-            st.error(f"This cannot be drawn: {literal(in_users_words(str(error)))}.")
+            st.error(f"This cannot be drawn: {literal(user_message(str(error)))}.")
 
 
-def choose_subject(explored: Explored) -> str:
+def shown_picture() -> ShownPicture:
+    """Return the picture that was shown last, or that Explore would show, with what is pinned."""
+    shown: ShownPicture | None = st.session_state.get(SHOWN_PICTURE)
+    if shown is not None:
+        return shown
+    picture = current_picture() or rendered_picture(FIRST_STREET)
+    view = view_of(picture.id, "explore", first_view(picture))
+    spots = tuple(query.spot for query in view.queries)
+    return ShownPicture(current_network(), picture, "", None, spots)
+
+
+def open_what_it_names(link: Link) -> None:
+    """Choose the picture or the clip that an address names as what is drawn."""
+    open_clip_named(link)
+    watched = watched_named()
+    if watched is not None:
+        remember(watched)
+        filled_in_for_clip(watched)
+        return
+    open_known(link.picture)
+    picture = current_picture()
+    take_view(link, picture, "explore")
+    if picture is None or link.picture is None:
+        return
+    network, *others = link.networks or (current_network(),)
+    block, head = named_part((link.blocks or ("",))[0])
+    spots = tuple(query.spot for query in link.view.queries)
+    explored = ShownPicture(network, picture, block, head, spots, tuple(others))
+    remember(explored)
+    filled_in_for(explored)
+    looks_changed()
+
+
+def keep_shown(explored: ShownPicture, watched: ShownClip | None) -> None:
+    """Let the address say what is drawn, and how."""
+    if watched is not None:
+        chosen_frames: dict[str, Any] = dict(watched.chosen)
+        part = part_name(chosen_frames.get("block"), chosen_frames.get("head"))
+        pins = tuple(query_at(query) for query in watched.queries)
+        view = View(queries=pins, follow=watched.track)
+        note_clip(watched.reel, watched.network, part, view, chosen_frames.get("stride"))
+        keep_address(Link(), [*form_fields(), *clip_fields()])
+        return
+    part = part_name(explored.block, explored.head)
+    view = View(queries=tuple(Query.at(spot) for spot in explored.spots))
+    link = Link(explored.picture.id, explored.networks, (part,) if part else (), view)
+    keep_address(link, form_fields())
+
+
+def choose_subject(explored: ShownPicture) -> str:
     """Let the user choose between the picture and the clip that were shown last."""
     names = {
-        EXPLORED: f"Picture: {explored.picture.name}",
-        WATCHED: f"Clip: {st.session_state[WATCHED].reel.name}",
+        SHOWN_PICTURE: f"Picture: {explored.picture.name}",
+        SHOWN_CLIP: f"Clip: {st.session_state[SHOWN_CLIP].reel.name}",
     }
     chosen = st.segmented_control(
         "What is drawn",
         list(names),
         format_func=names.__getitem__,
         required=True,
-        key=usually(LATEST, WATCHED),
+        **kept(LATEST, SHOWN_CLIP),
         label_visibility="collapsed",
     )
-    return chosen or EXPLORED
+    return chosen or SHOWN_PICTURE
 
 
-def said_of(explored: Explored) -> str:
+def said_of(explored: ShownPicture) -> str:
     """Return what is drawn of a picture, and where it is chosen."""
-    pinned = f"{len(explored.points)} pinned" if explored.points else "nothing pinned"
+    pinned = f"{len(explored.spots)} pinned" if explored.spots else "nothing pinned"
     return (
         f"{explored.picture.name} through {', '.join(map(short_name, explored.networks))}, "
         f"{pinned}: choose other pictures, networks or queries in Explore or Compare."
     )
 
 
-def said_of_clip(watched: Watched) -> str:
+def said_of_clip(watched: ShownClip) -> str:
     """Return what is drawn of a clip, and where it is chosen."""
     pinned = "nothing pinned"
-    for frame, x, y in watched.queries:
-        pinned = f"x {x:.0f}, y {y:.0f} of frame {frame} pinned"
+    for query in watched.queries:
+        spot = query_at(query).spot
+        where = spot if isinstance(spot, str) else f"x {spot[0]:.0f}, y {spot[1]:.0f}"
+        pinned = f"{where} of frame {query[0]} pinned"
     frames = "1 frame" if watched.frames == 1 else f"{watched.frames} frames"
     return (
         f"{frames} of {watched.reel.name} through {short_name(watched.network)}, {pinned}: "
@@ -81,13 +172,7 @@ def said_of_clip(watched: Watched) -> str:
     )
 
 
-def first_explored() -> Explored:
-    """Return what Explore opens with."""
-    network, sample = USUAL
-    return Explored(network, sample_picture(sample), "", None, ())
-
-
-def block_of(explored: Explored) -> str | None:
+def block_of(explored: ShownPicture) -> str | None:
     """Return the block, if it is not the one that an export would take anyway."""
     records = cache.observation(explored.network, explored.picture).records
     return None if explored.block in ("", records[0].block) else explored.block
@@ -96,10 +181,49 @@ def block_of(explored: Explored) -> str | None:
 def show_preview(options: Options) -> None:
     """Show the first figures; raise ValueError or OSError if they cannot be drawn."""
     if set(options.formats) & {*DRAWN, *MOVIES}:
+        real = (
+            not options.asks_for_clips
+            and options.look.width <= WIDEST_REAL_INCHES
+            and st.toggle(
+                "Real size",
+                help="As large as on paper, where your browser's zoom is 100 %.",
+                **kept("export-real", True),
+            )
+        )
         for name, png in cache.preview(json.dumps(options.to_json())):
-            st.image(png, caption=name, alt=f"The figure {name}", width="stretch")
+            width: int | Literal["stretch"] = real_pixels(png, options) if real else "stretch"
+            st.image(png, caption=name, alt=f"The figure {name}", width=width)
     else:
         st.info("These formats hold numbers or a page of their own: there is no figure to show.")
+
+
+def real_pixels(png: bytes, options: Options) -> int:
+    """Return how wide a previewed figure is on a page that shows it as large as paper does."""
+    inches = Image.open(io.BytesIO(png)).width / for_screen(options).look.dpi
+    return max(1, round(inches * SCREEN_INCH))
+
+
+def show_sizes(options: Options) -> None:
+    """Say how large the figure is on paper, and what helps where its maps are too small."""
+    if options.asks_for_clips or not set(options.formats) & set(DRAWN):
+        return
+    sizes = sizes_of(options, options.networks)
+    if sizes is None:
+        return
+    st.caption(f"On paper {sizes.width_mm:.0f} mm wide, a map {sizes.map_mm:.0f} mm.")
+    if sizes.map_mm >= LEAST_MAP_MM:
+        return
+    st.warning(
+        f"A map is {sizes.map_mm:.1f} mm wide: below {LEAST_MAP_MM:g} mm little of it is seen in "
+        "print. Fewer columns or a wider figure help, or the networks below one another."
+    )
+    if options.layout == "grid" and len(options.networks) > 1:
+        st.button(
+            "Stack the networks",
+            icon=":material/table_rows:",
+            on_click=choose,
+            args=(LAYOUT, "stacked"),
+        )
 
 
 def show_download(options: Options) -> None:

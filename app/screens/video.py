@@ -1,19 +1,21 @@
 """Video: one clip, one network; point at a place in any frame and see where and when it looks."""
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import replace
 from math import isfinite
-from typing import Any
+from typing import Any, NamedTuple
 
 import altair as alt
 import pandas as pd
 import streamlit as st
 import torch
+from streamlit.delta_generator import DeltaGenerator
 from torch import nn
 
-from analysis import terms
-from analysis.capture import observe, observe_frames, takes_clips
-from analysis.clips import MOST_FRAMES, Clip, frames_of
-from analysis.over_time import (
+from nonlocal_lens.analysis import terms
+from nonlocal_lens.analysis.capture import observe, observe_frames, takes_clips
+from nonlocal_lens.analysis.clips import MOST_FRAMES, Clip, frames_of
+from nonlocal_lens.analysis.over_time import (
     Degeneracy,
     degeneracy_over_time,
     frame_degeneracy,
@@ -22,21 +24,27 @@ from analysis.over_time import (
     unary_drift,
     unary_maps,
 )
-from analysis.record import AttentionRecord
-from analysis.tracking import CellFlow, cell_flow
-from app import cache
-from app.components.network_picker import choose_network, choose_record
-from app.explored import Watched, query_text, remember
-from app.filmstrip import Pick, film_strip
-from app.filmstrip.payload import pack_clip
-from app.markdown import literal
-from app.networks import short_name
-from app.video_clips import STREETS, Reel, rendered_reel, uploaded_frames, uploaded_reel
+from nonlocal_lens.analysis.record import AttentionRecord
+from nonlocal_lens.analysis.scene import Place, Records, groups_of, middle_frame
+from nonlocal_lens.analysis.tracking import CellFlow, cell_flow
+from nonlocal_lens.app import cache
+from nonlocal_lens.app.address import keep_address, opened_link
+from nonlocal_lens.app.clip_address import clip_fields, note_clip, open_what_it_names
+from nonlocal_lens.app.components.clip_picker import choose_reel
+from nonlocal_lens.app.components.network_picker import choose_network, choose_record
+from nonlocal_lens.app.components.skeleton import skeleton
+from nonlocal_lens.app.line import page_turn
+from nonlocal_lens.app.link import Link
+from nonlocal_lens.app.markdown import literal
+from nonlocal_lens.app.networks import short_name
+from nonlocal_lens.app.session import kept
+from nonlocal_lens.app.shown import ShownClip, clip_spot, part_name, query_text, remember
+from nonlocal_lens.app.video_clips import Reel
+from nonlocal_lens.app.viewer import show_viewer
+from nonlocal_lens.app.viewer.payload import Shown, pack_all, with_view
+from nonlocal_lens.app.viewer.view import Query, View
+from nonlocal_lens.app.views import keep_view, opened_view
 
-RENDERED, UPLOAD, FOLDER = "Rendered street clip", "Your own video…", "A folder of frames…"
-UPLOAD_TYPES = ["mp4", "m4v", "mov", "avi", "webm", "mkv", "gif"]
-FRAME_TYPES = ["png", "jpg", "jpeg", "webp", "bmp", "tif", "tiff"]
-UPLOAD_MEGABYTES = 100
 USUAL_FRAMES = 8
 
 UNITS = {
@@ -48,14 +56,13 @@ UNITS = {
 
 def video() -> None:
     """Draw the page from top to bottom."""
-    title_column, clip_column, network_column = st.columns([4, 3, 4], gap="medium")
-    with title_column:
-        st.subheader("Video", anchor=False)
-        st.caption("Point at a place in any frame and see where and when the network looks.")
-    with network_column:
-        name = choose_network("video", clips=True)
-    with clip_column:
+    link = opened_link("video", clip_fields())
+    if link is not None:
+        open_what_it_names(link)
+    bar = st.container(horizontal=True, vertical_alignment="center", gap="small", key="bar")
+    with bar:
         reel = choose_reel()
+    name = choose_network("video", clips=True, bar=bar)
     if reel is None:
         st.info(
             "Choose a file to see what the network attends to in it. It stays on this computer."
@@ -65,74 +72,61 @@ def video() -> None:
         st.info("Choose a network to see what it attends to.")
         return
     network, _ = cache.network(name)
-    choice = choose_frames(network)
+    with bar:
+        choice = choose_frames(network)
+    progress, waiting = st.container(), skeleton("video")
     clip = working(
         ("clip", reel.id, *choice.values()),
-        cache.shelf("clips", 2),
+        cache.shelf("clips"),
         "Reading frame",
         lambda progress: reel.read(progress=progress, **choice),
+        (progress, waiting),
     )
     if clip.note:
         st.warning(f"{literal(clip.note)}.")
     key = ("records", name, reel.id, *choice.values())
     seen = working(
         key,
-        cache.shelf("records", 4),
+        cache.shelf("records"),
         "Looking at frame",
         lambda progress: records_of(name, clip, progress),
+        (progress, waiting),
     )
     if not seen[0]:
+        waiting.empty()
         st.info(f"`{short_name(name)}` has no attention block to show.")
         return
-    with network_column:
-        index = choose_record(seen[0], "video")
-    records = tuple(records[index] for records in seen)
+    index = choose_record(seen[0], "video")
+    chosen = [records[index] for records in seen]
+    if takes_clips(network):  # a block may see a group of frames at a time
+        chosen = groups_of(seen[0], chosen[0])
+    over = Records(len(clip), tuple(chosen), takes_clips(network))
+    try:
+        records = (over.joined(),) if over.of_clips else over.records
+    except ValueError as error:
+        waiting.empty()
+        st.error(f"This block cannot be shown: {literal(str(error))}.")
+        return
     # what the command has to name: the first block, and its first head, are taken anyway
     part = {"block": records[0].block, "head": records[0].head} if index else {}
-    show_clip(name, reel, clip, records, (*key, index), {**choice, **part})
-
-
-def choose_reel() -> Reel | None:
-    """Let the user choose a rendered clip or bring one; None until there is one."""
-    kind = st.selectbox("Clip", [RENDERED, UPLOAD, FOLDER], key="video_clip")
-    if kind == RENDERED:
-        number = st.number_input(
-            "Clip number", 0, STREETS - 1, key="video_street", help="Each number is another clip."
-        )
-        return rendered_reel(number)
-    if kind == UPLOAD:
-        file = st.file_uploader(
-            "Video", UPLOAD_TYPES, max_upload_size=UPLOAD_MEGABYTES, key="video_file"
-        )
-        if file is None:
-            return None
-        return cache.shelf("reels", 8).get(file.file_id, lambda: uploaded_reel(file))
-    files = st.file_uploader(
-        "Frames", FRAME_TYPES, accept_multiple_files=True, key="video_frames_files"
-    )
-    if not files:
-        return None
-    ids = tuple(file.file_id for file in files)
-    return cache.shelf("reels", 8).get(ids, lambda: uploaded_frames(files))
+    over = replace(over, records=records)
+    show_clip(name, reel, clip, over, (*key, index), {**choice, **part}, waiting)
 
 
 def choose_frames(network: nn.Module) -> dict[str, int | None]:
     """Let the user choose which frames are looked at."""
     usual = getattr(getattr(network, "preprocess", None), "frames", USUAL_FRAMES)
-    with st.container(horizontal=True, vertical_alignment="bottom"):
-        frames = st.number_input(
-            "Frames", 1, MOST_FRAMES, usual, key=f"video_frames_{usual}", width=120
-        )
-        start = st.number_input("Start at frame", 0, key="video_start", width=140)
+    with st.popover("Frames", icon=":material/movie:"):
+        frames = st.number_input("Frames", 1, MOST_FRAMES, **kept("video-frames", usual))
+        start = st.number_input("Start at frame", 0, **kept("video-start", 0))
         spread = st.toggle(
             "Spread to the end",
-            value=True,
-            key="video_spread",
+            **kept("video-spread", True),
             help="Evenly from the first frame to the last of the clip; off, every so many frames.",
         )
         stride = None
         if not spread:
-            stride = st.number_input("Every … frames", 1, value=1, key="video_stride", width=140)
+            stride = st.number_input("Every … frames", 1, **kept("video-stride", 1))
     return {"start": start, "stride": stride, "frames": frames}
 
 
@@ -141,18 +135,28 @@ def working(
     shelf: cache.Shelf,
     label: str,
     make: Callable[[Callable[[int, int], None]], Any],
+    places: tuple[DeltaGenerator, DeltaGenerator],
 ) -> Any:
     """Return what is kept under a key, or make it with a progress bar and a button to cancel.
 
     Any change on the page ends the work, too: what is drawn while it goes on raises in between.
+
+    Args:
+        key: Of what is made.
+        shelf: Where it is kept.
+        label: What is done for every step of it.
+        make: What makes it, telling how far it is.
+        places: For the progress bar, and of what holds the place of maps until they come.
     """
+    said, waiting = places
     if key in shelf:
-        return shelf.get(key, lambda: None)
+        return shelf.get(key, lambda: make(lambda done, total: None))
     if st.session_state.get("video_cancelled") == key:
+        waiting.empty()
         st.info("Cancelled.")
         st.button("Go on", on_click=st.session_state.pop, args=("video_cancelled", None))
         st.stop()
-    place = st.empty()
+    place = said.empty()
     with place.container(horizontal=True, vertical_alignment="center"):
         bar = st.progress(0.0, text=f"{label}…")
         st.button(
@@ -166,6 +170,7 @@ def working(
         made = shelf.get(key, lambda: make(progress))
     except (ValueError, OSError) as error:
         place.empty()
+        waiting.empty()
         st.error(f"This clip cannot be used: {literal(str(error))}.")
         st.stop()
     place.empty()
@@ -182,10 +187,10 @@ def records_of(
     """Return the records of all blocks: those of the clip, or one after the other of each frame."""
     network, lock = cache.network(name)
     if takes_clips(network):
-        with lock:
+        with page_turn(), lock:
             return (observe(network, clip).records,)
     records: list[tuple[AttentionRecord, ...]] = []
-    with lock:
+    with page_turn(), lock:
         for seen in observe_frames(network, clip):
             records.append(seen.records)
             progress(len(records), len(clip))
@@ -197,34 +202,48 @@ def show_clip(
     name: str,
     reel: Reel,
     clip: Clip,
-    records: tuple[AttentionRecord, ...],
+    over: Records,
     key: Hashable,
     choice: dict[str, Any],
+    waiting: DeltaGenerator,
 ) -> None:
-    """Show the film strip, the numbers of a pinned query, and those of the block over time."""
-    grid = records[0].query_grid
-    spacetime = len(records) == 1
+    """Show the viewer, the numbers of a pinned query, and those of the block over time."""
+    records, spacetime = over.records, over.of_clips
+    grid = over.first.query_grid
     flow: CellFlow | None = None
     if not spacetime:
-        flow = cache.shelf("flows", 4).get((key, "flow"), lambda: cell_flow(clip.frames, grid))
-    payload = cache.shelf("film", 4).get(
+        flow = cache.shelf("flows").get((key, "flow"), lambda: cell_flow(clip.frames, grid))
+    payload = cache.shelf("film").get(
         (key, "payload"),
-        lambda: pack_clip(clip, records, title=short_name(name), alt=reel.alt, flow=flow),
+        lambda: pack_all(
+            clip,
+            [Shown(short_name(name), over, sha256=cache.weights_sha256(name), flow=flow)],
+            alt=reel.alt,
+            name=reel.name,
+        ),
     )
-    pick = film_strip(payload, key=f"film-{hash(key)}")
-    if pick is not None and not inside(pick, records, len(clip)):
-        pick = None
-    watched = watched_of(name, reel, choice, pick, clip, records)
+    strip, opened = opened_view(str(reel.id), ("video", name))
+    view = show_viewer(with_view(payload, opened), key=strip)
+    waiting.empty()
+    keep_view(view, str(reel.id), ("video", name))
+    part = part_name(choice.get("block"), choice.get("head"))
+    note_clip(reel, name, part, view, choice["stride"])
+    keep_address(Link(view=replace(view, queries=())), clip_fields())
+    pins = [query for query in view.queries if inside(query, over)]
+    chosen = -1 if view.active is None or view.active >= len(pins) else view.active
+    pin = pins[chosen] if pins else None
+    watched = watched_of(name, reel, choice, pins, clip, track=bool(pins) and view.follow is True)
     remember(watched)
     pinned_tab, time_tab, command_tab = st.tabs(
-        ["Pinned query", "Degeneracy over time", "As files"], on_change="rerun", key="video_tabs"
+        ["Pinned query", "Degeneracy over time", "As files"], **kept("video_tabs", "Pinned query")
     )
     if pinned_tab.open:
         with pinned_tab:
+            pick = None if pin is None else pick_of(pin, view)
             if pick is None:
                 st.caption("Click a place in a frame to pin it; its numbers come here.")
             elif spacetime:
-                show_pinned(records[0], pick)
+                show_pinned(over, pick)
             else:
                 show_row(records, pick, flow, clip)
     if time_tab.open:
@@ -242,21 +261,37 @@ def show_clip(
     )
 
 
-def inside(pick: Pick, records: tuple[AttentionRecord, ...], frames: int) -> bool:
-    """Return whether a pick, which may be of another clip, lies in this one."""
-    grid = records[0].query_grid
-    frames = grid.frames if len(records) == 1 else frames
-    height, width = grid.image_hw
-    return 0 <= pick.frame < frames and 0 <= pick.x < width and 0 <= pick.y < height
+class Pick(NamedTuple):
+    """A pinned query."""
+
+    frame: int  # of the clip
+    x: float  # image pixels
+    y: float
+    follow: bool  # whether it moves with the picture
 
 
-def show_pinned(record: AttentionRecord, pick: Pick) -> None:
+def pick_of(query: Query, view: View) -> Pick | None:
+    """Return a pinned place; of a region, its middle. None of a token that lies nowhere."""
+    spot = query.spot
+    return None if isinstance(spot, str) else Pick(query.frame or 0, *spot, view.follow is True)
+
+
+def inside(query: Query, over: Records) -> bool:
+    """Return whether a query, which may be of another clip or network, is one of this."""
+    spot, axis = query.spot, over.first.query_axis
+    if isinstance(spot, str):
+        return spot in axis.names
+    x, y = spot
+    height, width = (0, 0) if axis.grid is None else axis.grid.image_hw
+    return 0 <= (query.frame or 0) < over.frames and 0 <= x < width and 0 <= y < height
+
+
+def show_pinned(over: Records, pick: Pick) -> None:
     """Show the strongest keys of a pinned query, computed by torch in single precision."""
-    grid = record.query_grid
-    query = grid.position(grid.cell_at(x=pick.x, y=pick.y, frame=pick.frame))
-    keys = record.key_grid.positions
+    record, query = over.query(Place(pick.frame, pick.x, pick.y))
+    keys = len(record.key)
     rows = {term: terms.attention(record, [query], term)[0] * keys for term in terms.TERMS}
-    st.markdown(f"**Pinned query** in frame {pick.frame} at x {pick.x:.0f}, y {pick.y:.0f}")
+    st.markdown(f"**Pinned query** in frame {pick.frame + 1} at x {pick.x:.0f}, y {pick.y:.0f}")
     table = []
     for arrow in strongest_arrows(record, query):
         weights = {
@@ -264,13 +299,13 @@ def show_pinned(record: AttentionRecord, pick: Pick) -> None:
         }
         table.append(
             {
-                "Key in frame": arrow.cell.frame,
+                "Key in frame": middle_frame(record.key_grid, arrow.cell.frame, over.frames) + 1,
                 "at x, y": f"{arrow.x:.0f}, {arrow.y:.0f}",
                 **weights,
             }
         )
     st.dataframe(table, hide_index=True, height=248)
-    unit = "as logits" if record.coupling == "unnormalized" else "in multiples of uniform"
+    unit = "as logits" if record.signed else "in multiples of uniform"
     st.caption(f"Its 20 strongest keys in all frames, {unit}, by torch in single precision.")
 
 
@@ -282,10 +317,11 @@ def show_row(
     if pick.follow and flow is not None:
         path = flow.follow(pick.x, pick.y, pick.frame)
     moves = "followed by optical flow from" if pick.follow else "staying at"
-    st.markdown(f"**Pinned query**, {moves} x {pick.x:.0f}, y {pick.y:.0f} of frame {pick.frame}")
+    place = f"x {pick.x:.0f}, y {pick.y:.0f} of frame {pick.frame + 1}"
+    st.markdown(f"**Pinned query**, {moves} {place}")
     table = [
         {
-            "Frame": frame,
+            "Frame": frame + 1,
             "Time (s)": round(float(clip.times[frame]), 2),
             "x, y": "lost" if point is None else f"{point[0]:.0f}, {point[1]:.0f}",
             "Entropy (bits)": round(row.entropy_bits, 3),
@@ -300,9 +336,7 @@ def show_row(
 def show_degeneracy(records: tuple[AttentionRecord, ...], clip: Clip, key: Hashable) -> None:
     """Show how degenerate a block that looks at whole clips is, frame by frame and across them."""
     (record,) = records
-    found = cache.shelf("over time", 8).get(
-        (key, "degeneracy"), lambda: degeneracy_over_time(record)
-    )
+    found = cache.shelf("over time").get((key, "degeneracy"), lambda: degeneracy_over_time(record))
     numbers = {
         "Unary share": found.whole.unary_share,
         "Query information (bits)": found.whole.query_information_bits,
@@ -317,7 +351,7 @@ def show_degeneracy(records: tuple[AttentionRecord, ...], clip: Clip, key: Hasha
     matrix = found.frame_to_frame.tolist()
     cells = pd.DataFrame(
         [
-            {"From frame": row, "To frame": column, "Share": value}
+            {"From frame": row + 1, "To frame": column + 1, "Share": value}
             for row, values in enumerate(matrix)
             for column, value in enumerate(values)
         ]
@@ -340,9 +374,10 @@ def show_frames(records: tuple[AttentionRecord, ...], clip: Clip, key: Hashable)
     """Show how degenerate a block that looks at images is in every frame."""
     frames = working(
         (key, "frames"),
-        cache.shelf("over time", 8),
+        cache.shelf("over time"),
         "Measuring frame",
         lambda progress: measured(records, progress),
+        (st.container(), st.empty()),
     )
     maps = torch.cat([unary_maps(record) for record in records])
     show_curves(frames, [float(time) for time in clip.times], unary_drift(maps).tolist())
@@ -365,7 +400,8 @@ def show_curves(frames: list[Degeneracy], times: list[float], drift: list[float]
     curves["Drift of the unary map (nats, 0 to 0.693)"] = [float("nan"), *drift][: len(frames)]
     columns = st.columns(2, gap="large")
     for index, (label, values) in enumerate(curves.items()):
-        table = pd.DataFrame({"Frame": range(len(values)), "Time": times, "Value": values}).dropna()
+        numbers = range(1, len(values) + 1)
+        table = pd.DataFrame({"Frame": numbers, "Time": times, "Value": values}).dropna()
         with columns[index % 2]:
             if table.empty:
                 st.caption(f"{label}: undefined here")
@@ -387,22 +423,19 @@ def watched_of(
     name: str,
     reel: Reel,
     choice: dict[str, Any],
-    pick: Pick | None,
+    pins: Sequence[Query],
     clip: Clip,
-    records: tuple[AttentionRecord, ...],
-) -> Watched:
+    *,
+    track: bool,
+) -> ShownClip:
     """Return what is shown and pinned, for the Export page and the command."""
-    chosen = tuple(choice.items())
-    if pick is None:
-        return Watched(name, reel, len(clip), chosen)
-    grid_frames = records[0].query_grid.frames if len(records) == 1 else len(clip)
-    query = (frames_of(clip, grid_frames)[pick.frame], round(pick.x, 1), round(pick.y, 1))
-    return Watched(name, reel, len(clip), chosen, (query,), track=pick.follow)
+    queries = tuple(clip_spot(query) for query in pins)
+    return ShownClip(name, reel, len(clip), tuple(choice.items()), queries, track=track)
 
 
-def show_command(watched: Watched, clip: Clip) -> None:
+def show_command(watched: ShownClip, clip: Clip) -> None:
     """Show the command that writes what the page shows to files."""
-    from app.export.options import Options
+    from nonlocal_lens.app.export.options import Options
 
     height, width = clip.frames.shape[1:3]
     queries = watched.queries or ((len(clip) // 2, width / 2, height / 2),)
@@ -417,7 +450,7 @@ def show_command(watched: Watched, clip: Clip) -> None:
         }
     )
     st.caption(
-        "A video, a GIF, a contact sheet, and this film strip as one file that works offline. "
+        "A video, a GIF, a contact sheet, and this viewer as one file that works offline. "
         "Other layouts and formats, and the files themselves, are on the Export page."
     )
     st.code(options.in_users_terms().command(), language="console", wrap_lines=True)

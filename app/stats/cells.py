@@ -1,41 +1,37 @@
 """The cells of a block's row, from one forward pass of its network."""
 
 from collections.abc import Iterator
-from dataclasses import asdict
 from importlib import metadata
 from math import nan
 from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import UInt8
+from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
-from analysis import consistency, degeneracy
-from analysis.clips import Clip
-from analysis.degeneracy import QUANTILES, DegeneracyReport
-from analysis.effects import effect
-from analysis.interventions import INTERVENTIONS, intervene
-from analysis.record import AttentionRecord
-from analysis.terms import TERMS
-from analysis.watching import Watched, watch
-from app import PRODUCT
-from app.batch.networks import LoadedNetwork
-from app.stats.columns import (
-    BASELINES,
-    CHANGES,
-    NUMBERS,
-    QUANTILED,
-    REGIONS,
-    WITH_BASELINES,
-    prefix,
-    quantile_name,
-)
-from app.stats.options import Options
-from models.streets import STREET_CLASSES
-from models.training.evaluation import count_pixels, mean_iou
+from nonlocal_lens.analysis.another_image import SEED, prepared_another
+from nonlocal_lens.analysis.causes import Part, parts_of
+from nonlocal_lens.analysis.changing import Changing
+from nonlocal_lens.analysis.clips import Clip
+from nonlocal_lens.analysis.early_exit import BlockObservation, observe_blocks
+from nonlocal_lens.analysis.effects import effect, scores_under
+from nonlocal_lens.analysis.interventions import INTERVENTIONS, Intervention
+from nonlocal_lens.analysis.record import AttentionRecord
+from nonlocal_lens.analysis.tables.rows import BASELINES, WITH_BASELINES, Labels, measure_row
+from nonlocal_lens.analysis.vectors import distances_of
+from nonlocal_lens.app import PRODUCT
+from nonlocal_lens.app.batch.networks import LoadedNetwork
+from nonlocal_lens.app.stats.columns import CHANGES
+from nonlocal_lens.app.stats.options import Options
+from nonlocal_lens.models.training.evaluation import count_pixels, mean_iou
+from nonlocal_lens.streets.classes import STREET_CLASSES
 
-Labels = UInt8[np.ndarray, "height width"]
+AnotherInput = tuple[str, UInt8[np.ndarray, "height width 3"] | Clip]
+"""Where another input is from, and what it is."""
+
+Group = tuple[str | None, int | None]
+"""A block and a head; None stands for all."""
 
 
 def measured(
@@ -43,30 +39,39 @@ def measured(
     image: UInt8[np.ndarray, "height width 3"] | Clip,
     options: Options,
     labels: Labels | None = None,
+    another: AnotherInput | None = None,
 ) -> Iterator[tuple[AttentionRecord, dict[str, Any]]]:
-    """Run a network once; yield the record of every block and head, and the cells of its row."""
-    watched = watch(network.module, image, to_the_end=options.interventions)
-    # the network as a whole is what an intervention changes: the same in the rows of all its blocks
-    changes = _changes(network.module, watched, labels) if options.interventions else {}
-    for record in watched.records:
+    """Run a network once; yield the record of every block and head, and the cells of its row.
+
+    Args:
+        network: The network.
+        image: The input.
+        options: What is measured.
+        labels: The class of every pixel of the input.
+        another: The other input of interventions; a rendered street if None.
+    """
+    observed = observe_blocks(network.module, image, to_the_end=options.interventions)
+    changes: dict[Group, dict[str, Any]] = {}
+    if options.interventions:
+        pixels = image.frames if isinstance(image, Clip) else image
+        changes = _changes(network.module, observed, pixels, another, options.intervene_on, labels)
+    for record in observed.records:
         if options.block is not None and record.block != options.block:
             continue
-        report = degeneracy.measure(
+        found = measure_row(
             record,
-            vectors=watched.vectors.get(record.block),
+            vectors=distances_of(record, observed.records, observed.vectors),
+            labels=labels,
+            classes=tuple(STREET_CLASSES),
             seed=options.seed,
             shuffles=options.baselines,
         )
-        yield (
-            record,
-            {
-                **about(network, record, options),
-                **_of_report(report),
-                **(_of_baselines(report) if options.baselines else {}),
-                **(_of_labels(record, labels) if labels is not None else {}),
-                **changes,
-            },
-        )
+        if not options.baselines:
+            for statistic in WITH_BASELINES:
+                for baseline in BASELINES:
+                    del found[f"{statistic}_{baseline}"]
+        changed = changes.get(_group(record, options.intervene_on), {})
+        yield record, {**about(network, record, options), **found, **changed}
 
 
 def about(network: LoadedNetwork, record: AttentionRecord, options: Options) -> dict[str, Any]:
@@ -84,53 +89,45 @@ def about(network: LoadedNetwork, record: AttentionRecord, options: Options) -> 
     }
 
 
-def _of_report(report: DegeneracyReport) -> dict[str, Any]:
-    cells = {column.name: getattr(report, column.name) for column in NUMBERS}
-    for statistic in QUANTILED:
-        values = getattr(report, f"{statistic}_quantiles")
-        for at, value in zip(QUANTILES, values, strict=True):
-            cells[quantile_name(statistic, at)] = value
-    return {**cells, "verdict": report.verdict}
-
-
-def _of_baselines(report: DegeneracyReport) -> dict[str, float]:
-    return {
-        f"{statistic}_{baseline}": getattr(report.baselines[statistic], baseline)
-        for statistic in WITH_BASELINES
-        for baseline in BASELINES
-    }
-
-
-def _of_labels(record: AttentionRecord, labels: Labels) -> dict[str, Any]:
-    cells: dict[str, Any] = {}
-    for term in TERMS:
-        found = consistency.measure(record, labels, len(STREET_CLASSES), term=term)
-        for region in REGIONS:
-            agreement = getattr(found, region)
-            for name, value in {**asdict(agreement), "lift": agreement.lift}.items():
-                cells[f"{prefix(term)}{region}_{name}"] = value
-        cells["boundary_pixels"] = found.boundary_pixels
-    return cells
+def _group(record: AttentionRecord, part: Part) -> Group:
+    """Return what is changed for a row: its block and head, None for all."""
+    block = None if part == "network" else record.block
+    return block, record.head if part == "head" else None
 
 
 @torch.no_grad()
-def _changes(network: nn.Module, watched: Watched, labels: Labels | None) -> dict[str, float]:
-    """Return what every intervention does to the output of a network for one input."""
-    outputs: dict[str, Tensor] = {}
-    for how in INTERVENTIONS:
-        if how == "on" and watched.output is not None:
-            outputs[how] = watched.output
-            continue
-        with intervene(network, how):
-            outputs[how] = network(watched.x)
+def _changes(
+    network: nn.Module,
+    observed: BlockObservation,
+    pixels: UInt8[np.ndarray, "*frames height width 3"],
+    another: AnotherInput | None,
+    part: Part,
+    labels: Labels | None,
+) -> dict[Group, dict[str, Any]]:
+    """Return what every intervention does to the output of a network, by what is changed."""
+    source, image = ("", None) if another is None else another
+    other_x = prepared_another(network, pixels, image)
+    changing = Changing(network, observed.x, other_x)
+    cells: dict[Group, dict[str, Any]] = {}
+    for group, where in parts_of(changing.heads, part):
+        cells[group] = {"another_input": source or f"rendered:{SEED}"}
+        cells[group] |= _cells_of(scores_under(changing, where), labels)
+    return cells
+
+
+def _cells_of(
+    scores: dict[Intervention, Float[Tensor, "1 classes *pixels"]], labels: Labels | None
+) -> dict[str, float]:
     cells = {}
     for how in CHANGES:
-        change = effect(outputs["on"], outputs[how])
-        cells[f"{how}_kl_nats"] = change.mean_kl_nats
-        cells[f"{how}_flipped_share"] = change.flipped_share
+        change = effect(scores["on"], scores[how]) if how in scores else None
+        cells[f"{how}_kl_nats"] = nan if change is None else change.mean_kl_nats
+        cells[f"{how}_flipped_share"] = nan if change is None else change.flipped_share
     if labels is not None:
-        scores_streets = outputs["on"].shape[1] == len(STREET_CLASSES)
-        for state, output in outputs.items():
-            miou = mean_iou(count_pixels(output, labels)) if scores_streets else nan
+        known = labels.max() < len(STREET_CLASSES)  # else they are another data set's
+        scores_streets = known and scores["on"].shape[1] == len(STREET_CLASSES)
+        for state in INTERVENTIONS:
+            measurable = scores_streets and state in scores
+            miou = mean_iou(count_pixels(scores[state], labels)) if measurable else nan
             cells[f"{state}_miou"] = miou
     return cells

@@ -1,13 +1,22 @@
 """The columns of a table of statistics: their names, what they hold, and in which order."""
 
 from collections.abc import Iterator
-from dataclasses import fields
 from typing import NamedTuple
 
-from analysis.degeneracy import QUANTILES, STATISTICS, DegeneracyReport
-from analysis.interventions import INTERVENTIONS
-from analysis.terms import TERMS
-from app.stats.options import Options
+from nonlocal_lens.analysis.degeneracy import QUANTILES, STATISTICS
+from nonlocal_lens.analysis.interventions import INTERVENTIONS
+from nonlocal_lens.analysis.tables.rows import (
+    AGREEMENTS,
+    BASELINES,
+    NUMBERS,
+    QUANTILED,
+    REGIONS,
+    WITH_BASELINES,
+    prefix,
+    quantile_name,
+)
+from nonlocal_lens.analysis.terms import TERMS
+from nonlocal_lens.app.stats.options import Options
 
 Cell = str | int | float | None
 """None is what is undefined or unknown: an empty cell, a null."""
@@ -26,6 +35,7 @@ WHERE_FROM = (
     Column("input_sha256", str),
     Column("width", int),
     Column("height", int),
+    Column("read_as", str),  # how deep values and labels of a picture were read
     Column("network", str),
     Column("network_sha256", str),
     Column("block", str),
@@ -50,25 +60,6 @@ OVER_TIME = (
 
 MADE_BY = (Column("seed", int), Column("version", str), Column("torch_version", str))
 
-NUMBERS = tuple(
-    Column(field.name, field.type, told=field.name in STATISTICS)
-    for field in fields(DegeneracyReport)
-    if isinstance(field.type, type) and field.type in (int, float)
-)
-"""The numbers of a report, under the names of its fields."""
-
-QUANTILED = ("entropy_bits", "perplexity")
-"""Statistics whose quantiles over queries a report has."""
-
-BASELINES = ("uniform", "mean_row", "shuffled")
-WITH_BASELINES = (
-    *("unary_share", "query_information_bits", "cosine_distance", "entropy_bits", "perplexity"),
-    *("jsd_nats", "effective_rank", "attention_distance"),
-)
-"""Statistics of attention, as opposed to vectors: those that have baselines."""
-
-REGIONS = ("own_category", "boundary")
-AGREEMENTS = ("mass", "chance", "lift", "precision", "precision_chance", "queries")
 CHANGES = tuple(how for how in INTERVENTIONS if how != "on")
 
 
@@ -78,21 +69,13 @@ def columns(options: Options, *, clips: bool = False) -> list[Column]:
     return [*WHERE_FROM, *when, *_of_reports(), *over_time, *_asked_for(options), *MADE_BY]
 
 
-def prefix(term: str) -> str:
-    """Return what the names of a term's columns begin with: nothing for the whole attention."""
-    return "" if term == "whole" else f"{term}_"
-
-
-def quantile_name(statistic: str, at: float) -> str:
-    """Return the name of the column of a quantile, like `entropy_bits_q05`."""
-    return f"{statistic}_q{round(100 * at):02d}"
-
-
 def _of_reports() -> Iterator[Column]:
-    yield from NUMBERS
+    for name, kind in NUMBERS.items():
+        yield Column(name, kind, told=name in STATISTICS)
     for statistic in QUANTILED:
         for at in QUANTILES:
             yield Column(quantile_name(statistic, at), float)
+    yield Column("token_shares", str)  # of each key that is no place, in words
     yield Column("verdict", str)
 
 
@@ -108,8 +91,10 @@ def _asked_for(options: Options) -> Iterator[Column]:
                     kind = int if name == "queries" else float
                     told = name in ("mass", "lift", "precision")
                     yield Column(f"{prefix(term)}{region}_{name}", kind, told)
+            yield Column(f"{prefix(term)}picture_share", float, told=True)
         yield Column("boundary_pixels", float)
     if options.interventions:
+        yield Column("another_input", str)
         for how in CHANGES:
             yield Column(f"{how}_kl_nats", float, told=True)
             yield Column(f"{how}_flipped_share", float, told=True)

@@ -1,17 +1,19 @@
-"""`python -m app stats`."""
+"""The command `stats`."""
 
 import json
 import sys
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from app.batch.command_line import (
+from nonlocal_lens.app.batch.command_line import (
     BROKEN_INPUTS,
     RUN,
     Address,
     ChosenEngine,
+    Device,
     EngineName,
     Force,
     Frames,
@@ -20,9 +22,27 @@ from app.batch.command_line import (
     Resume,
     Start,
     Stride,
-    ending_in_a_sentence,
+    Void,
+    check_names,
     engine_of,
+    errors_as_sentences,
+    examples,
+    tell_notes,
 )
+
+STATS_EXAMPLES = examples(
+    "nonlocal-lens stats photos --network streets-nl --network streets-dnl -o stats.csv",
+    "nonlocal-lens stats rendered:0-99 --network streets-dnl --labels own -o stats.parquet",
+    "nonlocal-lens stats samples --network 'timm:vit_tiny_patch16_224?pretrained=false' --json",
+)
+
+
+class Changed(StrEnum):
+    """What interventions change at a time, as `analysis.causes.PARTS` has it."""
+
+    network = "network"
+    block = "block"
+    head = "head"
 
 
 def stats(
@@ -32,16 +52,22 @@ def stats(
     labels: Annotated[
         str | None,
         typer.Option(
-            help="Folder of label images (PNG), named like the inputs; `own` for rendered streets, "
-            "which have theirs. Adds own-category and boundary columns."
+            help="Folder of label images, named like the inputs: values or colors of any data set; "
+            "`own` for rendered streets, which have theirs. Adds own-category and boundary columns."
         ),
     ] = None,
+    void: Void = None,
     interventions: Annotated[
         bool,
         typer.Option(
-            "--interventions", help="What the network's output is without its attention: columns."
+            "--interventions",
+            help="Columns of what the output is when attention is taken away (`off`), beside its "
+            "controls (the mean row, uniform, another input's rows, noise) and each term alone.",
         ),
     ] = False,
+    intervene_on: Annotated[
+        Changed, typer.Option(help="What is changed at a time: all blocks, or the row's own.")
+    ] = Changed.network,
     baselines: Annotated[
         bool,
         typer.Option(
@@ -53,7 +79,10 @@ def stats(
     frames: Frames = None,
     seed: Annotated[int, typer.Option(min=0, help="Of all that is sampled.")] = 0,
     out: Annotated[
-        Path, typer.Option(help="The table: *.csv, *.parquet or *.json.", rich_help_panel=RUN)
+        Path,
+        typer.Option(
+            "--out", "-o", help="The table: *.csv, *.parquet or *.json.", rich_help_panel=RUN
+        ),
     ] = Path("stats.csv"),
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the summary as JSON.", rich_help_panel=RUN)
@@ -66,6 +95,7 @@ def stats(
     force: Force = False,
     engine: ChosenEngine = EngineName.local,
     address: Address = None,
+    device: Device = None,
 ) -> None:
     """Measure how degenerate the attention of networks is: a row per input, network and block.
 
@@ -73,18 +103,22 @@ def stats(
 
     Prints the means over inputs with 95 % bootstrap intervals and, in brackets, of how many.
 
-    Exit status: 0, 1 if inputs failed (see errors.csv), 2 if nothing was begun, 3 if the results
-    cannot be written, 130 after Ctrl-C.
+    Exit status: 0; 1 if inputs failed, see errors.csv; 2 if nothing was begun;
+
+    3 if the results cannot be written; 130 after Ctrl-C.
     """
-    with ending_in_a_sentence():
-        from app.stats.options import Options
+    with errors_as_sentences():
+        check_names(network or ())
+        from nonlocal_lens.app.stats.options import Options
 
         options = Options(
             inputs=tuple(inputs or ()),
             networks=tuple(network or ()),
             block=block,
             labels=labels,
+            void=void,
             interventions=interventions,
+            intervene_on=intervene_on.value,
             baselines=baselines,
             seed=seed,
             start=start,
@@ -108,7 +142,7 @@ def _run(options: Any, out: Path, **how: Any) -> Any:
     """Measure, and tell how far it is."""
     from tqdm import tqdm
 
-    from app.stats.run import measure_all
+    from nonlocal_lens.app.stats.run import measure_all
 
     with tqdm(unit="input", desc=str(out), disable=not sys.stderr.isatty()) as bar:
 
@@ -121,11 +155,12 @@ def _run(options: Any, out: Path, **how: Any) -> Any:
 
 def _tell(done: Any, out: Path, *, as_json: bool) -> None:
     """Print the summary, and on stderr what was written."""
-    from app.batch.errors import ERRORS
-    from app.stats.summary import lines, to_json
+    from nonlocal_lens.app.batch.errors import ERRORS
+    from nonlocal_lens.app.stats.summary import lines, to_json
 
     if as_json:
         counts = {name: value for name, value in done._asdict().items() if name != "averages"}
+        counts["notes"] = list(done.notes)
         found = {"out": str(out), **counts, "summary": to_json(done.averages)}
         typer.echo(json.dumps(found, indent=2, allow_nan=False))
     else:
@@ -137,3 +172,4 @@ def _tell(done: Any, out: Path, *, as_json: bool) -> None:
     if done.errors:
         words += f"; {done.errors} failures, see {out.parent / ERRORS}"
     typer.echo(words, err=True)
+    tell_notes(done.notes)

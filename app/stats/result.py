@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterable
 from itertools import chain, islice, repeat
 from pathlib import Path
 
-from app.batch.errors import harmless
-from app.batch.writing import appearing_whole
-from app.stats.columns import Cell, Column
+from nonlocal_lens.app.batch.errors import escape_formula
+from nonlocal_lens.app.batch.writing import atomic_output
+from nonlocal_lens.app.stats.columns import Cell, Column
 
 Rows = Iterable[dict[str, Cell]]
 
@@ -25,7 +25,7 @@ def write_result(path: Path, columns: list[Column], rows: Rows, *, replace: bool
         FileExistsError: The file is there, and it is not to be replaced.
         OutputError: It cannot be written.
     """
-    with appearing_whole(path, replace=replace) as partial:
+    with atomic_output(path, replace=replace) as partial:
         FORMATS[path.suffix](partial, columns, rows)
 
 
@@ -41,7 +41,9 @@ def _write_csv(path: Path, columns: list[Column], rows: Rows) -> None:
         table.writerow(column.name for column in columns)
         for row in rows:
             cells = (row.get(column.name) for column in columns)
-            table.writerow(harmless(cell) if isinstance(cell, str) else cell for cell in cells)
+            table.writerow(
+                escape_formula(cell) if isinstance(cell, str) else cell for cell in cells
+            )
 
 
 def _write_json(path: Path, columns: list[Column], rows: Rows) -> None:

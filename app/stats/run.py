@@ -1,28 +1,26 @@
 """A whole table: every input once, by whatever engine, and the result when all are done."""
 
-import json
-from collections.abc import Callable, Iterator
-from contextlib import closing
-from dataclasses import asdict
+from collections.abc import Iterator
+from contextlib import ExitStack
 from functools import partial
-from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
 
-from analysis.capture import attention_blocks
-from app import PRODUCT
-from app.batch.clips import of_clips
-from app.batch.engine import Engine, local
-from app.batch.errors import ERRORS, write_errors
-from app.batch.inputs import Source, find_sources
-from app.batch.journal import Journal
-from app.batch.networks import load
-from app.batch.writing import OutputError
-from app.stats.columns import Cell, columns
-from app.stats.options import OWN_LABELS, Options
-from app.stats.result import check_format, write_result
-from app.stats.summary import Averages, average
-from app.stats.work import measure_input
+from nonlocal_lens.analysis.causes import with_another
+from nonlocal_lens.app import PRODUCT
+from nonlocal_lens.app.batch.content import content_of
+from nonlocal_lens.app.batch.engine import Engine, local
+from nonlocal_lens.app.batch.errors import ERRORS, write_errors
+from nonlocal_lens.app.batch.inputs import Source, passed_by
+from nonlocal_lens.app.batch.journal import Journal
+from nonlocal_lens.app.batch.networks import network_notes
+from nonlocal_lens.app.batch.notes import gathered
+from nonlocal_lens.app.batch.run import Progress, begin, find, fingerprint, work_off
+from nonlocal_lens.app.stats.columns import Cell, columns
+from nonlocal_lens.app.stats.job import Done, failure, measure_input
+from nonlocal_lens.app.stats.options import OWN_LABELS, Options
+from nonlocal_lens.app.stats.result import check_format, write_result
+from nonlocal_lens.app.stats.summary import Averages, average
 
 ERROR_COLUMNS = ("input", "network", "error")
 
@@ -35,6 +33,7 @@ class Summary(NamedTuple):
     errors: int
     skipped: int  # inputs that were finished before
     averages: Averages
+    notes: tuple[str, ...] = ()  # what was decided on reading the inputs, each with of how many
 
 
 def measure_all(
@@ -45,7 +44,7 @@ def measure_all(
     engine: Engine = local,
     resume: bool = False,
     force: bool = False,
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    progress: Progress = lambda done, total: None,
 ) -> Summary:
     """Measure all inputs, and write a table with rows for every block, and maybe `errors.csv`.
 
@@ -67,87 +66,72 @@ def measure_all(
         OutputError: The folder does not take the files; what is finished is kept.
     """
     check_format(out)
-    hashes = check_networks(options)
     if options.label_folder is not None and not Path(options.label_folder).is_dir():
         raise ValueError(
             f"there is no folder of labels {options.label_folder}; --labels {OWN_LABELS} takes "
             "those of rendered streets"
         )
-    clips = of_clips(options)
-    if clips and options.labels is not None:
+    found = find(options, doing="measure")
+    if found.as_clips and options.labels is not None:
         raise ValueError("clips have no labels")
-    sources = find_sources(options.inputs, clips=clips)
+    sources = found.sources
+    if options.interventions:
+        pairs = with_another([source.location for source in sources])
+        sources = [
+            source._replace(another=another or "")
+            for source, (_, another) in zip(sources, pairs, strict=True)
+        ]
     names = [source.name for source in sources]
-    table = columns(options, clips=clips)
-    journal = Journal(
-        out.with_name(f".{out.name}.journal"), _fingerprint(options, hashes, sources), "run"
-    )
-    _make_folder(out.parent)
-    if journal.exists and not (resume or force):
-        raise FileExistsError(
-            f"a run for {out} is unfinished; --resume goes on with it, --force begins anew"
+    table = columns(options, clips=found.as_clips)
+    hashes = {network.title: network.sha256 for network in found.networks}
+    digest = fingerprint(PRODUCT, options.to_json(), hashes, found.as_clips)
+    journal = Journal(out.with_name(f".{out.name}.journal"), digest, "run")
+    with ExitStack() as stack:
+        stack.enter_context(journal.held())
+        going_on = begin(
+            journal,
+            (out, out.parent / ERRORS),
+            f"a run for {out} is unfinished",
+            resume=resume,
+            force=force,
         )
-    going_on = resume and journal.exists
-    replace = going_on or force
-    for path in (out, out.parent / ERRORS):
-        if path.exists() and not replace:
-            raise FileExistsError(
-                f"{path} exists already; --force replaces, --out chooses another place"
-            )
-    with journal.opened(resume=going_on):
-        left = [source for source in sources if source.name not in journal]
-        skipped = len(sources) - len(left)
-        progress(skipped, len(sources))
-        with closing(engine(partial(measure_input, options=options), left, jobs)) as results:
-            for count, (source, done) in enumerate(results, start=skipped + 1):
-                journal.add(source.name, asdict(done))
-                progress(count, len(sources))
+        replace = going_on or force
+        stack.enter_context(journal.opened(resume=going_on))
+        worked = work_off(
+            journal,
+            sources,
+            partial(measure_input, options=options, as_clip=found.as_clips),
+            reads=partial(_content, labels=options.label_folder),
+            failed=lambda source, error: Done(errors=[failure(source, "", error)]),
+            engine=engine,
+            workers=jobs,
+            progress=progress,
+        )
         write_result(out, table, _rows(journal, names), replace=replace)
         failures = (error for entry in journal.entries(names) for error in entry["errors"])
         errors = write_errors(out.parent, ERROR_COLUMNS, failures, replace=replace)
         averages = average(_rows(journal, names), table, seed=options.seed)
         rows = sum(1 for _ in _rows(journal, names))
+        notes = gathered(
+            (row["input"], row[name])
+            for row in _rows(journal, names)
+            for name in ("read_as", "note")
+            if row.get(name)
+        )
         journal.finished = True
-    return Summary(len(sources), rows, errors, skipped, averages)
+    notes += worked.notes
+    notes += tuple(passed_by(options.inputs, clips=found.as_clips))
+    notes += network_notes(found.networks)
+    return Summary(len(names), rows, errors, worked.skipped, averages, notes)
 
 
-def check_networks(options: Options) -> dict[str, str]:
-    """Return the hash of every network, by title.
-
-    Raises:
-        ValueError: One has no attention, or not the block that is asked for.
-    """
-    hashes: dict[str, str] = {}
-    for name in options.networks:
-        network = load(name)
-        blocks = list(attention_blocks(network.module))
-        if not blocks:
-            raise ValueError(f"network {name!r} has no attention block to measure")
-        if options.block is not None and options.block not in blocks:
-            raise ValueError(
-                f"network {name!r} has no block {options.block!r}; available: {', '.join(blocks)}"
-            )
-        if network.title in hashes:
-            raise ValueError(f"networks need different names, {network.title!r} is there twice")
-        hashes[network.title] = network.sha256
-    return hashes
-
-
-def _fingerprint(options: Options, hashes: dict[str, str], sources: list[Source]) -> str:
-    """Return a hash that is equal for equal tables."""
-    named = [PRODUCT, options.to_json(), hashes, [list(source) for source in sources]]
-    return sha256(json.dumps(named, sort_keys=True).encode()).hexdigest()
+def _content(source: Source, labels: str | None) -> str:
+    read = [source]
+    if source.another:
+        read.append(Source(source.name, source.another))
+    return content_of(read, labels)
 
 
 def _rows(journal: Journal, names: list[str]) -> Iterator[dict[str, Cell]]:
     for entry in journal.entries(names):
         yield from entry["rows"]
-
-
-def _make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(
-            f"the folder {folder} cannot be made: {error.strerror or error}"
-        ) from error

@@ -6,9 +6,9 @@ from itertools import groupby
 from operator import itemgetter
 from typing import Any, NamedTuple
 
-from analysis.catalog import STATISTICS
-from analysis.intervals import Interval, mean_interval
-from app.stats.columns import Cell, Column
+from nonlocal_lens.analysis.catalog import STATISTICS
+from nonlocal_lens.analysis.intervals import Interval, mean_interval
+from nonlocal_lens.app.stats.columns import Cell, Column
 
 SIDE_BY_SIDE = 3
 """Blocks that a line of the summary has room for."""

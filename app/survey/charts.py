@@ -1,13 +1,12 @@
-"""Charts of a survey, in the altair that Streamlit ships; Streamlit's theme gives the colors."""
+"""Charts of a survey, in the altair that Streamlit ships; in the colors of the board."""
 
 import altair as alt
 import pandas as pd
 
-from analysis.degeneracy import STATISTICS
-from app.survey.tables import SERIES
+from nonlocal_lens.app.survey.at_a_glance import SERIES_COLORS
+from nonlocal_lens.app.survey.tables import SERIES
 
 POINT = 70  # area, square pixels
-ROW = 44  # height of a network's row, pixels
 FURNITURE = 130  # height of an axis and a legend, pixels: Streamlit counts them in
 
 GCNET = {
@@ -16,48 +15,6 @@ GCNET = {
     "cosine_distance": "attention",
 }
 """Column -> what GCNet's Table 1 measures the cosine distance of (Cao et al. 2019)."""
-
-
-def distribution(table: pd.DataFrame, statistic: str) -> alt.LayerChart:
-    """Return a statistic's values: a point per picture, a bar at the mean, a row per network."""
-    base = alt.Chart(table).encode(
-        y=alt.Y(SERIES, type="nominal", title=None, sort=None),
-        color=alt.Color(SERIES, type="nominal", legend=None, sort=None),
-    )
-    points = base.mark_circle(size=POINT, opacity=0.5).encode(
-        x=alt.X(statistic, type="quantitative", title=axis_title(statistic))
-        .scale(zero=True)
-        .axis(format="~g", tickCount=6),
-        tooltip=_tooltip([statistic]),
-    )
-    means = base.mark_tick(thickness=3, size=ROW * 0.6).encode(
-        x=alt.X(f"mean({statistic})", type="quantitative"),
-        tooltip=alt.Tooltip(f"mean({statistic})", type="quantitative", format=".4f"),
-    )
-    chart: alt.LayerChart = (points + means).properties(height=_height(table))
-    return chart
-
-
-def share_against_information(table: pd.DataFrame) -> alt.Chart:
-    """Return unary share against query information: degenerate blocks lie at the lower right."""
-    chart: alt.Chart = (
-        alt.Chart(table)
-        .mark_circle(size=POINT, opacity=0.65)
-        .encode(
-            x=alt.X("unary_share", type="quantitative", title=axis_title("unary_share")).scale(
-                domain=[0, 1]
-            ),
-            y=alt.Y(
-                "query_information_bits",
-                type="quantitative",
-                title=axis_title("query_information_bits"),
-            ).axis(format="~g", tickCount=6),
-            color=_by_network(),
-            tooltip=_tooltip(["unary_share", "query_information_bits"]),
-        )
-        .properties(height=FURNITURE + 240)
-    )
-    return chart
 
 
 def lift_by_class(class_table: pd.DataFrame, term: str) -> alt.LayerChart:
@@ -105,24 +62,7 @@ def gcnet_bars(table: pd.DataFrame) -> alt.Chart:
     return chart
 
 
-def axis_title(statistic: str) -> str:
-    """Return a statistic's label with its unit."""
-    label, unit, _ = STATISTICS[statistic]
-    return f"{label} ({unit})" if unit else label
-
-
 def _by_network() -> alt.Color:
     legend = alt.Legend(orient="bottom", title=None, columns=2, labelLimit=260)
-    return alt.Color(SERIES, type="nominal", sort=None, legend=legend)
-
-
-def _tooltip(statistics: list[str]) -> list[str | alt.Tooltip]:
-    numbers = [
-        alt.Tooltip(name, type="quantitative", title=STATISTICS[name].label, format=".4f")
-        for name in statistics
-    ]
-    return ["input", SERIES, *numbers]
-
-
-def _height(table: pd.DataFrame) -> int:
-    return FURNITURE // 2 + ROW * table[SERIES].nunique()
+    scale = alt.Scale(range=list(SERIES_COLORS))
+    return alt.Color(SERIES, type="nominal", sort=None, legend=legend, scale=scale)

@@ -1,18 +1,27 @@
 """A survey at work: in a thread of its own, so that pages stay alive and can cancel it."""
 
+import itertools
 import threading
 import time
 import weakref
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import NamedTuple
 
 from torch import nn
 
-from app.networks import short_name
-from app.pictures import Picture
-from app.survey.measure import Row, measure
-from models import load_network
+from nonlocal_lens.analysis.image_independence import UnaryMaps
+from nonlocal_lens.analysis.record import AttentionRecord
+from nonlocal_lens.analysis.tables.rows import Row
+from nonlocal_lens.app.batch.networks import load as load_once
+from nonlocal_lens.app.line import LeftLineError, Ticket, line
+from nonlocal_lens.app.networks import short_name
+from nonlocal_lens.app.pictures import Picture, thumbnail
+from nonlocal_lens.app.survey.measure import measure
+from nonlocal_lens.models.limits import error_words
+
+MOST_THUMBNAILS = 200  # more are on no page at once
 
 
 class Item(NamedTuple):
@@ -35,6 +44,15 @@ class Plan:
         """How many times a network runs."""
         return len(self.networks) * len(self.items)
 
+    def same_as(self, other: "Plan") -> bool:
+        """Return whether another plan measures the same networks on pictures of the same names."""
+        names = [[item.name for item in plan.items] for plan in (self, other)]
+        return self.networks == other.networks and names[0] == names[1]
+
+
+Part = tuple[str, str, int | None]
+"""What has a unary map of its own: a network, its block and its head."""
+
 
 @dataclass
 class Results:
@@ -43,24 +61,44 @@ class Results:
     rows: list[Row] = field(default_factory=list)  # `item` and `source` say what they are of
     class_rows: list[Row] = field(default_factory=list)
     errors: list[Row] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)  # how pictures and labels were read, once each
+    thumbnails: dict[int, str] = field(default_factory=dict)  # of an item: a data URL
+    unary_maps: dict[Part, UnaryMaps | None] = field(default_factory=dict)
     done: int = 0  # runs of a network, failed ones included
     seconds: float = 0.0  # that they took together
+
+
+_NUMBERS = itertools.count()
 
 
 class Survey:
     """A plan that is being worked off; it stops when cancelled, or when nobody holds it anymore.
 
-    What cannot be read or measured becomes an entry of `results.errors`; the rest goes on. The
-    thread loads networks of its own, so that no page waits for it.
+    What cannot be read or measured becomes an entry of `results.errors`; the rest goes on. Every
+    picture and network stands in line, so that pages, and other surveys, have their turns between.
+    Networks are twins of those that pages use: nobody waits for another's hooks.
+
+    Args:
+        plan: What to measure.
+        load: What gives a network by its name.
+        tab: Whose it is.
     """
 
-    def __init__(self, plan: Plan, load: Callable[[str], nn.Module] = load_network) -> None:
-        self.plan = plan
+    def __init__(
+        self,
+        plan: Plan,
+        load: Callable[[str], nn.Module] = lambda source: load_once(source).twin(),
+        tab: str | None = None,
+    ) -> None:
+        self.plan, self.number = plan, next(_NUMBERS)  # tells it from every other
         self.results = Results()
+        self._place: list[Ticket | None] = [None]
         self._cancelled = threading.Event()
         weakref.finalize(self, self._cancelled.set)
         self._thread = threading.Thread(
-            target=_work, args=(plan, load, self.results, self._cancelled), daemon=True
+            target=_work,
+            args=(plan, load, self.results, self._cancelled, tab, self._place),
+            daemon=True,
         )
         self._thread.start()
 
@@ -68,6 +106,12 @@ class Survey:
     def running(self) -> bool:
         """Whether there is more to come."""
         return self._thread.is_alive()
+
+    @property
+    def ahead(self) -> int:
+        """How many turns come before its next one; 0 while it is at work."""
+        ticket = self._place[0]
+        return 0 if ticket is None else line().ahead(ticket)
 
     @property
     def cancelled(self) -> bool:
@@ -90,8 +134,20 @@ class Survey:
 
 
 def _work(
-    plan: Plan, load: Callable[[str], nn.Module], results: Results, cancelled: threading.Event
+    plan: Plan,
+    load: Callable[[str], nn.Module],
+    results: Results,
+    cancelled: threading.Event,
+    tab: str | None,
+    place: list[Ticket | None],
 ) -> None:
+    turn = partial(
+        line().turn,
+        tab,
+        background=True,
+        wanted=lambda: not cancelled.is_set(),
+        waits=lambda ticket: place.__setitem__(0, ticket),
+    )
     networks: dict[str, nn.Module] = {}
     for source in plan.networks:
         if cancelled.is_set():
@@ -109,16 +165,25 @@ def _work(
             results.errors.append(_error(item.name, "", error))
             results.done += len(networks)
             continue
+        if picture.note and picture.note not in results.notes:
+            results.notes.append(picture.note)
+        if index < MOST_THUMBNAILS:
+            results.thumbnails[index] = thumbnail(picture.image)
         for source, network in networks.items():
             if cancelled.is_set():
                 return
             try:
-                found = measure(short_name(source), network, picture, plan.label_classes)
+                with turn():
+                    found = measure(short_name(source), network, picture, plan.label_classes)
+            except LeftLineError:
+                return
             except Exception as error:
                 results.errors.append(_error(item.name, source, error))
             else:
                 known = {"item": index, "source": source}
                 results.class_rows += [{**known, **row} for row in found.class_rows]
+                for row, record in zip(found.rows, found.records, strict=True):
+                    _add_map(results, (source, row["block"], row["head"]), record)
                 results.rows += [{**known, **row} for row in found.rows]
             now = time.monotonic()
             results.seconds += now - start
@@ -126,6 +191,16 @@ def _work(
             start = now
 
 
+def _add_map(results: Results, part: Part, record: AttentionRecord) -> None:
+    """Keep one more unary map; None where the places of some pictures are others'."""
+    maps = results.unary_maps.setdefault(part, UnaryMaps())
+    try:
+        if maps is not None:
+            maps.add(record)
+    except ValueError:
+        results.unary_maps[part] = None
+
+
 def _error(name: str, source: str, error: Exception) -> Row:
-    words = " ".join(str(error).split()) or type(error).__name__
-    return {"input": name, "network": short_name(source) if source else "", "error": words}
+    network = short_name(source) if source else ""
+    return {"input": name, "network": network, "error": error_words(error)}

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from analysis.degeneracy import STATISTICS
-from app.survey.measure import REGIONS, Row
+from nonlocal_lens.analysis.degeneracy import STATISTICS
+from nonlocal_lens.analysis.tables.rows import REGIONS, Row, prefix
 
 HANDLES = ["item", "source"]
 """Columns by which a row is found again; they are nobody else's business."""
@@ -18,7 +18,7 @@ SERIES = "series"
 LABEL_COLUMNS = {
     "miou": ("mIoU", "Mean intersection over union with the labels, 0 to 1."),
     **{
-        f"{term}_{region}_lift": (
+        f"{prefix(term)}{region}_lift": (
             f"{term.capitalize()} on {words}",
             f"Mass of the {term} attention on {where}, over chance; 1 ignores the labels.",
         )

@@ -2,9 +2,9 @@
 
 import streamlit as st
 
-from app.viewer.bundle import viewer_css, viewer_js
-from app.viewer.payload import with_view
-from app.viewer.view import View, read_view
+from nonlocal_lens.app.viewer.bundle import viewer_css, viewer_js
+from nonlocal_lens.app.viewer.payload import config_of, with_view
+from nonlocal_lens.app.viewer.view import View, read_view
 
 _mount = st.components.v2.component("nonlocal_lens_viewer", js=viewer_js(), css=viewer_css())
 
@@ -19,6 +19,7 @@ def show_viewer(payload: bytes, *, key: str, view: View | None = None) -> View:
             from the one given before is taken over. Giving one sends the payload again.
     """
     data = payload if view is None else with_view(payload, view)
+    opened = read_view(config_of(payload).get("view")) if view is None else view
     state = _mount(data=data, key=key, default={"view": None}, on_view_change=lambda: None)
     said = read_view(state.view)
-    return view if view is not None and said == View() else said
+    return opened if said == View() else said

@@ -1,49 +1,9 @@
 /** From queries and keys to maps: rows ("where this pixel looks") and columns ("who looks here"). */
 
+import { Axis } from "./axis.js";
+import { formOf } from "./forms.js";
+
 export const TERMS = ["whole", "pairwise", "unary"];
-
-/** Write scale times the dot product of `vector` with each of many vectors. */
-function dotProducts(vectors, vector, channels, scale, out) {
-  const even = channels - (channels % 4);
-  for (let j = 0, at = 0; j < out.length; j++) {
-    let a = 0; // four sums, because each addition would wait for the one before
-    let b = 0;
-    let c = 0;
-    let d = 0;
-    let i = 0;
-    for (; i < even; i += 4, at += 4) {
-      a += vector[i] * vectors[at];
-      b += vector[i + 1] * vectors[at + 1];
-      c += vector[i + 2] * vectors[at + 2];
-      d += vector[i + 3] * vectors[at + 3];
-    }
-    for (; i < channels; i++, at++) a += vector[i] * vectors[at];
-    out[j] = (a + b + (c + d)) * scale;
-  }
-}
-
-/** Write the pairwise logits of one query into `out`; query and key are whitened. */
-export function pairwiseLogits({ query, key, channels, scale }, position, out) {
-  dotProducts(key, query.subarray(position * channels, (position + 1) * channels), channels, scale, out);
-}
-
-/** Write the pairwise logits that every query has with one key. */
-export function pairwiseLogitsOfKey({ query, key, channels, scale }, position, out) {
-  dotProducts(query, key.subarray(position * channels, (position + 1) * channels), channels, scale, out);
-}
-
-/** Write what is left of the concatenation form's logits, ReLU(query + key), without their means. */
-export function rectifiedPairwiseLogits({ query, key, row, unary }, position, out) {
-  for (let j = 0; j < out.length; j++) {
-    out[j] = Math.max(0, query[position] + key[j]) - row[position] - unary[j];
-  }
-}
-
-function rectifiedPairwiseLogitsOfKey({ query, key, row, unary }, position, out) {
-  for (let i = 0; i < out.length; i++) {
-    out[i] = Math.max(0, query[i] + key[position]) - row[i] - unary[position];
-  }
-}
 
 /** Write softmax(logits) times the number of keys: multiples of uniform attention. */
 export function softmaxInMultiplesOfUniform(logits, out) {
@@ -75,9 +35,6 @@ class Reach {
 /** A region of more cells than this is the mean of this many, evenly chosen. */
 export const MOST_REGION_CELLS = 400;
 
-/** The most different pair is looked for among this many queries, evenly chosen. */
-export const MOST_CANDIDATES = 400;
-
 /** Return at most `count` of the numbers below `total`, evenly spread. */
 export function evenly(total, count) {
   if (total <= count) return Array.from({ length: total }, (_, i) => i);
@@ -90,16 +47,22 @@ export function evenly(total, count) {
  *
  * Maps are multiples of uniform. Without a softmax (unnormalized) they are logits of any sign, and
  * `row` holds what a query's own mean adds to them. `pairwise_norm`, `whole_norm` and `unary_norm`
- * are the logarithms of the rows' softmax denominators, which a column needs of every row at once.
+ * are the logarithms of the rows' softmax denominators, which a column needs of every row at once;
+ * `pairwise_placed`, `whole_placed` and `unary_placed` are the rows' shares on keys with a place.
  * Labels are given where queries do not look at all keys; weights out of reach are 0.
+ *
+ * Maps are over all keys, those with a place first. With `onPicture`, what falls on the picture is
+ * taken for itself: multiples of uniform over the places, whose rows sum to what the whole row does.
  */
 export class Attention {
   constructor(spec, tensors) {
     const { query, key, unary, row } = tensors;
     const keys = unary.length;
     this.spec = spec;
+    this.queryAxis = new Axis(spec.query_grid, spec.query_names, tensors.query_cells);
+    this.keyAxis = new Axis(spec.key_grid, spec.key_names, tensors.key_cells);
     this.keys = keys;
-    this.queries = spec.query_grid.height * spec.query_grid.width;
+    this.queries = this.queryAxis.length;
     this.projections = { query, key, unary, row, channels: key.length / keys, scale: spec.scale };
     this.reach = tensors.key_labels ? new Reach(tensors.query_labels, tensors.key_labels, keys) : null;
     this.norms = {
@@ -107,6 +70,7 @@ export class Attention {
       whole: tensors.whole_norm ?? tensors.pairwise_norm,
       unary: tensors.unary_norm,
     };
+    this.onPlaces = { whole: tensors.whole_placed, pairwise: tensors.pairwise_placed, unary: tensors.unary_placed };
     this.logits = new Float32Array(keys);
     this.coupledLogits = new Float32Array(keys);
     this.maps = this.emptyMaps("row");
@@ -118,13 +82,15 @@ export class Attention {
   }
 
   /**
-   * Return buffers for the maps of one direction; `squares` and `unarySquares` are the variation of
-   * the pairwise and of the unary logits over the keys in reach.
+   * Return buffers for the maps of one direction over the tokens of `axis`; `squares` and
+   * `unarySquares` are the variation of the pairwise and of the unary logits over the keys in reach,
+   * `off` holds the share of each map that lies off the picture.
    */
-  emptyMaps(direction) {
-    const size = direction === "column" ? this.queries : this.keys;
-    const [whole, pairwise, unary] = TERMS.map(() => new Float32Array(size));
-    return { direction, whole, pairwise, unary, squares: 0, unarySquares: 0, cells: 1, of: 1 };
+  emptyMaps(direction, onPicture = false) {
+    const axis = direction === "column" ? this.queryAxis : this.keyAxis;
+    const [whole, pairwise, unary] = TERMS.map(() => new Float32Array(axis.length));
+    const off = { whole: NaN, pairwise: NaN, unary: NaN };
+    return { direction, axis, onPicture, whole, pairwise, unary, off, squares: 0, unarySquares: 0, cells: 1, of: 1 };
   }
 
   mapsOf(position) {
@@ -139,14 +105,20 @@ export class Attention {
     maps.cells = Math.min(positions.length, MOST_REGION_CELLS);
     if (positions.length === 1) {
       this[write](maps, positions[0]);
+      this.part(maps, positions[0]);
       return maps;
     }
-    const one = this.emptyMaps(maps.direction);
-    for (const term of TERMS) maps[term].fill(positions.length ? 0 : NaN);
+    const one = this.emptyMaps(maps.direction, maps.onPicture);
+    for (const term of TERMS) {
+      maps[term].fill(positions.length ? 0 : NaN);
+      maps.off[term] = 0;
+    }
     maps.squares = 0;
     maps.unarySquares = 0;
     for (const index of evenly(positions.length, MOST_REGION_CELLS)) {
       this[write](one, positions[index]);
+      this.part(one, positions[index]);
+      for (const term of TERMS) maps.off[term] += one.off[term] / maps.cells;
       maps.squares += one.squares / maps.cells;
       maps.unarySquares += one.unarySquares / maps.cells;
       for (const term of TERMS) {
@@ -158,11 +130,39 @@ export class Attention {
     return maps;
   }
 
+  /**
+   * Note which share of each map lies off the picture; where what is on it is wanted for itself, let
+   * that sum to what the whole does. Tokens keep their part of the whole: they say what is left out.
+   */
+  part(maps, position) {
+    const { axis, off } = maps;
+    const { keyAxis, onPlaces, keys, spec } = this;
+    if (spec.signed || (!axis.names.length && !keyAxis.names.length)) return;
+    const column = maps.direction === "column";
+    for (const term of TERMS) {
+      const values = maps[term];
+      let onIt = 0;
+      let beside = 0;
+      for (let j = 0; j < axis.placed; j++) onIt += values[j];
+      for (let j = axis.placed; j < values.length; j++) beside += values[j];
+      off[term] = beside / (onIt + beside);
+      if (!maps.onPicture || !onPlaces.whole) continue;
+      const unit = keyAxis.placed / keys;
+      if (!column) {
+        const factor = (unit * (onIt + beside)) / onIt;
+        for (let j = 0; j < axis.placed; j++) values[j] *= factor;
+      } else if (position >= keyAxis.placed) values.fill(NaN); // it is not on the picture
+      else {
+        const share = onPlaces[term];
+        for (let i = 0; i < values.length; i++) values[i] *= unit / share[i];
+      }
+    }
+  }
+
   writeRow(maps, position) {
     const { logits, coupledLogits, projections, unaryMap } = this;
     const { unary, row } = projections;
-    const write = this.spec.form === "concatenation" ? rectifiedPairwiseLogits : pairwiseLogits;
-    write(projections, position, logits);
+    formOf(this.spec).row(projections, position, logits);
     maps.squares = 0;
     for (let j = 0; j < logits.length; j++) maps.squares += logits[j] * logits[j];
     maps.unarySquares = this.unarySquares;
@@ -203,8 +203,7 @@ export class Attention {
     const { projections, norms, spec, keys } = this;
     const { unary, row } = projections;
     const logits = maps.pairwise;
-    const write = spec.form === "concatenation" ? rectifiedPairwiseLogitsOfKey : pairwiseLogitsOfKey;
-    write(projections, position, logits);
+    formOf(spec).column(projections, position, logits);
     maps.squares = NaN;
     maps.unarySquares = NaN;
     maps.unary.fill(this.unaryMap[position]);
@@ -232,74 +231,22 @@ export class Attention {
 
   /**
    * Return entropy (bits; NaN where rows are no distributions) of a row, the pairwise term's share
-   * of its logits, and the mean of the map.
+   * of its logits, the mean of the map, and over how many tokens that is.
    */
   statistics(maps = this.maps) {
-    const { whole, squares, unarySquares } = maps;
-    const total = (this.spec.row_sum ?? NaN) * whole.length;
+    const { whole, squares, unarySquares, axis, onPicture } = maps;
+    const count = onPicture ? axis.placed : whole.length;
+    const total = (this.spec.row_sum ?? NaN) * count;
     let entropy = 0;
     let mean = 0;
-    for (let j = 0; j < whole.length; j++) {
+    for (let j = 0; j < count; j++) {
       const p = whole[j] / total;
-      mean += whole[j] / whole.length;
+      mean += whole[j] / count;
       if (p !== 0) entropy -= p * Math.log2(p);
     }
     if (maps.direction === "column") entropy = NaN;
-    return { entropy, mean, pairwiseShare: squares / (squares + unarySquares) };
+    return { entropy, mean, pairwiseShare: squares / (squares + unarySquares), count };
   }
-
-  /**
-   * Return two queries whose rows differ most, by Jensen-Shannon divergence, among an even choice.
-   *
-   * As analysis.query_map.most_different: from the query farthest from the mean row to the one
-   * farthest from it, and on from there until none is farther.
-   */
-  mostDifferent(count = MOST_CANDIDATES) {
-    const candidates = evenly(this.queries, count);
-    const rows = candidates.map((position) => {
-      const { whole } = this.mapsOf(position);
-      const sum = whole.reduce((total, value) => total + Math.abs(value), 0);
-      return whole.map((value) => Math.abs(value) / sum);
-    });
-    const attending = rows.map((_, index) => index).filter((index) => !Number.isNaN(rows[index][0]));
-    if (attending.length < 2) return null;
-    const mean = new Float32Array(this.keys);
-    for (const index of attending) for (let j = 0; j < mean.length; j++) mean[j] += rows[index][j] / attending.length;
-    const entropies = rows.map(entropyOf);
-    const farthest = (distance) => {
-      let best = { index: attending[0], distance: -Infinity };
-      for (const index of attending) {
-        const away = distance(index);
-        if (away > best.distance) best = { index, distance: away };
-      }
-      return best;
-    };
-    const fromMean = (index) => {
-      let cross = 0;
-      for (let j = 0; j < mean.length; j++) if (rows[index][j] > 0) cross -= rows[index][j] * Math.log(mean[j]);
-      return cross - entropies[index];
-    };
-    const between = new Float32Array(this.keys);
-    const from = (first) => (index) => {
-      if (index === first) return -1;
-      for (let j = 0; j < between.length; j++) between[j] = (rows[first][j] + rows[index][j]) / 2;
-      return entropyOf(between) - (entropies[first] + entropies[index]) / 2;
-    };
-    let first = farthest(fromMean).index;
-    let second = farthest(from(first));
-    for (let sweep = 0; sweep < 4; sweep++) {
-      const other = farthest(from(second.index));
-      if (other.distance <= second.distance) break;
-      [first, second] = [second.index, other];
-    }
-    return [candidates[first], candidates[second.index]];
-  }
-}
-
-function entropyOf(shares) {
-  let entropy = 0;
-  for (let j = 0; j < shares.length; j++) if (shares[j] > 0) entropy -= shares[j] * Math.log(shares[j]);
-  return entropy;
 }
 
 /** Return the sum of squares of values around their mean. */

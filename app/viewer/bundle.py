@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
-from app.viewer.standalone import template
+from nonlocal_lens.app.viewer.standalone import template
 
 HERE = Path(__file__).parent
 
@@ -15,20 +15,44 @@ VIEWER = tuple(
     for name in (
         "buffer.js",
         "geometry.js",
+        "axis.js",
+        "forms.js",
         "attention.js",
+        "over_time.js",
         "color.js",
         "elements.js",
+        "charts.js",
         "marks.js",
         "panel.js",
+        "icons.js",
+        "settings.json",
         "controls.js",
+        "query_list.js",
+        "help.js",
         "figure.js",
-        "takeaway.js",
+        "save_record.js",
+        "selection.js",
+        "camera.js",
+        "pointer.js",
+        "keyboard.js",
+        "choices.js",
+        "readout.js",
+        "stages.js",
+        "saving.js",
+        "timeline.js",
+        "tokens.js",
+        "keys.js",
+        "dependence.js",
+        "color_bar.js",
         "viewer.js",
     )
 )
 """The viewer, in an order in which each module imports from earlier ones only."""
 
-IMPORT = re.compile(r'^import \{[^}]*\} from "(\.[\w./-]+\.js)";\n', re.MULTILINE)
+IMPORT = re.compile(
+    r'^import (?:\{[^}]*\} from "(\.[\w./-]+\.js)"|[A-Z]+ from "(\.[\w./-]+\.json)");\n',
+    re.MULTILINE,
+)
 DECLARATION = re.compile(
     r"^(?:export )?(?:async )?(?:const|let|var|class|function\*?) (\w+)", re.MULTILINE
 )
@@ -36,6 +60,8 @@ DECLARATION = re.compile(
 
 def joined(modules: Sequence[Path]) -> str:
     """Return modules as the text of one: imports go, for what they name is in the same scope.
+
+    A JSON file is a module that exports its contents by its name in capitals.
 
     Raises:
         ValueError: One imports from a module that does not come before it, imports in another way
@@ -46,7 +72,9 @@ def joined(modules: Sequence[Path]) -> str:
     before: set[Path] = set()
     for path in modules:
         text = path.read_text(encoding="utf-8")
-        for source in IMPORT.findall(text):
+        if path.suffix == ".json":
+            text = f"export const {path.stem.upper()} = {text.strip()};\n"
+        for source in ("".join(found) for found in IMPORT.findall(text)):
             if (path.parent / source).resolve() not in before:
                 raise ValueError(
                     f"{path.name} must import from earlier modules only, got {source!r}"
@@ -87,4 +115,6 @@ def viewer_js(*host: Path) -> str:
 @cache
 def viewer_css() -> str:
     """Return the viewer's style."""
-    return (HERE / "viewer.css").read_text(encoding="utf-8")
+    return "".join(
+        (HERE / name).read_text(encoding="utf-8") for name in ("viewer.css", "timeline.css")
+    )

@@ -1,45 +1,40 @@
-/** The toolbar with its menus, the list of pinned queries, and the help. */
+/** The toolbar with its menus: settings from their schema, and what acts on the view. */
 
-import { pinColor } from "./color.js";
-import { element } from "./elements.js";
-import { TERMS } from "./attention.js";
+import { button, element } from "./elements.js";
+import { icon } from "./icons.js";
+import SETTINGS from "./settings.json";
 
+/** @type {Setting[]} */
+const SCHEMA = /** @type {any} */ (SETTINGS);
+
+/** The maps of a record, in their order, and what they are called. */
 export const TITLES = {
   whole: "Whole attention",
   pairwise: "Pairwise term",
   unary: "Unary term",
+  dependence: "Query dependence",
 };
 
-const SCALES = {
-  shared: "Shared scale",
-  "per-map": "Per map (rescaled)",
-  log: "Shared, logarithmic",
-  fixed: "Fixed scale",
-};
-
-const DIRECTIONS = { row: "Where this pixel looks", column: "Who looks here" };
+export const MAPS = Object.keys(TITLES);
 
 export const MOST_SHOWN = 4;
 
 /** Choices outlive the picture and the viewer they were made in. */
-export const remembered = {
-  palette: "viridis",
-  signedPalette: "RdBu_r",
-  scale: "shared",
-  fixed: 10,
-  opacity: 0.75,
-  smooth: false,
-  prediction: false,
-  grey: true,
-  direction: "row",
-  tool: "rectangle",
-  arrows: false,
-  arrowCount: 20,
-  boxes: false,
-  boxCount: 5,
-  contours: false,
-  exclude: 0,
-};
+export const remembered = Object.fromEntries(SCHEMA.map(({ name, default: value }) => [name, value]));
+
+/** The settings that belong to a view: all but the tool in hand. */
+export const VIEWED = SCHEMA.filter(({ name, link }) => link || SCHEMA.some(({ count }) => count === name)).map(({ name }) => name);
+
+/** Return what settings of a view are told in words, in a file that is saved. */
+export function settingsInWords(settings) {
+  const words = SCHEMA.map(({ name, said, default: usual }) => {
+    const value = settings[name];
+    if (typeof said === "string") return value === usual ? "" : said;
+    const word = said?.[value];
+    return word && name === "scale" && value === "fixed" ? `${word} up to ${settings.fixed}` : word;
+  });
+  return words.filter(Boolean);
+}
 
 export function choice(label, options, value, onchange, attributes = {}) {
   const node = element(
@@ -52,25 +47,100 @@ export function choice(label, options, value, onchange, attributes = {}) {
   return node;
 }
 
-export function check(label, checked, onchange, title = null) {
+function check(label, checked, onchange, title = null, image = null) {
   const node = element("input", { type: "checkbox", onchange: () => onchange(node.checked, node) });
   node.checked = checked;
-  return element("label", { title }, node, element("span", {}, label));
+  return element("label", { title }, node, ...(image ? [icon(image)] : []), element("span", {}, label));
 }
 
-function amount(label, value, { min, max, step }, oninput) {
-  const node = element("input", { type: "number", min, max, step, value, "aria-label": label });
+/**
+ * @param {string} label
+ * @param {number} value
+ * @param {{ low?: number, high?: number, step?: any }} range
+ * @param {(chosen: number) => void} oninput
+ */
+function amount(label, value, { low, high, step }, oninput) {
+  const node = element("input", { type: "number", min: low, max: high, step: step ?? 1, value, "aria-label": label });
   node.addEventListener("input", () => {
     const chosen = Number(node.value);
-    if (node.value !== "" && chosen >= min && chosen <= max) oninput(chosen);
+    if (node.value !== "" && chosen >= low && chosen <= high) oninput(chosen);
   });
   return node;
 }
 
 const line = (label, control) => element("label", { class: "line" }, element("span", {}, label), control);
 
+/** Whether what a setting is about is there at all. */
+const THERE = {
+  signed: ({ records }) => records.length > 1 || records.some(({ spec }) => spec.signed),
+  unsigned: ({ records }) => records.some(({ spec }) => !spec.signed),
+  predicted: ({ predictions }) => predictions.some(Boolean),
+  clip: ({ frames }) => frames > 1,
+  spacetime: ({ frames, leading }) => frames > 1 && leading.spacetime,
+  tokens: ({ records }) => records.some(({ spec, attention: { keyAxis } }) => !spec.signed && keyAxis.placed && keyAxis.names.length),
+  flow: ({ records }) => records.some(({ flow }) => flow),
+};
+
+/**
+ * Return the choices of a setting: its own, or names that the payload brings.
+ *
+ * @param {Setting} setting
+ * @param {any} viewer
+ * @returns {Record<string, string>}
+ */
+function choicesOf({ name, choices }, { config, records }) {
+  if (typeof choices === "string") return Object.fromEntries(config[choices].map((one) => [one, one]));
+  if (name !== "scale" || records.some(({ spec }) => !spec.signed)) return choices;
+  const { log, ...linear } = choices; // 0 and below have no logarithm
+  return linear;
+}
+
+/**
+ * Return the control of a setting, and note it, so that whatever changes the setting shows there.
+ *
+ * @param {Setting} setting
+ * @param {any} viewer
+ * @returns {HTMLElement}
+ */
+function control(setting, viewer) {
+  const { name, type, label, title, spoken, count } = setting;
+  const value = viewer.settings[name];
+  const set = (chosen) => viewer.choices.set(name, chosen);
+  const note = (node) => (viewer.choices.controls[name] = node);
+  if (type === "flag") {
+    const node = check(label, value, set, title, setting.icon);
+    note(node.querySelector("input")).dataset.choice = name;
+    if (!count) return node;
+    const counted = SCHEMA.find((other) => other.name === count);
+    const many = amount(`${label}: how many`, viewer.settings[count], counted, (chosen) => viewer.choices.set(count, chosen));
+    viewer.choices.controls[count] = many;
+    return element("div", { class: "counted" }, node, many);
+  }
+  if (type === "choice") {
+    const signedOnly = viewer.records.every(({ spec }) => spec.signed);
+    const words = name === "signedPalette" && signedOnly ? "Colors" : label;
+    const node = note(choice(words, choicesOf(setting, viewer), value, set));
+    return setting.menu === "bar" ? node : line(words, node);
+  }
+  if (name === "opacity") {
+    const node = note(
+      element("input", { type: "range", min: setting.low, max: setting.high, step: setting.step, value, oninput: () => set(Number(node.value)) }),
+    );
+    return element("label", { title }, element("span", {}, label), node);
+  }
+  const node = line(label, note(amount(spoken ?? label, value, { step: "any", ...setting }, set)));
+  if (title) node.title = title;
+  return node;
+}
+
+/** Return the controls of the settings that a menu holds, or the toolbar itself ("bar"). */
+export function controlsOf(menuName, viewer) {
+  const inMenu = SCHEMA.filter(({ menu, of }) => menu === menuName && (!of || THERE[of](viewer)));
+  return inMenu.map((setting) => control(setting, viewer));
+}
+
 /** Return a button that opens a panel of controls; one is open at a time, Escape closes it. */
-function menu(title, ...children) {
+function menu(title, image, words, ...children) {
   const body = element("div", { class: "menu-body" }, ...children);
   const node = element(
     "details",
@@ -94,127 +164,74 @@ function menu(title, ...children) {
         if (event.relatedTarget && !node.contains(event.relatedTarget)) node.open = false;
       },
     },
-    element("summary", {}, title),
+    element("summary", { title: words }, icon(image), title),
     body,
   );
   return node;
 }
 
-const button = (text, onclick, attributes = {}) => element("button", { type: "button", onclick, ...attributes }, text);
-
 /** Build the toolbar of a viewer, once for each payload. */
 export function buildToolbar(viewer) {
-  const { settings, config, records } = viewer;
-  const set = (name) => (value) => viewer.set(name, value);
-  const signedOnly = records.every(({ spec }) => spec.signed);
-  const anySigned = records.some(({ spec }) => spec.signed);
-  const { log, ...linear } = SCALES;
-  const scales = signedOnly ? linear : { ...linear, log };
-  const fixed = line("Fixed at", amount("Fixed at", settings.fixed, { min: 1e-6, max: 1e6, step: "any" }, set("fixed")));
+  viewer.choices.controls = {};
+  const act = (image, label, onclick) => button(icon(image), onclick, { "aria-label": label, title: label, class: "act" });
+  const fixed = control(SCHEMA.find(({ name }) => name === "fixed"), viewer);
   fixed.classList.add("fixed");
-  const opacity = element("input", {
-    type: "range",
-    min: "0",
-    max: "1",
-    step: "0.05",
-    value: settings.opacity,
-    oninput: () => viewer.set("opacity", Number(opacity.value)),
-  });
-  viewer.opacityControl = opacity;
-  const direction = choice("Direction", DIRECTIONS, settings.direction, set("direction"));
-  viewer.directionControl = direction;
+  const bar = controlsOf("bar", viewer);
+  bar.splice(2, 0, fixed);
+  viewer.undoButton = act("undo", "Undo the last pin (U)", () => viewer.selection.undo());
+  const full = document.fullscreenEnabled ? [act("full", "Full screen (F)", () => viewer.toggleFullScreen())] : [];
   return element(
     "div",
     { class: "toolbar", role: "group", "aria-label": "How maps are drawn" },
-    direction,
-    choice("Scale", scales, settings.scale, set("scale")),
-    fixed,
-    element("label", { title: "Opacity of the maps over the photo (O switches them off and on)" }, element("span", {}, "Opacity"), opacity),
+    ...bar,
     element(
       "div",
       { class: "menus" },
-      menu("View", ...viewControls(viewer, { signedOnly, anySigned })),
-      menu("Marks", ...markControls(viewer)),
-      menu("Queries", ...queryControls(viewer)),
-      menu("Save", ...saveControls(viewer)),
-      button("?", () => viewer.showHelp(), { "aria-label": "Keyboard help", title: "Keyboard help" }),
+      menu("Marks", "marks", "Arrows, boxes and contours on the maps", ...controlsOf("marks", viewer), markHint()),
+      ...(viewer.records.length > 1 ? [menu("Compare", "compare", "Networks side by side, and their difference", ...compareControls(viewer))] : []),
+      menu("View", "view", "Maps, colors and zoom", ...viewControls(viewer)),
+      menu("Queries", "pins", "Pins: grids, pairs, what dragging does", ...queryControls(viewer)),
+      menu("Save", "save", "Pictures, records, a page, a link", ...saveControls(viewer)),
+      viewer.undoButton,
+      ...full,
+      button("?", () => viewer.showHelp(), { "aria-label": "Keyboard help", title: "Keyboard help (?)", class: "act" }),
     ),
   );
 }
 
-function viewControls(viewer, { signedOnly, anySigned }) {
-  const { settings, config, records } = viewer;
-  const set = (name) => (value) => viewer.set(name, value);
-  const named = (names) => Object.fromEntries(names.map((name) => [name, name]));
-  const controls = [];
-  if (!signedOnly) controls.push(line("Colors", choice("Colors", named(config.palettes), settings.palette, set("palette"))));
-  if (anySigned || records.length > 1) {
-    const label = signedOnly ? "Colors" : "Signed colors";
-    controls.push(
-      line(label, choice(label, named(config.diverging_palettes), settings.signedPalette, set("signedPalette"))),
-    );
-  }
-  controls.push(
-    check("Smooth", settings.smooth, set("smooth"), "Bilinear instead of nearest: pretty, but a cell is the truth"),
-    check("Grey backdrop", settings.grey, set("grey"), "Maps over a photo without colors of its own"),
+const group = (title, ...children) => element("fieldset", {}, element("legend", {}, title), ...children);
+
+function viewControls(viewer) {
+  const maps = MAPS.map((term) =>
+    check(TITLES[term], viewer.terms.includes(term), (on, node) => viewer.choices.toggleTerm(term, on, node)),
   );
-  if (viewer.predictions.some(Boolean)) {
-    controls.push(check("Prediction", settings.prediction, set("prediction"), "Lay the predicted segmentation over the photo"));
-  }
-  const group = (title, ...children) =>
-    element("fieldset", {}, element("legend", {}, title), ...children);
-  controls.push(
-    group(
-      "Maps",
-      ...TERMS.map((term) => check(TITLES[term], viewer.terms.includes(term), (on, node) => viewer.toggleTerm(term, on, node))),
-    ),
-  );
-  if (records.length > 1) {
-    controls.push(
-      group(
-        `Side by side (at most ${MOST_SHOWN})`,
-        ...records.map(({ title }, index) =>
-          check(title, viewer.shown.includes(index), (on, node) => viewer.toggleRecord(index, on, node)),
-        ),
-      ),
-    );
-    viewer.differenceControl = choice("Difference", viewer.differenceOptions(), viewer.difference.join("-"), (value) =>
-      viewer.setDifference(value === "" ? [] : value.split("-").map(Number)),
-    );
-    controls.push(line("Difference", viewer.differenceControl));
-  }
-  controls.push(
+  return [
+    ...controlsOf("view", viewer),
+    group("Maps", ...maps),
     element(
       "div",
       { class: "buttons" },
-      button("Zoom in", () => viewer.zoom(1.5), { title: "+" }),
-      button("Zoom out", () => viewer.zoom(1 / 1.5), { title: "−" }),
-      button("Fit", () => viewer.zoom(0), { title: "Backspace" }),
+      button("Zoom in", () => viewer.camera.zoom(1.5), { title: "+" }),
+      button("Zoom out", () => viewer.camera.zoom(1 / 1.5), { title: "−" }),
+      button("Fit", () => viewer.camera.zoom(0), { title: "Backspace" }),
     ),
-  );
-  return controls;
+  ];
 }
 
-function markControls(viewer) {
-  const { settings } = viewer;
-  const set = (name) => (value) => viewer.set(name, value);
-  const counted = (label, setting, count, range) =>
-    element(
-      "div",
-      { class: "counted" },
-      check(label, settings[setting], set(setting)),
-      amount(`${label}: how many`, settings[count], range, set(count)),
-    );
-  return [
-    counted("Arrows to the strongest", "arrows", "arrowCount", { min: 1, max: 100, step: 1 }),
-    counted("Boxes around the strongest", "boxes", "boxCount", { min: 1, max: 50, step: 1 }),
-    check("Contours of 50 % and 90 % of the mass", settings.contours, set("contours"), "Solid: the fewest cells that hold half of it; dashed: 90 %"),
-    line(
-      "Leave out cells within",
-      amount("Leave out cells within (0: none)", settings.exclude, { min: 0, max: 50, step: 0.5 }, set("exclude")),
-    ),
-    element("p", { class: "hint" }, "cells of the query: they get no mark, so that a pixel's look at itself does not hide the rest."),
-  ];
+function compareControls(viewer) {
+  const { records, choices } = viewer;
+  const side = records.map(({ title }, index) =>
+    check(title, viewer.shown.includes(index), (on, node) => choices.toggleRecord(index, on, node)),
+  );
+  const difference = choice("Difference", choices.differenceOptions(), viewer.difference.join("-"), (value) =>
+    choices.setDifference(value === "" ? [] : value.split("-").map(Number)),
+  );
+  return [group(`Side by side (at most ${MOST_SHOWN})`, ...side), line("Difference", difference)];
+}
+
+function markHint() {
+  const words = "cells of the query: they get no mark, so that a pixel's look at itself does not hide the rest. Where values tie, none is marked.";
+  return element("p", { class: "hint" }, words);
 }
 
 /** Return a listener that does something and closes the menu, which would cover what it did. */
@@ -226,118 +243,24 @@ const once = (act) => (event) => {
 };
 
 function queryControls(viewer) {
-  const tools = { rectangle: "selects a rectangle", lasso: "paints a lasso", pan: "moves the picture" };
   return [
-    button("Most different pair", once(() => viewer.pinMostDifferent())),
-    button("Grid of queries", once(() => viewer.pinGrid())),
-    button("Remove all", once(() => viewer.clear())),
-    line("Dragging", choice("Dragging", tools, viewer.settings.tool, (value) => viewer.set("tool", value))),
-    element("p", { class: "hint" }, "Click pins a query, Shift-click adds one. A region shows the mean of its pixels' maps."),
+    button("Most different pair", once(() => viewer.selection.pinMostDifferent())),
+    button("Grid of queries", once(() => viewer.selection.pinGrid())),
+    button("Remove all", once(() => viewer.selection.clear())),
+    ...controlsOf("queries", viewer),
+    element("p", { class: "hint" }, `${viewer.touch ? "A tap pins a query, a long press adds one" : "Click pins a query, Shift-click adds one"}. A region shows the mean of its pixels' maps.`),
   ];
 }
 
 function saveControls(viewer) {
+  const { saving, records, config } = viewer;
   const items = [
-    button("Picture of this view (PNG)", () => viewer.savePng()),
-    button("Vector drawing (SVG)", () => viewer.saveSvg()),
-    ...viewer.records.map(({ title }, index) =>
-      button(`Record of ${title} (safetensors)`, () => viewer.saveRecord(index)),
-    ),
+    button("Picture of this view (PNG)", () => saving.savePng()),
+    ...(saving.canCopy ? [button("Copy the picture", (event) => saving.copyPicture(event.target))] : []),
+    button("Vector drawing (SVG)", () => saving.saveSvg()),
+    ...records.map(({ title }, index) => button(`Record of ${title} (safetensors)`, () => saving.saveRecord(index))),
   ];
-  if (viewer.canSavePage) items.push(button("Live page, works offline (HTML)", () => viewer.savePage()));
-  if (viewer.config.linkable) items.push(button("Copy link", (event) => viewer.copyLink(event.target)));
+  if (saving.canSavePage) items.push(button("Live page, works offline (HTML)", () => saving.savePage()));
+  if (config.linkable) items.push(button("Copy link", (event) => saving.copyLink(event.target)));
   return items;
-}
-
-/** Return the list of pinned queries: choose, rename, reorder, remove. */
-export function buildQueryList(viewer) {
-  return element(
-    "ul",
-    { class: "queries", "aria-label": "Pinned queries" },
-    ...viewer.queries.map((query, index) => {
-      const active = index === viewer.active;
-      const name = viewer.nameOf(query);
-      const item = element(
-        "li",
-        { class: active ? "active" : "", style: `--pin: ${pinColor(index)}` },
-        button("", () => viewer.activate(index), { class: "choose", "aria-pressed": String(active) }),
-      );
-      item.firstChild.append(element("b", { class: "number" }, String(index + 1)), element("span", {}, name));
-      if (active && viewer.queries.length > 1) {
-        item.append(
-          button("‹", () => viewer.move(index, -1), { "aria-label": `Move query ${index + 1} up`, title: "Earlier ([)" }),
-          button("›", () => viewer.move(index, 1), { "aria-label": `Move query ${index + 1} down`, title: "Later (])" }),
-        );
-      }
-      if (active) {
-        item.append(button("✎", () => rename(viewer, item, query), { "aria-label": `Rename query ${index + 1}`, title: "Rename (N)", class: "rename" }));
-      }
-      item.append(button("×", () => viewer.remove(index), { "aria-label": `Remove query ${index + 1}`, title: "Remove (Delete)" }));
-      return item;
-    }),
-  );
-}
-
-export function rename(viewer, item, query) {
-  const field = element("input", {
-    type: "text",
-    maxlength: "40",
-    "aria-label": "Name of the query",
-    value: query.name ?? "",
-    placeholder: viewer.nameOf({ ...query, name: "" }),
-    onkeydown: (event) => {
-      if (event.key === "Enter") viewer.rename(query, field.value);
-      else if (event.key === "Escape") viewer.rename(query, query.name ?? "");
-      else return;
-      event.preventDefault();
-    },
-    onblur: () => viewer.rename(query, field.value),
-  });
-  item.replaceChildren(field);
-  field.focus();
-  field.select();
-}
-
-const KEYS = [
-  ["Arrow keys", "move the query by a cell (Shift: by five)"],
-  ["Page Up, Page Down", "move it by ten rows"],
-  ["Home, End", "move it to the start or the end of its row"],
-  ["Enter", "pin the query, or let it go"],
-  ["Shift + Enter", "pin one more query here"],
-  ["R", "mark a corner here; then, elsewhere, take the region between"],
-  ["1 to 9", "choose one of the pins"],
-  ["Delete", "remove the chosen query"],
-  ["[ and ]", "move it earlier or later in the list"],
-  ["N", "rename it"],
-  ["Esc", "remove all queries"],
-  ["O", "switch the maps off and on"],
-  ["D", "where this pixel looks / who looks here"],
-  ["A, B, C", "arrows, boxes, contours"],
-  ["+, −, Backspace", "zoom in, out, fit"],
-  ["?", "this list"],
-];
-
-const POINTER = [
-  ["Hover, click", "preview a query, pin it; click it again to let it go"],
-  ["Shift + click, long press", "pin one more"],
-  ["Drag", "the mean attention of a region (Alt: lasso; Shift: one more)"],
-  ["Ctrl + wheel", "zoom; drag with the middle button to move"],
-];
-
-export function buildHelp() {
-  const rows = (pairs) => pairs.flatMap(([key, text]) => [element("dt", {}, key), element("dd", {}, text)]);
-  const dialog = element(
-    "dialog",
-    { class: "help", "aria-label": "Keyboard and pointer", onclick: (event) => event.target === dialog && dialog.close() },
-    element(
-      "div",
-      {},
-      element("h3", {}, "Pointer"),
-      element("dl", {}, ...rows(POINTER)),
-      element("h3", {}, "Keyboard, when the maps have the focus"),
-      element("dl", {}, ...rows(KEYS)),
-      button("Close", () => dialog.close()),
-    ),
-  );
-  return dialog;
 }

@@ -12,6 +12,10 @@ export function element(tag, attributes = {}, ...children) {
   return node;
 }
 
+export function button(text, onclick, attributes = {}) {
+  return element("button", { type: "button", onclick, ...attributes }, text);
+}
+
 export function setText(node, text) {
   if (node.firstChild?.data !== text) node.textContent = text;
 }

@@ -9,9 +9,10 @@ import { pinColor } from "./color.js";
 import { element, shapeAttributes } from "./elements.js";
 import { boundsOf } from "./geometry.js";
 
-const WORDS = ".title, .subtitle, .value, .ticks span, .unit span";
+const WORDS = ".title, .subtitle, .value, .ticks span, .unit span, .off";
 const MARGIN = 16;
 const FOOTER_LINE = 15;
+const TOKEN_CORNER = 5;
 
 /** Return { width, height, ground, items } of a viewer: stages, color bars and words with their boxes. */
 export function figureOf(viewer) {
@@ -23,24 +24,48 @@ export function figureOf(viewer) {
   const style = getComputedStyle(viewer.root);
   const ground = groundOf(viewer.root);
   const items = [];
-  for (const panel of viewer.panels) {
-    items.push({ kind: "stage", panel, ...boxOf(panel.stage) });
-    if (panel.bar) {
-      items.push({ kind: "bar", panel, ...boxOf(panel.bar) });
-      for (const end of panel.node.querySelectorAll(".above, .below")) {
-        const box = boxOf(end);
-        if (box.width) items.push({ kind: "end", back: end.className === "below", color: style.color, ...box });
+  const addBar = (bar, node) => {
+    const box = boxOf(bar);
+    if (!box.width) return; // one bar stands for all
+    items.push({ kind: "bar", bar, ...box });
+    for (const end of node.querySelectorAll(".above, .below")) {
+      const endBox = boxOf(end);
+      if (endBox.width) items.push({ kind: "end", back: end.className === "below", color: style.color, ...endBox });
+    }
+  };
+  const addWords = (within, selector) => {
+    for (const node of within.querySelectorAll(selector)) {
+      const font = fontOf(getComputedStyle(node));
+      for (const line of linesOf(node)) {
+        const box = boxOf(line.range);
+        if (box.width) items.push({ kind: "text", fitted: true, text: line.text, ...font, ...box });
       }
     }
-    for (const node of panel.node.querySelectorAll(WORDS)) {
-      const font = fontOf(getComputedStyle(node));
-      for (const line of linesOf(node)) items.push({ kind: "text", fitted: true, text: line.text, ...font, ...boxOf(line.range) });
+  };
+  const addTokens = ({ chips, list, isMap }) => {
+    const seen = boxOf(list);
+    for (const { node, bar } of chips.values()) {
+      const box = boxOf(node);
+      if (box.y < seen.y - 1 || box.y + box.height > seen.y + seen.height + 1) continue; // scrolled away
+      const look = getComputedStyle(node);
+      const line = { color: look.borderTopColor, width: parseFloat(look.borderTopWidth) };
+      items.push({ kind: "token", ...box, line, ground: look.backgroundColor });
+      if (isMap) items.push({ kind: "part", ...boxOf(bar), color: getComputedStyle(bar).backgroundColor });
+      addWords(node, ".name, .share");
     }
-    const number = panel.node.querySelector(".number");
+  };
+  for (const panel of viewer.panels) {
+    items.push({ kind: "stage", panel, ...boxOf(panel.stage) });
+    if (panel.bar) addBar(panel.bar, panel.node);
+    addWords(panel.node, WORDS);
+    if (panel.chips) addTokens(panel);
+    const number = panel.caption.querySelector(".number");
     if (number) items.push({ kind: "number", text: number.textContent, color: pinColor(panel.row), family: style.fontFamily, ...boxOf(number) });
   }
+  addBar(viewer.colorBar.bar, viewer.colorBar.node);
+  addWords(viewer.colorBar.node, ".common-ticks span, .common-unit, .common-badge");
   let height = frame.height + 2 * MARGIN;
-  for (const text of viewer.provenance()) {
+  for (const text of viewer.saving.provenance()) {
     items.push({ kind: "text", text, ...fontOf(style), size: 11, x: MARGIN, y: height - 6, width: frame.width, height: FOOTER_LINE });
     height += FOOTER_LINE;
   }
@@ -107,7 +132,18 @@ export function paintFigure({ width, height, ground, items }, viewer, density = 
       context.textAlign = "start";
     } else if (item.kind === "bar") {
       context.imageSmoothingEnabled = false;
-      context.drawImage(item.panel.bar, x, y, w, h);
+      context.drawImage(item.bar, x, y, w, h);
+    } else if (item.kind === "token") {
+      context.fillStyle = item.ground;
+      context.strokeStyle = item.line.color;
+      context.lineWidth = item.line.width;
+      context.beginPath();
+      context.roundRect(x, y, w, h, TOKEN_CORNER);
+      context.fill();
+      context.stroke();
+    } else if (item.kind === "part") {
+      context.fillStyle = item.color;
+      context.fillRect(x, y, w, h);
     } else if (item.kind === "end") {
       context.fillStyle = item.color;
       context.fill(new Path2D(triangle(item)));
@@ -129,7 +165,7 @@ function layersOf({ panel, width, height }, { view, config }) {
   const { grid, canvas } = panel;
   const [across, down] = [whole.width / config.image.width, whole.height / config.image.height];
   const bounds = grid && boundsOf(grid);
-  const map = grid && {
+  const map = grid && panel.values && {
     x: whole.x + bounds.left * across,
     y: whole.y + bounds.top * down,
     width: bounds.width * across,
@@ -149,7 +185,7 @@ function paintStage(context, item, viewer) {
   context.clip();
   const draw = (image, box) => context.drawImage(image, box.x, box.y, box.width, box.height);
   context.imageSmoothingEnabled = true;
-  context.filter = map && settings.grey ? "grayscale(1)" : "none";
+  context.filter = map && settings.gray ? "grayscale(1)" : "none";
   draw(panel.image, whole);
   context.filter = "none";
   if (map) {
@@ -194,7 +230,7 @@ const tag = (name, attributes, content = "") =>
 
 /** Return the figure as a standalone SVG: words stay words, maps are pictures with sharp cells. */
 export function svgOf({ width, height, ground, items }, viewer) {
-  const photo = `data:${viewer.config.image.type};base64,${base64Of(viewer.tensors.image)}`;
+  const photo = `data:${viewer.config.image.type};base64,${base64Of(viewer.photos[viewer.frame])}`;
   const { settings } = viewer;
   const box = ({ x, y, width: w, height: h }) => ({ x, y, width: w, height: h });
   const parts = items.map((item) => {
@@ -217,18 +253,20 @@ export function svgOf({ width, height, ground, items }, viewer) {
       );
     }
     if (item.kind === "bar") {
-      return tag("image", { ...box(item), href: panel.bar.toDataURL(), preserveAspectRatio: "none", style: "image-rendering: pixelated" });
+      return tag("image", { ...box(item), href: item.bar.toDataURL(), preserveAspectRatio: "none", style: "image-rendering: pixelated" });
     }
     if (item.kind === "end") return tag("path", { d: triangle(item), fill: item.color });
+    if (item.kind === "part") return tag("rect", { ...box(item), fill: item.color });
+    if (item.kind === "token") return tag("rect", { ...box(item), rx: TOKEN_CORNER, fill: item.ground, stroke: item.line.color, "stroke-width": item.line.width });
     const { whole, map, canvas } = layersOf(item, viewer);
     const layers = [
-      tag("image", { ...box(whole), href: photo, preserveAspectRatio: "none", ...(map && settings.grey ? { filter: "url(#grey)" } : {}) }),
+      tag("image", { ...box(whole), href: photo, preserveAspectRatio: "none", ...(map && settings.gray ? { filter: "url(#gray)" } : {}) }),
     ];
     if (map) {
       const sharp = settings.smooth ? {} : { style: "image-rendering: pixelated" };
       layers.push(tag("image", { ...box(map), href: canvas.toDataURL(), preserveAspectRatio: "none", opacity: settings.opacity, ...sharp }));
     } else if (panel.prediction && settings.prediction) {
-      const bytes = viewer.predictionOf();
+      const bytes = viewer.records[viewer.shown[0]].arraysAt(viewer.frame).prediction;
       const href = `data:image/png;base64,${base64Of(bytes)}`;
       layers.push(tag("image", { ...box(whole), href, preserveAspectRatio: "none", opacity: Math.max(0.35, settings.opacity), style: "image-rendering: pixelated" }));
     }
@@ -240,8 +278,8 @@ export function svgOf({ width, height, ground, items }, viewer) {
   return (
     '<?xml version="1.0" encoding="UTF-8"?>\n' +
     `<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${height}" viewBox="0 0 ${width} ${height}">` +
-    `<desc>${escaped(viewer.provenance().join("\n"))}</desc>` +
-    '<filter id="grey"><feColorMatrix type="saturate" values="0"/></filter>' +
+    `<desc>${escaped(viewer.saving.provenance().join("\n"))}</desc>` +
+    '<filter id="gray"><feColorMatrix type="saturate" values="0"/></filter>' +
     `<rect width="100%" height="100%" fill="${escaped(ground)}"/>${parts.join("\n")}</svg>\n`
   );
 }

@@ -12,28 +12,50 @@ export function boundsOf(grid) {
 }
 
 /**
- * Return the flat position of the cell under an image point, or null beyond the last whole cell.
+ * Return the flat position of the cell under an image point, or null beyond the last whole cell and
+ * where there is no grid.
  *
- * As Grid.cell_at: pixels that no moved cell covers belong to the nearest.
+ * As Grid.cell_at: pixels that no moved cell covers belong to the nearest, but to none where the
+ * cells lie on a part of the image.
  */
 export function positionAt({ x, y }, grid) {
-  const { left, top, width, height } = boundsOf(grid);
-  if (x < 0 || y < 0 || x >= width || y >= height) return null;
-  const cell = (at, size, count) => Math.min(Math.max(Math.floor(at / size), 0), count - 1);
-  const row = cell(y - top, grid.cell_height, grid.height);
-  return row * grid.width + cell(x - left, grid.cell_width, grid.width);
+  if (!grid) return null;
+  const { left, top } = boundsOf(grid);
+  const row = indexAt(y, top, grid.cell_height, grid.height);
+  const col = indexAt(x, left, grid.cell_width, grid.width);
+  return row === null || col === null ? null : row * grid.width + col;
 }
 
+function indexAt(at, offset, size, count) {
+  const cell = Math.floor((at - offset) / size);
+  if (Math.abs(offset) >= size) return cell >= 0 && cell < count ? cell : null;
+  return at >= 0 && at < size * count ? Math.min(Math.max(cell, 0), count - 1) : null;
+}
+
+/**
+ * Return the row and column of a flat position.
+ *
+ * @param {number} position
+ * @param {Grid} grid
+ */
 export function cellOf(position, grid) {
   return { row: Math.floor(position / grid.width), col: position % grid.width };
 }
 
+/**
+ * Return the middle of a cell.
+ *
+ * @param {number} position
+ * @param {Grid} grid
+ * @returns {Point}
+ */
 export function centerOf(position, grid) {
   const { row, col } = cellOf(position, grid);
   return cornerOf(row + 0.5, col + 0.5, grid);
 }
 
 export function sameGrid(one, other) {
+  if (!one || !other) return one === other;
   const same = (name) => String(one[name]) === String(other[name]);
   return ["height", "width", "cell_height", "cell_width", "offset"].every(same);
 }
@@ -63,7 +85,13 @@ export function cornersOf(points, grid) {
   ];
 }
 
-/** Return the flat positions of a query: its cell, or all cells whose middles lie in its region. */
+/**
+ * Return the flat positions of a query: its cell, or all cells whose middles lie in its region.
+ *
+ * @param {Point[]} points
+ * @param {Grid} grid
+ * @returns {number[]}
+ */
 export function positionsOf(points, grid) {
   if (points.length > 1) {
     const outline = outlineOf(points);
@@ -94,7 +122,7 @@ export function thinned(path, count) {
   return Array.from({ length: count }, (_, i) => path[Math.round((i * (path.length - 1)) / (count - 1))]);
 }
 
-/** Return the sum of the values whose cells' middles lie within `radius` pixels of a point. */
+/** Return the sum of the values, but for NaN, whose cells' middles lie within `radius` pixels of a point. */
 export function sumWithin(values, grid, { x, y }, radius) {
   const { width, height, cell_width: cellWidth, cell_height: cellHeight } = grid;
   const { left, top } = boundsOf(grid);
@@ -105,7 +133,7 @@ export function sumWithin(values, grid, { x, y }, radius) {
     const down = (row + 0.5) * cellHeight + top - y;
     for (let col = low(x - left, cellWidth); col <= high(x - left, cellWidth, width); col++) {
       const right = (col + 0.5) * cellWidth + left - x;
-      if (down * down + right * right <= radius * radius) sum += values[row * width + col];
+      if (down * down + right * right <= radius * radius) sum += values[row * width + col] || 0;
     }
   }
   return sum;

@@ -6,21 +6,52 @@
 
 import { cellOf, centerOf, cornerOf, outlineOf } from "./geometry.js";
 
-/** Return the indices of the greatest values in descending order, `skip(index)` left out. */
+/**
+ * Values that differ by less, relative to them, are equal but for rounding; signed ones, which are
+ * differences, relative to the greatest magnitude.
+ */
+const TIE = 1e-6;
+
+/**
+ * Return the indices of the greatest values in descending order, `skip(index)` left out.
+ *
+ * Where the last of them ties with one that is left out, nothing tells which of the two belongs to
+ * the strongest: all that tie there are left out. As analysis/strongest.py.
+ *
+ * @param {ArrayLike<number>} values
+ * @param {number} count
+ * @param {(index: number) => boolean} [skip]
+ * @returns {number[]}
+ */
 export function strongest(values, count, skip = () => false) {
-  const best = [];
+  const best = []; // one more than asked for: it tells where the rest begins
+  let least = Infinity;
+  let magnitude = 0;
   for (let j = 0; j < values.length; j++) {
     const value = values[j];
-    if (!(best.length < count || value > values[best[best.length - 1]]) || value !== value || skip(j)) continue;
+    if (value !== value || skip(j)) continue;
+    least = Math.min(least, value);
+    magnitude = Math.max(magnitude, Math.abs(value));
+    if (best.length > count && value <= values[best[count]]) continue;
     let at = best.length;
     while (at > 0 && values[best[at - 1]] < value) at--;
     best.splice(at, 0, j);
-    if (best.length > count) best.pop();
+    if (best.length > count + 1) best.pop();
   }
-  return best;
+  const apart = (index, rest) => values[index] - rest > TIE * (least < 0 ? magnitude : values[index]);
+  if (best.length > count) return best.slice(0, count).filter((j) => apart(j, values[best[count]]));
+  return best.length > 1 && !apart(best[0], least) ? [] : best;
 }
 
-/** Return, for each share, the least value among the fewest cells that hold this share of the mass. */
+/**
+ * Return, for each share, the least value among the fewest cells that hold this share of the mass.
+ *
+ * Infinity, which no cell reaches, where ties make these cells hold much more than the share.
+ *
+ * @param {Float32Array} values
+ * @param {number[]} shares
+ * @param {(index: number) => boolean} [skip]
+ */
 export function massLevels(values, shares, skip = () => false) {
   const kept = values.filter((value, j) => value === value && !skip(j)).sort();
   const total = kept.reduce((sum, value) => sum + value, 0);
@@ -28,11 +59,17 @@ export function massLevels(values, shares, skip = () => false) {
     let sum = 0;
     for (let j = kept.length - 1; j >= 0; j--) {
       sum += kept[j];
-      if (sum >= share * total) return kept[j];
+      if (sum < share * total) continue;
+      let tied = 0;
+      for (let i = j - 1; i >= 0 && kept[j] - kept[i] <= TIE * kept[j]; i--) tied += kept[i];
+      return tied > MOST_TIED * total ? Infinity : kept[j];
     }
     return Infinity;
   });
 }
+
+/** The most that cells which tie with the last one inside a contour may add, of the whole mass. */
+const MOST_TIED = 0.05;
 
 /** Return a test for the cells within `radius` cells (of `grid`) of some positions' middles. */
 export function neighborhood(points, grid, radius) {
@@ -47,6 +84,28 @@ export function neighborhood(points, grid, radius) {
 
 const number = (value) => Math.round(value * 10) / 10;
 const place = ({ x, y }) => `${number(x)} ${number(y)}`;
+
+/** Return 1 for every cell of a set but those in islands of fewer than `least` cells, else 0. */
+export function withoutIslands(holds, { height, width }, least) {
+  const inside = Uint8Array.from({ length: height * width }, (_, j) => (holds(j) ? 1 : 0));
+  const seen = new Uint8Array(inside.length);
+  for (let start = 0; start < inside.length; start++) {
+    if (!inside[start] || seen[start]) continue;
+    const island = [start];
+    seen[start] = 1;
+    for (let at = 0; at < island.length; at++) {
+      const j = island[at];
+      const col = j % width;
+      for (const next of [col > 0 ? j - 1 : -1, col < width - 1 ? j + 1 : -1, j - width, j + width]) {
+        if (next < 0 || next >= inside.length || !inside[next] || seen[next]) continue;
+        seen[next] = 1;
+        island.push(next);
+      }
+    }
+    if (island.length < least) for (const j of island) inside[j] = 0;
+  }
+  return inside;
+}
 
 /** Return the outline, along cell edges, of all cells for which `inside(position)` holds. */
 export function cellOutline(inside, grid, project) {
@@ -160,6 +219,29 @@ export function cursorShapes(point, project) {
   return [{ d: circle(project(point), 3.5), stroke: "#000", width: 1.5, fill: "#fff" }];
 }
 
+/** Return words beside the cursor, on the side where there is room. */
+export function wordShapes(text, point, project, width) {
+  const { x, y } = project(point);
+  const long = 7.2 * text.length;
+  return [{ text, x: x + 12 + long > width ? Math.max(2, x - 12 - long) : x + 12, y: Math.max(14, y - 10), fill: "#fff", size: 12 }];
+}
+
+/** Return a stroke through each cell that has no key: what is seen there is the photo alone. */
+export function absentShapes(absent, grid, project) {
+  const strokes = [];
+  for (let position = 0; position < absent.length; position++) {
+    if (!absent[position]) continue;
+    const { row, col } = cellOf(position, grid);
+    strokes.push(`M${place(project(cornerOf(row + 0.75, col + 0.25, grid)))}L${place(project(cornerOf(row + 0.25, col + 0.75, grid)))}`);
+  }
+  return [{ d: strokes.join(""), stroke: "#ffffff80", width: 1 }];
+}
+
+/** Return the shapes of a cell that something beside the maps points at. */
+export function litShapes(position, grid, project) {
+  return haloed(boxOf(position, grid, project, 2), "#ffd166", 3);
+}
+
 /**
  * Return the shapes of the marks chosen for one map.
  *
@@ -170,7 +252,10 @@ export function mapShapes(values, { points, grid, project, marks, towards, signe
   const skip = neighborhood(points, grid, marks.exclude);
   if (marks.contours && !signed) {
     const [half, most] = massLevels(values, [0.5, 0.9], skip);
-    const outline = (level) => cellOutline((j) => values[j] >= level && !skip(j), grid, project);
+    const outline = (level) => {
+      const inside = withoutIslands((j) => values[j] >= level && !skip(j), grid, marks.islands ?? 1);
+      return cellOutline((j) => inside[j] === 1, grid, project);
+    };
     shapes.push(...haloed(outline(most), "#fff", 1, { dash: "3 3" }), ...haloed(outline(half), "#fff", 1.5));
   }
   if (marks.arrows && points.length === 1) {

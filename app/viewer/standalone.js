@@ -4,6 +4,7 @@ import { bytesOf } from "./buffer.js";
 import { mount } from "./viewer.js";
 
 function openPage() {
+  /** @type {HTMLScriptElement} */
   const data = document.querySelector("script[data-view]");
   const host = document.querySelector(".host");
   mount(host, bytesOf(data.textContent));

@@ -1,6 +1,6 @@
 """The viewer as a page of its own: one file that works offline and asks nobody.
 
-A template holds the viewer's code and style; Python (`page`) and the viewer itself (takeaway.js)
+A template holds the viewer's code and style; Python (`page`) and the viewer itself (save_record.js)
 fill in the same names. Its content-security policy lets exactly this script and this style in, by
 their hashes, and no request out.
 """
@@ -13,15 +13,20 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from app.viewer.payload import config_of
-from app.viewer.view import View
+from nonlocal_lens.app.viewer.payload import config_of
+from nonlocal_lens.app.viewer.view import View
 
 HERE = Path(__file__).parent
 NAME = re.compile(r"%%(\w+)%%")
 
 
-def template(code: str, style: str) -> str:
+def template(code: str, style: str, hint: str = "") -> str:
     """Return the page with `%%names%%` where its contents go.
+
+    Args:
+        code: A module.
+        style: Its style.
+        hint: How to use the page, as HTML; the viewer's if not given.
 
     Raises:
         ValueError: The code would end the element it stands in.
@@ -33,7 +38,8 @@ def template(code: str, style: str) -> str:
         f"default-src 'none'; script-src '{_hash(code)}'; style-src '{_hash(style)}'; "
         "img-src blob: data:; base-uri 'none'; form-action 'none'"
     )
-    return _filled(_read("standalone.html"), {"policy": policy, "style": style, "code": code})
+    names = {"policy": policy, "style": style, "code": code}
+    return filled(_read("standalone.html"), {**names, "hint": hint or _read("hint.html").strip()})
 
 
 def page(
@@ -53,10 +59,10 @@ def page(
         meta: Elements of the page's head, as HTML.
         details: How the page was made; any text.
     """
-    from app.viewer.bundle import page_template
+    from nonlocal_lens.app.viewer.bundle import page_template
 
     made = "<details><summary>How it was made</summary><pre>{}</pre></details>"
-    return _filled(
+    return filled(
         page_template(),
         {
             "title": html.escape(title),
@@ -66,7 +72,7 @@ def page(
             "view": html.escape(json.dumps((view or View()).as_json())),
             "payload": base64.b64encode(payload).decode(),
         },
-    ).encode()
+    ).encode("utf-8", "replace")  # names of files may be no text
 
 
 def about(config: dict[str, Any]) -> list[str]:
@@ -80,7 +86,7 @@ def about(config: dict[str, Any]) -> list[str]:
     return [*(record["about"] for record in records), " · ".join([*scales, config["product"]])]
 
 
-def _filled(text: str, values: dict[str, str]) -> str:
+def filled(text: str, values: dict[str, str]) -> str:
     """Replace names once: what is put in is not looked at again."""
     return NAME.sub(lambda name: values.get(name[1], name[0]), text)
 

@@ -7,7 +7,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from models.blocks.reach import Reach
+from nonlocal_lens.models.blocks.first_weights import draw_normal
+from nonlocal_lens.models.blocks.reach import Reach
 
 Init = Literal["identity", "awake"]
 PoolOrder = Literal["after", "before"]
@@ -80,12 +81,14 @@ class AttentionBlock(nn.Module):
         learns_unary: Whether a 1-channel embedding of its own makes the unary logits.
         pairwise_gain: Weight of the pairwise softmax in a disentangled block.
         whitened: Whether queries and keys of a disentangled block lose the mean of every channel.
+        decisions: What was decided on loading that the weights alone do not tell, in sentences.
     """
 
     form: str
     coupling: str
     learns_unary = False
     whitened = True
+    decisions: tuple[str, ...] = ()
 
     @property
     def pairwise_gain(self) -> float:
@@ -127,7 +130,7 @@ class AttentionBlock(nn.Module):
         self.mask: nn.Module | None = None
         if self.learns_unary:
             self.mask = CONV[dimension](channels, 1, 1)
-            nn.init.normal_(self.mask.weight, std=0.01)
+            draw_normal(self.mask.weight, std=0.01)
             nn.init.zeros_(self.mask.get_parameter("bias"))
 
     @staticmethod
@@ -158,7 +161,7 @@ class AttentionBlock(nn.Module):
             for parameter in last.parameters():
                 nn.init.zeros_(parameter)
         elif self.query is not None and list(self.query.parameters()):
-            nn.init.normal_(self.query.get_parameter("weight"), std=0.05)
+            draw_normal(self.query.get_parameter("weight"), std=0.05)
             nn.init.zeros_(self.query.get_parameter("bias"))
             if self.key is not None:
                 self.key.load_state_dict(self.query.state_dict())

@@ -22,8 +22,8 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
-from models.blocks.attend import attend, attend_alike
-from models.blocks.attention_block import AttentionBlock, Init, PoolOrder, Projections
+from nonlocal_lens.models.blocks.attend import attend, attend_alike
+from nonlocal_lens.models.blocks.attention_block import AttentionBlock, Init, PoolOrder, Projections
 
 
 def whiten(x: Float[Tensor, "batch pos channels"]) -> Float[Tensor, "batch pos channels"]:

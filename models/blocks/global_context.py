@@ -9,8 +9,8 @@ number of positions beyond reading them.
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from models.blocks.attend import attend_alike
-from models.blocks.attention_block import CONV, AttentionBlock, Init, Projections
+from nonlocal_lens.models.blocks.attend import attend_alike
+from nonlocal_lens.models.blocks.attention_block import CONV, AttentionBlock, Init, Projections
 
 
 class SimplifiedNonLocalBlock(AttentionBlock):

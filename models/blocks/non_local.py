@@ -13,8 +13,13 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from models.blocks.attend import attend, average_by_dot_product, average_by_rectified_sum
-from models.blocks.attention_block import AttentionBlock, Init, Projections
+from nonlocal_lens.models.blocks.attend import (
+    attend,
+    average_by_dot_product,
+    average_by_rectified_sum,
+)
+from nonlocal_lens.models.blocks.attention_block import AttentionBlock, Init, Projections
+from nonlocal_lens.models.blocks.first_weights import draw_normal
 
 
 class NonLocalBlock(AttentionBlock):
@@ -101,7 +106,7 @@ class ConcatenationNonLocalBlock(AttentionBlock):
         super().initialize(init)
         if init == "awake":
             query_part, key_part = self.compare.weight.detach()[0].chunk(2)
-            nn.init.normal_(query_part, std=query_part.numel() ** -0.5)
+            draw_normal(query_part, std=query_part.numel() ** -0.5)
             key_part.copy_(-query_part)
 
     def logit_parameters(self) -> Iterator[nn.Parameter]:

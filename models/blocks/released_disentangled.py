@@ -13,9 +13,16 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from models.blocks.attend import attend, attend_alike
-from models.blocks.attention_block import BATCH_NORM, CONV, AttentionBlock, Init, Projections
-from models.blocks.disentangled import UnaryNonLocalBlock
+from nonlocal_lens.models.blocks.attend import attend, attend_alike
+from nonlocal_lens.models.blocks.attention_block import (
+    BATCH_NORM,
+    CONV,
+    AttentionBlock,
+    Init,
+    Projections,
+)
+from nonlocal_lens.models.blocks.disentangled import UnaryNonLocalBlock
+from nonlocal_lens.models.blocks.first_weights import draw_normal
 
 Whitening = Literal["none", "channel", "spatial", "layer", "channel_std", "layer_std", "batch"]
 Unary = Literal["none", "mask", "shared"]
@@ -119,7 +126,7 @@ class ReleasedDisentangledBlock(AttentionBlock):
         """Draw all weights as the authors do, or let an awake block start from similarity."""
         super().initialize("awake")
         if init == "identity" and self.key is not None:
-            nn.init.normal_(self.key.get_parameter("weight"), std=0.01)
+            draw_normal(self.key.get_parameter("weight"), std=0.01)
 
     def project(self, x: Float[Tensor, "batch channels *grid"]) -> Projections:
         """Embed the input and whiten queries and keys."""
@@ -201,7 +208,7 @@ class ReleasedUnaryBlock(UnaryNonLocalBlock):
             m for m in self.modules() if isinstance(m, nn.Conv1d | nn.Conv2d | nn.Conv3d)
         ]
         for convolution in convolutions:
-            nn.init.normal_(convolution.weight, std=0.01)
+            draw_normal(convolution.weight, std=0.01)
 
 
 def _transforms(

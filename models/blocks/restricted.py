@@ -16,10 +16,10 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from models.blocks.attend import attend
-from models.blocks.attention_block import Init, Projections
-from models.blocks.non_local import NonLocalBlock
-from models.blocks.reach import Reach
+from nonlocal_lens.models.blocks.attend import attend
+from nonlocal_lens.models.blocks.attention_block import Init, Projections
+from nonlocal_lens.models.blocks.non_local import NonLocalBlock
+from nonlocal_lens.models.blocks.reach import Reach
 
 
 class SpaceOnlyNonLocalBlock(NonLocalBlock):

@@ -4,8 +4,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from models.blocks.attention_block import CONV, Init, PoolOrder
-from models.blocks.non_local import NonLocalBlock
+from nonlocal_lens.models.blocks.attention_block import CONV, Init, PoolOrder
+from nonlocal_lens.models.blocks.non_local import NonLocalBlock
 
 
 class SelfAttentionBlock(NonLocalBlock):

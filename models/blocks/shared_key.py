@@ -11,8 +11,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
 
-from models.blocks.attention_block import Init, PoolOrder, Projections, flatten
-from models.blocks.non_local import NonLocalBlock
+from nonlocal_lens.models.blocks.attention_block import Init, PoolOrder, Projections, flatten
+from nonlocal_lens.models.blocks.non_local import NonLocalBlock
 
 
 class SharedKeyNonLocalBlock(NonLocalBlock):

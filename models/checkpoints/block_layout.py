@@ -10,10 +10,10 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from models.blocks import AttentionBlock
-from models.blocks.attention_block import CONV
-from models.checkpoints.layout import Rules, fill
-from models.networks.architecture import BLOCKS
+from nonlocal_lens.models.blocks import AttentionBlock
+from nonlocal_lens.models.blocks.attention_block import CONV
+from nonlocal_lens.models.checkpoints.layout import Rules, fill
+from nonlocal_lens.models.networks.architecture import BLOCKS
 
 
 class BlockPlan(NamedTuple):
@@ -110,4 +110,5 @@ def block_of(
     except ValueError as error:
         raise ValueError(f"{path} does not fit the layout {layout.name}: {error}") from error
     fill(path, plan.block, own, plan.rules, plan.unused)
+    plan.block.decisions = (f"block of {layout.name}", *plan.decisions)
     return plan.block.eval().requires_grad_(False)

@@ -15,6 +15,9 @@ import torch
 from jaxtyping import Shaped
 from torch import Tensor
 
+from nonlocal_lens.models.checkpoints.bounded_pickle import ENCODE, BoundedUnpickler
+from nonlocal_lens.models.limits import LONGEST_NAME, error_words, most_tensor_bytes, shortened
+
 NUMBERS = re.compile(r"[<>|=]?(f[248]|i[1248]|u[1248])")
 ENDINGS = {
     "_bn_s": ".bn.weight",
@@ -39,7 +42,7 @@ class _Dtype:
         self.order = state[1]
 
 
-class _Array:
+class Array:
     """An array, as a pickle describes it."""
 
     def __init__(self, *_placeholders: object) -> None:
@@ -63,32 +66,26 @@ class _Scalar:
     def __init__(self, *_parts: object) -> None: ...
 
 
-def _latin1(text: str, encoding: str) -> bytes:
-    """Return the bytes that Python 3 writes as text where a pickle must be readable by Python 2."""
-    if encoding != "latin1":
-        raise Forbidden(f"text in {encoding}")
-    return text.encode("latin1")
-
-
 KNOWN: dict[str, Any] = {
-    "_codecs.encode": _latin1,
     "numpy.dtype": _Dtype,
     "numpy.ndarray": "numpy.ndarray",  # an argument of the next, never called
-    "numpy.core.multiarray._reconstruct": _Array,
-    "numpy._core.multiarray._reconstruct": _Array,
+    "numpy.core.multiarray._reconstruct": Array,
+    "numpy._core.multiarray._reconstruct": Array,
     "numpy.core.multiarray.scalar": _Scalar,
     "numpy._core.multiarray.scalar": _Scalar,
 }
 
 
-class ArrayUnpickler(pickle.Unpickler):
+class ArrayUnpickler(BoundedUnpickler):
     """Reads containers and arrays; names of anything else are refused."""
 
     def find_class(self, module: str, name: str) -> Any:
         """Return what stands for a name here; nothing is ever imported."""
         full = f"{module}.{name}"
+        if full == ENCODE:
+            return self.bytes_of_text()
         if full not in KNOWN:
-            raise Forbidden(full)
+            raise Forbidden(shortened(full, LONGEST_NAME))
         return KNOWN[full]
 
 
@@ -103,7 +100,7 @@ def read_blobs(path: Path) -> dict[str, Tensor]:
     """
     try:
         with path.open("rb") as file:
-            loaded = ArrayUnpickler(file, encoding="latin1").load()
+            loaded = ArrayUnpickler(file).load()
     except Forbidden as error:
         raise ValueError(
             f"{path} holds more than arrays and plain containers ({error}), so it stays unread: to "
@@ -111,17 +108,21 @@ def read_blobs(path: Path) -> dict[str, Tensor]:
         ) from error
     except Exception as error:  # a damaged pickle can make its reader raise anything
         raise ValueError(
-            f"{path} is not a readable checkpoint: {str(error) or type(error).__name__}"
+            shortened(f"{path} is not a readable checkpoint: {error_words(error)}")
         ) from error
     blobs = loaded.get("blobs", loaded) if isinstance(loaded, dict) else None
     if not isinstance(blobs, dict):
         raise ValueError(f"{path} must hold a dictionary of arrays, got {type(loaded).__name__}")
+    arrays = [blob.values for blob in blobs.values() if isinstance(blob, Array)]
+    held = sum(values.size * max(4, values.itemsize) for values in arrays if values is not None)
+    if held > most_tensor_bytes(path.stat().st_size):
+        raise ValueError(f"{path} stays unread: its arrays together are far larger than the file")
     return {
         _dotted(name): torch.from_numpy(blob.values.astype(blob.values.dtype.newbyteorder("=")))
         for name, blob in blobs.items()
         if isinstance(name, str)
         and not name.endswith("_momentum")
-        and isinstance(blob, _Array)
+        and isinstance(blob, Array)
         and blob.values is not None
         and name != "lr"
     }

@@ -52,5 +52,7 @@ def classes_by_count(count: int) -> tuple[tuple[str, ...], str]:
     """Return class names for a network that is known by their number alone, and where from."""
     for dataset, names in CLASSES.items():
         if len(names) == count:
-            return names, f"class names of {dataset}, which has {count} classes"
-    return tuple(f"class {index}" for index in range(count)), f"no names for its {count} classes"
+            said = f"class names of {dataset}, which has {count} classes"
+            return names, f"{said}: no tensor tells; classes= sets others"
+    said = f"no names for its {count} classes: classes= sets them"
+    return tuple(f"class {index}" for index in range(count)), said

@@ -9,13 +9,13 @@ from collections.abc import Collection
 
 from torch import Tensor
 
-from models.blocks.released_disentangled import (
+from nonlocal_lens.models.blocks.released_disentangled import (
     ReleasedDisentangledBlock,
     ReleasedUnaryBlock,
     Whitening,
 )
-from models.checkpoints.block_layout import BlockLayout, BlockPlan
-from models.checkpoints.layout import Rules, sides
+from nonlocal_lens.models.checkpoints.block_layout import BlockLayout, BlockPlan
+from nonlocal_lens.models.checkpoints.layout import Rules, assumed, sides
 
 RULES: Rules = (
     (r"conv_query\.", "query."),
@@ -47,10 +47,10 @@ def plan(
     tensors: dict[str, Tensor],
     *,
     whiten: str | None = None,
-    temperature: float = 1.0,
-    use_scale: bool = True,
-    subsample: bool = False,
-    with_unary: bool = False,
+    temperature: float | None = None,
+    use_scale: bool | None = None,
+    subsample: bool | None = None,
+    with_unary: bool | None = None,
 ) -> BlockPlan:
     """Return the block that the tensors are for.
 
@@ -60,11 +60,12 @@ def plan(
             "channel" with a mask (`with_gc`) and "none" without. Batch normalization ("bn") is told
             by its tensors.
         temperature: Divides logits, beside the root of the number of channels; their
-            configurations have 1.0, 0.1, 0.06 and 0.05.
-        use_scale: Whether logits are divided at all; False for the block without weight decay
-            (`nowd`), which has no temperature either.
-        subsample: Whether the input of keys and values is pooled (`downsample`).
-        with_unary: Whether there is a unary term of the mean query and the same keys.
+            configurations have 1.0 (if not given), 0.1, 0.06 and 0.05.
+        use_scale: Whether logits are divided at all, as they are if not given; False for the block
+            without weight decay (`nowd`), which has no temperature either.
+        subsample: Whether the input of keys and values is pooled (`downsample`); not if not given.
+        with_unary: Whether there is a unary term of the mean query and the same keys; not if not
+            given.
 
     Raises:
         ValueError: Tensors that tell a size are missing or malformed, or an option is impossible.
@@ -81,26 +82,56 @@ def plan(
     chosen = whiten or ("channel" if masked or with_unary else "none")
     if chosen not in WHITENINGS:
         raise ValueError(f"whiten must be one of {', '.join(WHITENINGS)}, got {whiten!r}")
+    decisions = _assumptions(
+        None if normalized or affine else whiten, chosen, temperature, use_scale, subsample
+    )
+    if not masked and with_unary is None:
+        decisions.append(assumed("no unary term", "with_unary=True"))
+    if normalized or affine:
+        decisions = [each for each in decisions if not each.startswith("whitening")]
+    temperature = 1.0 if temperature is None else temperature
     if not temperature > 0:
         raise ValueError(f"temperature must be above 0, got {temperature}")
     block = ReleasedDisentangledBlock(
         channels,
         inner_channels=inner,
         dimension=dimension,
-        subsample=subsample,
+        subsample=bool(subsample),
         whitening="batch" if normalized or affine else WHITENINGS[chosen],
         unary="mask" if masked else "shared" if with_unary else "none",
         projects_out="conv_out.weight" in tensors,
         batch_norm="out_bn.weight" in tensors,
-        scale=inner**-0.5 / temperature if use_scale else 1.0,
+        scale=inner**-0.5 / temperature if use_scale is not False else 1.0,
         affine=affine,
     )
     said = "by batches" if normalized or affine else chosen
-    scaled = f"temperature {temperature}" if use_scale else "no scale and no temperature"
-    return BlockPlan(block, RULES, (f"whitening {said}, {scaled}",))
+    scaled = (
+        f"temperature {temperature}" if use_scale is not False else "no scale and no temperature"
+    )
+    return BlockPlan(block, RULES, (f"whitening {said}, {scaled}", *decisions))
 
 
-def plan_unary(tensors: dict[str, Tensor], *, subsample: bool = False) -> BlockPlan:
+def _assumptions(
+    whiten: str | None,
+    chosen: str,
+    temperature: float | None,
+    use_scale: bool | None,
+    subsample: bool | None,
+) -> list[str]:
+    """Return the sentences on what was not given."""
+    return [
+        assumed(what, option)
+        for given, what, option in (
+            (whiten, f"whitening {chosen!r}, as usual", "whiten="),
+            (temperature, "temperature 1.0", "temperature="),
+            (use_scale, "logits with a scale", "use_scale=False"),
+            (subsample, "keys of all positions", "subsample=True"),
+        )
+        if given is None and not (option == "temperature=" and use_scale is False)
+    ]
+
+
+def plan_unary(tensors: dict[str, Tensor], *, subsample: bool | None = None) -> BlockPlan:
     """Return the block that the tensors are for; a gain among them weighs nothing there.
 
     Args:
@@ -117,11 +148,14 @@ def plan_unary(tensors: dict[str, Tensor], *, subsample: bool = False) -> BlockP
         channels,
         inner_channels=sides(tensors, "conv_value.weight", 2 + dimension)[0],
         dimension=dimension,
-        subsample=subsample,
+        subsample=bool(subsample),
         projects_out="conv_out.weight" in tensors,
         batch_norm="out_bn.weight" in tensors,
     )
-    return BlockPlan(block, RULES, ("the unary term alone",), unused="gamma")
+    decisions = ["the unary term alone"]
+    if subsample is None:
+        decisions.append(assumed("keys of all positions", "subsample=True"))
+    return BlockPlan(block, RULES, tuple(decisions), unused="gamma")
 
 
 def recognizes(names: Collection[str]) -> bool:

@@ -9,10 +9,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from models.networks.clip_network import ClipNetwork
-from models.networks.mnist import MNISTNetwork
-from models.networks.segmentation import SegmentationNetwork
-from models.networks.video_resnet import VideoResNet
+from nonlocal_lens.models.networks.clip_network import ClipNetwork
+from nonlocal_lens.models.networks.mnist import MNISTNetwork
+from nonlocal_lens.models.networks.segmentation import SegmentationNetwork
+from nonlocal_lens.models.networks.video_resnet import VideoResNet
 
 Network = SegmentationNetwork | ClipNetwork | VideoResNet | MNISTNetwork
 """What can be loaded: it has `classes`, a `preprocess` and `decisions`."""
@@ -45,6 +45,38 @@ class Layout:
     plan: Callable[..., Plan]
 
 
+def assumed(what: str, option: str) -> str:
+    """Return the sentence on something that no tensor tells, with the option that sets another."""
+    return f"{what}: no tensor tells; {option} sets another"
+
+
+def normalization(
+    mean: Sequence[float] | None,
+    std: Sequence[float] | None,
+    usual: tuple[tuple[float, ...], tuple[float, ...]],
+    source: str,
+) -> tuple[tuple[float, ...], tuple[float, ...], tuple[str, ...]]:
+    """Return the mean and the deviation of channels, and what was assumed about them.
+
+    Args:
+        mean: As a user gave it, in [0, 1].
+        std: As a user gave it.
+        usual: What both are where they were not given.
+        source: Whose the usual ones are.
+
+    Raises:
+        ValueError: One has another number of channels, or a deviation is not above 0.
+    """
+    chosen = tuple(usual[0] if mean is None else mean), tuple(usual[1] if std is None else std)
+    for name, values in zip(("mean", "std"), chosen, strict=True):
+        if len(values) != len(usual[0]):
+            raise ValueError(f"{name} must be {len(usual[0])} numbers, got {len(values)}")
+    if min(chosen[1]) <= 0:
+        raise ValueError(f"std must be above 0, got {list(chosen[1])}")
+    told = () if mean and std else (assumed(f"{source} mean and deviation", "mean=, std="),)
+    return *chosen, told
+
+
 def sides(tensors: dict[str, Tensor], name: str, count: int) -> tuple[int, ...]:
     """Return the shape of a tensor that must be there and have `count` sides.
 
@@ -65,13 +97,6 @@ def count(tensors: dict[str, Tensor], pattern: str) -> int:
     while any(name.startswith(pattern.format(index)) for name in tensors):
         index += 1
     return index
-
-
-def without_prefix(tensors: dict[str, Tensor], prefix: str = "module.") -> dict[str, Tensor]:
-    """Return tensors by their names in the module that a data-parallel wrapper was put around."""
-    if not all(name.startswith(prefix) for name in tensors):
-        return tensors
-    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items()}
 
 
 def fill(

@@ -6,10 +6,10 @@ from functools import partial
 
 from torch import Tensor
 
-from models.checkpoints import mmcv_blocks
-from models.checkpoints.layout import Layout, Plan, Rules
-from models.checkpoints.video import IMAGENET, Spans, plan_video, stage_rules
-from models.networks.video_resnet import Pacing
+from nonlocal_lens.models.checkpoints import mmcv_blocks
+from nonlocal_lens.models.checkpoints.layout import Layout, Plan, Rules, assumed
+from nonlocal_lens.models.checkpoints.video import IMAGENET, Spans, plan_video, stage_rules
+from nonlocal_lens.models.networks.video_resnet import Pacing
 
 # a residual block lies in `block` where an attention block is wrapped around it, and a convolution
 # in `net` where features are shifted before it: twice in `layer1.0` of early files
@@ -45,6 +45,8 @@ def plan(
     form: str | None = None,
     use_scale: bool | None = None,
     frames: int | None = None,
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
 ) -> Plan:
     """Return the network that the tensors are for.
 
@@ -55,6 +57,8 @@ def plan(
         use_scale: Whether logits are divided by the root of the number of channels; if not given,
             they are in SlowOnly networks alone, as in every released configuration.
         frames: How many frames the network was trained on; 32 (I3D) or 8 if not given.
+        mean: Of red, green and blue in [0, 1]; ImageNet's if not given.
+        std: Deviation of red, green and blue; ImageNet's if not given.
 
     Raises:
         ValueError: Tensors that tell a size are missing or malformed, or an option is impossible.
@@ -67,15 +71,19 @@ def plan(
     places = {match[0]: match[1] for name in tensors if (match := BLOCK.match(name))}
     decisions = [f"{kind}, by the kernels of its convolutions"]
     if places and use_scale is None:
-        decisions.append(f"logits with{'' if scaled else 'out'} a scale, as in every {kind} there")
+        said = f"logits with{'' if scaled else 'out'} a scale, as in every {kind} there"
+        decisions.append(assumed(said, f"use_scale={not scaled}"))
     return plan_video(
         tensors,
         trunk=TRUNK,
         attention=places,
         plan_block=partial(mmcv_blocks.plan_non_local, form=form, use_scale=scaled),
         pacing=partial(_pacing, kind),
-        normalization=IMAGENET,
-        frames=frames or (32 if kind == "I3D" else 8),
+        usual=(IMAGENET, "ImageNet's"),
+        mean=mean,
+        std=std,
+        frames=frames,
+        default_frames=32 if kind == "I3D" else 8,
         classes=classes,
         decisions=decisions,
         shifts=shifts,

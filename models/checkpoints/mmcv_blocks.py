@@ -9,8 +9,13 @@ from collections.abc import Collection
 
 from torch import Tensor
 
-from models.checkpoints.block_layout import BlockLayout, BlockPlan, build, possible_form
-from models.checkpoints.layout import Rules, sides
+from nonlocal_lens.models.checkpoints.block_layout import (
+    BlockLayout,
+    BlockPlan,
+    build,
+    possible_form,
+)
+from nonlocal_lens.models.checkpoints.layout import Rules, assumed, sides
 
 NON_LOCAL: Rules = (
     (r"theta\.conv\.", "query."),
@@ -60,19 +65,25 @@ def plan_non_local(
         possible = ("gaussian",)
     else:
         possible = ("non_local", "dot_product")
+    decisions: list[str] = []
+    more = {}
+    if form is None and len(possible) > 1:
+        decisions.append(assumed("embedded Gaussian, as in every head", "form='dot_product'"))
     form = possible_form(form, possible)
-    decisions, more = [], {}
     if form == "disentangled":
         given = PUBLISHED_TEMPERATURE if temperature is None else temperature
         more["temperature"] = given * inner**-0.5 if use_scale is False else given
         if temperature is None:
-            decisions.append(f"temperature {PUBLISHED_TEMPERATURE}, as in every released network")
+            said = f"temperature {PUBLISHED_TEMPERATURE}, as in every released network"
+            decisions.append(assumed(said, "temperature="))
+        if use_scale is None:
+            said = f"the pairwise term with scale 1 / sqrt({inner}), as in every released head"
+            decisions.append(assumed(said, "use_scale=False"))
     elif form == "non_local":
         more["scale"] = 1.0 if use_scale is False else inner**-0.5
         if use_scale is None:
-            decisions.append(
-                f"embedded Gaussian with scale 1 / sqrt({inner}), as in every released head"
-            )
+            said = f"logits with scale 1 / sqrt({inner}), as in every released head"
+            decisions.append(assumed(said, "use_scale=False"))
     block = build(
         form,
         out_bias="conv_out.conv.bias" in tensors,

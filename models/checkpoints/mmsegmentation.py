@@ -8,15 +8,24 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from models.checkpoints import mmcv_blocks
-from models.checkpoints.block_layout import moved, under
-from models.checkpoints.datasets import classes_by_count
-from models.checkpoints.layout import Layout, Plan, Rules, count, sides
-from models.networks.fcn_head import FCNHead
-from models.networks.resnet_v1c import ResNetV1c
-from models.networks.segmentation import SegmentationNetwork
-from models.preprocess import Preprocess
+from nonlocal_lens.models.checkpoints import mmcv_blocks
+from nonlocal_lens.models.checkpoints.block_layout import moved, under
+from nonlocal_lens.models.checkpoints.datasets import classes_by_count
+from nonlocal_lens.models.checkpoints.layout import (
+    Layout,
+    Plan,
+    Rules,
+    assumed,
+    count,
+    normalization,
+    sides,
+)
+from nonlocal_lens.models.networks.fcn_head import FCNHead
+from nonlocal_lens.models.networks.resnet_v1c import ResNetV1c
+from nonlocal_lens.models.networks.segmentation import SegmentationNetwork
+from nonlocal_lens.models.preprocess import Preprocess
 
+IMAGENET = (Preprocess.mean, Preprocess.std)
 BLOCKS = ("nl_block", "dnl_block", "gc_block")
 HEAD: Rules = (
     (r"decode_head\.convs\.0\.conv\.", "head.conv_in.0."),
@@ -42,9 +51,11 @@ def plan(
     temperature: float | None = None,
     form: str | None = None,
     use_scale: bool | None = None,
-    output_stride: int = 8,
-    align_corners: bool = False,
+    output_stride: int | None = None,
+    align_corners: bool | None = None,
     long_side: int | None = None,
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
 ) -> Plan:
     """Return the network that the tensors are for.
 
@@ -54,15 +65,20 @@ def plan(
         temperature: Of a disentangled block's pairwise term, 0.05 if not given.
         form: "dot_product" for a head trained with that mode, whose tensors do not tell it.
         use_scale: False for a head whose logits are not divided by the root of their channels.
-        output_stride: 16 for networks whose backbone strides once more, and dilates less.
-        align_corners: True for networks trained on crops of 769 x 769 pixels.
+        output_stride: 16 for networks whose backbone strides once more, and dilates less; 8 if not
+            given.
+        align_corners: True for networks trained on crops of 769 x 769 pixels; False if not given.
         long_side: Pixels to which the long side of larger images is reduced; 1024 if not given.
+        mean: Of red, green and blue in [0, 1]; ImageNet's if not given.
+        std: Deviation of red, green and blue; ImageNet's if not given.
 
     Raises:
         ValueError: Tensors that tell a size are missing or malformed, or an option is impossible.
     """
     decisions = []
-    backbone = _backbone(tensors, output_stride)
+    if output_stride is None:
+        decisions.append(assumed("cells of 8 pixels, as in every head there", "output_stride=16"))
+    backbone = _backbone(tensors, output_stride or 8)
     channels, features = sides(tensors, "decode_head.convs.0.conv.weight", 4)[:2]
     if features != backbone.channels:
         raise ValueError(
@@ -93,12 +109,19 @@ def plan(
     if any(name.startswith(AUXILIARY) for name in tensors):
         decisions.append("without the auxiliary head, which takes part in training alone")
 
+    colors, deviation, said = normalization(mean, std, IMAGENET, "ImageNet's")
+    decisions += said
+    if align_corners is None:
+        said_of_corners = "scores enlarged edge to edge, as for crops of even sides"
+        decisions.append(assumed(said_of_corners, "align_corners=True"))
+    if long_side is None:
+        decisions.append(assumed("long sides reduced to 1024 pixels at most", "long_side="))
     network = SegmentationNetwork(
         backbone,
         FCNHead(features, channels, class_count, block),
         tuple(classes),
-        Preprocess(stride=backbone.stride, long_side=(256, long_side or 1024)),
-        align_corners=align_corners,
+        Preprocess(colors, deviation, stride=backbone.stride, long_side=(256, long_side or 1024)),
+        align_corners=bool(align_corners),
     )
     return Plan(network, (*HEAD, *moved(rules, prefix, "head.block.")), AUXILIARY, tuple(decisions))
 

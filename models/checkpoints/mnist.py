@@ -1,14 +1,16 @@
 """The demonstration network of AlexHex7/Non-local_pytorch: `weights/net.pth` and its like."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from torch import Tensor
 
-from models.checkpoints import non_local_pytorch
-from models.checkpoints.block_layout import moved, under
-from models.checkpoints.datasets import classes_by_count
-from models.checkpoints.layout import Layout, Plan, Rules, sides
-from models.networks.mnist import POOLED, MNISTNetwork
+from nonlocal_lens.models.checkpoints import non_local_pytorch
+from nonlocal_lens.models.checkpoints.block_layout import moved, under
+from nonlocal_lens.models.checkpoints.datasets import classes_by_count
+from nonlocal_lens.models.checkpoints.layout import Layout, Plan, Rules, normalization, sides
+from nonlocal_lens.models.networks.mnist import DIGITS as PREPROCESS
+from nonlocal_lens.models.networks.mnist import POOLED, MNISTNetwork
 
 DIGITS = tuple("0123456789")
 
@@ -24,6 +26,9 @@ def plan(
     *,
     classes: Sequence[str] | None = None,
     form: str | None = None,
+    use_scale: bool | None = None,
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
 ) -> Plan:
     """Return the network that the tensors are for.
 
@@ -32,6 +37,9 @@ def plan(
         classes: Names of the classes; the ten digits if not given.
         form: "dot_product" for blocks of that file of the repository, whose tensors are those of
             the embedded Gaussian.
+        use_scale: Whether logits are divided by the root of their channels; not if not given.
+        mean: Of gray values in [0, 1], as one number in a list; 0 if not given.
+        std: Their deviation, as one number in a list; 1 if not given.
 
     Raises:
         ValueError: Tensors that tell a size are missing or malformed, or an option is impossible.
@@ -57,13 +65,16 @@ def plan(
     rules: Rules = []
     blocks = []
     for name in ("nl_1.", "nl_2."):
-        found = non_local_pytorch.plan(under(tensors, name), form=form)
+        found = non_local_pytorch.plan(under(tensors, name), form=form, use_scale=use_scale)
         blocks.append(found.block)
         rules = [*rules, *moved(found.rules, name, name)]
         decisions += [decision for decision in found.decisions if decision not in decisions]
-    return Plan(
-        MNISTNetwork(widths, hidden, blocks, tuple(classes)), rules, decisions=tuple(decisions)
+    network = MNISTNetwork(widths, hidden, blocks, tuple(classes))
+    *chosen, said = normalization(
+        mean, std, (PREPROCESS.mean, PREPROCESS.std), "values in [0, 1]: no"
     )
+    network.preprocess = replace(network.preprocess, mean=chosen[0], std=chosen[1])
+    return Plan(network, rules, decisions=(*decisions, *said))
 
 
 LAYOUT = Layout("AlexHex7/Non-local_pytorch's MNIST network", recognizes, plan)

@@ -5,8 +5,13 @@ from typing import Any
 
 from torch import Tensor
 
-from models.checkpoints.block_layout import BlockLayout, BlockPlan, build, possible_form
-from models.checkpoints.layout import Rules, sides
+from nonlocal_lens.models.checkpoints.block_layout import (
+    BlockLayout,
+    BlockPlan,
+    build,
+    possible_form,
+)
+from nonlocal_lens.models.checkpoints.layout import Rules, assumed, sides
 
 RULES: Rules = (
     (r"theta\.", "query."),
@@ -18,13 +23,17 @@ RULES: Rules = (
 )
 
 
-def plan(tensors: dict[str, Tensor], *, form: str | None = None) -> BlockPlan:
-    """Return the block that the tensors are for; logits have no scale, as in the paper.
+def plan(
+    tensors: dict[str, Tensor], *, form: str | None = None, use_scale: bool | None = None
+) -> BlockPlan:
+    """Return the block that the tensors are for.
 
     Args:
         tensors: By their names in the block.
         form: "dot_product" for that file of the repository, whose tensors are those of the embedded
             Gaussian.
+        use_scale: Whether logits are divided by the root of the number of channels, as some copies
+            do; not if not given, as in the repository and in the paper.
 
     Raises:
         ValueError: Tensors that tell a size are missing or malformed, or the form is impossible.
@@ -39,9 +48,19 @@ def plan(tensors: dict[str, Tensor], *, form: str | None = None) -> BlockPlan:
         possible = ("concatenation",)
     else:
         possible = ("non_local", "dot_product")
-    decisions = () if form or len(possible) == 1 else ("embedded Gaussian, the usual form",)
+    decisions = []
+    if form is None and len(possible) > 1:
+        decisions.append(assumed("embedded Gaussian, the usual form", "form='dot_product'"))
     form = possible_form(form, possible)
-    unscaled: dict[str, Any] = {"scale": 1.0} if form == "non_local" else {}
+    if use_scale is not None and form != "non_local":
+        raise ValueError(f"use_scale belongs to blocks of the form 'non_local', not {form!r}")
+    scaled: dict[str, Any] = {}
+    if form == "non_local":
+        scaled["scale"] = inner**-0.5 if use_scale else 1.0
+        if use_scale is None:
+            decisions.append(assumed("logits without a scale, as there", "use_scale=True"))
+    if form in ("non_local", "gaussian"):
+        decisions.append("softmax over keys: a copy that normalizes over queries is not built")
     block = build(
         form,
         out_bias="W.0.bias" in tensors,
@@ -50,9 +69,9 @@ def plan(tensors: dict[str, Tensor], *, form: str | None = None) -> BlockPlan:
         dimension=dimension,
         subsample=subsample,
         batch_norm="W.1.weight" in tensors,
-        **unscaled,
+        **scaled,
     )
-    return BlockPlan(block, RULES, decisions)
+    return BlockPlan(block, RULES, tuple(decisions))
 
 
 def recognizes(names: Collection[str]) -> bool:

@@ -1,83 +1,78 @@
 """Files of weights that strangers made -> tensors, without running anything that is in them.
 
-Three containers are opened: safetensors, PyTorch's own through its `weights_only` reader, and
-Caffe2's pickles through `models.checkpoints.caffe2`. What they hold must be plain tensors that are
+Three containers are opened: safetensors, PyTorch's own (its archives, and its files before 1.6) and
+Caffe2's pickles, whose names `models.checkpoints.pickles` and `models.checkpoints.caffe2` never
+look up. An index of shards is opened with its shards. What they hold must be plain tensors that are
 as large in the file as they claim to be.
 """
 
-import re
+import json
+import pickle
+import struct
 import zipfile
 from collections.abc import Mapping
-from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
-from torch.serialization import safe_globals
 
-from models.checkpoints.caffe2 import read_blobs
+from nonlocal_lens.models.checkpoints.caffe2 import Forbidden, read_blobs
+from nonlocal_lens.models.checkpoints.pickles import (
+    Inert,
+    InertUnpickler,
+    NotPlain,
+    Storage,
+)
+from nonlocal_lens.models.checkpoints.weight_sets import WEIGHTS_AT, about, weight_sets
+from nonlocal_lens.models.limits import (
+    MOST_TENSOR_BYTES,
+    error_words,
+    most_tensor_bytes,
+    shortened,
+)
 
-MAX_BYTES = 4 << 30  # of all tensors together; the largest published file here has 0.3 GB
+MAX_BYTES = MOST_TENSOR_BYTES
 TORCH_BEFORE_ZIP = b"\x80\x02\x8a\nl\xfc\x9cF"  # how PyTorch's files began before 1.6
-NESTED = ("state_dict", "model", "model_state", "network", "net")
-"""Keys under which training programs put the weights, beside epochs and optimizers."""
-
-
-class Inert:
-    """Stands for bookkeeping that is beside the weights: takes anything, does nothing."""
-
-    def __init__(self, *args: object, **kwargs: object) -> None: ...
-
-    def __setstate__(self, state: object) -> None: ...
-
-
-BOOKKEEPING: list[Any] = [
-    (Inert, name)
-    for name in (
-        "builtins.getattr",  # as which the log's own methods are written, by mmengine's programs
-        "mmengine.logging.history_buffer.HistoryBuffer",
-        "numpy.core.multiarray._reconstruct",
-        "numpy.core.multiarray.scalar",
-        "numpy._core.multiarray._reconstruct",
-        "numpy._core.multiarray.scalar",
-        "numpy.ndarray",
-        "numpy.dtype",
-    )
-]
-"""What training programs leave in a checkpoint's log; only the names are known, never the code."""
+INDEX = ".index.json"  # how the names of files end that say which tensor is in which shard
 
 
 class Contents(NamedTuple):
     """What a weight file holds."""
 
-    tensors: dict[str, Tensor]  # by the file's own names
+    tensors: dict[str, Tensor]  # by the file's own names; of several sets, the one taken first
     header: dict[str, str]  # of safetensors
     classes: tuple[str, ...] | None  # class names, where the file carries them
+    sets: dict[str, dict[str, Tensor]]  # all sets of weights in it, by where they lie
+    about: str = ""  # what it says about its training, as text: configuration, experiment's name
 
 
 def read_contents(path: Path) -> Contents:
     """Return the tensors of a weight file, floating ones in single precision.
 
     Raises:
-        ValueError: The file is damaged, is no weight file, holds more than tensors and plain
-            containers, or a tensor is not what it claims to be.
+        ValueError: The file is damaged, is no weight file, holds something that would have to be
+            called, or a tensor is not what it claims to be.
+        FileNotFoundError: A shard that an index names is not there.
     """
+    if path.name.endswith(INDEX):
+        return _read_shards(path)
     with path.open("rb") as file:
         start = file.read(9)
     if path.suffix == ".safetensors" or start[8:] == b"{":
         return _read_safetensors(path)
     if start.startswith(b"PK"):
-        _check_zip(path)
-    elif start.startswith((b"\x80", b"(d")) and not start.startswith(TORCH_BEFORE_ZIP):
-        return Contents(_checked(path, read_blobs(path)), {}, None)
-    elif not start.startswith(TORCH_BEFORE_ZIP):
-        raise ValueError(
-            f"{path} is not a readable safetensors file, PyTorch or Caffe2 checkpoint: it begins "
-            f"with {start!r}"
-        )
-    return _read_pytorch(path)
+        return _contents_of(path, _read_pytorch(path, _unpickled_archive))
+    if start.startswith(TORCH_BEFORE_ZIP):
+        return _contents_of(path, _read_pytorch(path, _unpickled_file))
+    if start.startswith((b"\x80", b"(d")):
+        tensors = _checked(path, read_blobs(path))
+        return Contents(tensors, {}, None, {"": tensors})
+    raise ValueError(
+        f"{path} is not a readable safetensors file, PyTorch or Caffe2 checkpoint: it begins "
+        f"with {start!r}"
+    )
 
 
 def _read_safetensors(path: Path) -> Contents:
@@ -86,52 +81,170 @@ def _read_safetensors(path: Path) -> Contents:
             header = dict(file.metadata() or {})
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except SafetensorError as error:
-        raise ValueError(f"{path} is not a readable safetensors file: {error}") from error
-    return Contents(_checked(path, tensors), header, None)
+        words = shortened(error_words(error), 150)
+        raise ValueError(f"{path} is not a readable safetensors file: {words}") from error
+    tensors = _checked(path, tensors)
+    return Contents(tensors, header, None, {"": tensors}, json.dumps(header))
 
 
-def _check_zip(path: Path) -> None:
-    """Refuse what unpacks to more than is there: PyTorch stores, and never compresses."""
+def _read_shards(path: Path) -> Contents:
+    """Return the tensors of all shards of an index, as Hugging Face's libraries write it."""
     try:
-        with zipfile.ZipFile(path) as archive:
-            members = archive.infolist()
-    except (zipfile.BadZipFile, OSError, ValueError) as error:
-        raise ValueError(f"{path} is a damaged or truncated archive: {error}") from error
-    packed = [member.filename for member in members if member.compress_type != zipfile.ZIP_STORED]
-    if packed:
-        raise ValueError(f"{path} is not a PyTorch checkpoint: {packed[0]} in it is compressed")
-    if sum(member.file_size for member in members) > path.stat().st_size:
-        raise ValueError(f"{path} claims to unpack to more than it holds")
+        places = json.loads(path.read_text(encoding="utf-8"))["weight_map"]
+        shards = dict.fromkeys(places.values())
+        escaping = [name for name in shards if Path(name).name != name or name.endswith(INDEX)]
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise ValueError(
+            f"{path} is no index of shards: it must be JSON with a weight_map from names of "
+            "tensors to names of files"
+        ) from error
+    if escaping:
+        raise ValueError(f"{path} names a shard that is no file beside it: {escaping[0]!r}")
+    tensors: dict[str, Tensor] = {}
+    for name in shards:
+        shard = path.with_name(name)
+        if not shard.is_file():
+            raise FileNotFoundError(
+                f"there is no file {shard}: {path.name} says that it holds some of the weights"
+            )
+        tensors |= read_contents(shard).tensors
+    missing = [name for name in places if name not in tensors]
+    if missing:
+        raise ValueError(f"{path} says that {places[missing[0]]} holds {missing[0]}; it does not")
+    tensors = _checked(path, tensors)
+    return Contents(tensors, {}, None, {"": tensors})
 
 
-def _read_pytorch(path: Path) -> Contents:
-    bookkeeping: AbstractContextManager[None] = safe_globals(BOOKKEEPING)
+def _read_pytorch(path: Path, read: Any) -> Any:
+    """Return what a file of PyTorch holds, made inert.
+
+    Raises:
+        ValueError: It cannot be read, or something in it would have to be called.
+    """
     try:
-        with bookkeeping:
-            loaded = torch.load(path, map_location="cpu", weights_only=True)
+        return read(path)
+    except Forbidden as error:
+        raise ValueError(
+            f"{path} holds more than tensors and plain containers ({error}), so it stays unread: "
+            "to load that could run code"
+        ) from error
+    except _PackedError as error:
+        raise ValueError(str(error)) from error
     except Exception as error:  # a damaged pickle can make its reader raise anything
-        unknown = re.search(r"GLOBAL (\S+)", str(error))
-        if unknown is not None:
-            raise ValueError(
-                f"{path} holds more than tensors and plain containers ({unknown[1]}), so it stays "
-                "unread: to load that could run code"
-            ) from error
-        reason = str(error).partition("\n")[0] or type(error).__name__
-        raise ValueError(f"{path} is not a readable PyTorch checkpoint: {reason[:200]}") from error
-    meta = loaded.get("meta") if isinstance(loaded, Mapping) else None
-    for _ in range(2):
-        for key in NESTED:
-            if isinstance(loaded, Mapping) and isinstance(loaded.get(key), Mapping):
-                loaded = loaded[key]
-                break
+        reason = shortened(error_words(error), 120)
+        raise ValueError(f"{path} is not a readable PyTorch checkpoint: {reason}") from error
+
+
+class _PackedError(ValueError):
+    """An archive is damaged, or none that PyTorch makes; the sentence is for users."""
+
+
+def _unpickled_archive(path: Path) -> Any:
+    """Return what the pickle in an archive holds."""
+    try:
+        archive = zipfile.ZipFile(path)
+    except (zipfile.BadZipFile, OSError, ValueError) as error:
+        raise _PackedError(f"{path} is a damaged or truncated archive: {error}") from error
+    with archive:
+        members = archive.infolist()
+        if any(member.filename.endswith("/constants.pkl") for member in members):
+            raise ValueError("it is a program (TorchScript); save the network's state_dict")
+        # PyTorch stores, and never compresses: what unpacks to more than is there is refused
+        packed = [each.filename for each in members if each.compress_type != zipfile.ZIP_STORED]
+        if packed:
+            raise _PackedError(
+                f"{path} is not a PyTorch checkpoint: {packed[0]} in it is compressed"
+            )
+        if sum(member.file_size for member in members) > path.stat().st_size:
+            raise _PackedError(f"{path} claims to unpack to more than it holds")
+        names = {member.filename for member in members}
+        main = next((name for name in names if name.rpartition("/")[2] == "data.pkl"), None)
+        if main is None:
+            raise ValueError(f"there is no data.pkl in it, but {', '.join(sorted(names)[:3])}")
+        folder = main.removesuffix("data.pkl")
+        if f"{folder}byteorder" in names and archive.read(f"{folder}byteorder") != b"little":
+            raise ValueError("its numbers are in another order of bytes")
+        kept: dict[str, Tensor] = {}
+
+        def storage(key: str, dtype: torch.dtype, _numel: int, _more: Any) -> Storage:
+            if key not in kept:
+                kept[key] = _bytes(archive.read(f"{folder}data/{key}"))
+            return Storage(kept[key], dtype)
+
+        with archive.open(main) as file:
+            return InertUnpickler(file, storage).load()
+
+
+def _unpickled_file(path: Path) -> Any:
+    """Return what a file from before archives holds: pickles, and then the bytes of storages."""
+    kept: dict[str, Tensor] = {}
+    sizes: dict[str, int] = {}
+
+    def storage(key: str, dtype: torch.dtype, numel: int, more: Any) -> Storage:
+        size = numel * dtype.itemsize
+        if key not in kept:
+            if not 0 <= size <= path.stat().st_size:
+                raise ValueError(f"a storage of {numel} numbers, for which it is too short")
+            kept[key], sizes[key] = torch.empty(size, dtype=torch.uint8), dtype.itemsize
+        if more and more[0] is not None:  # a part of it, as PyTorch before 0.4 shared memory
+            _key, offset, length = more[0]
+            start, end = (int(each) * dtype.itemsize for each in (offset, offset + length))
+            return Storage(kept[key][start:end], dtype)
+        return Storage(kept[key], dtype)
+
+    with path.open("rb") as file:
+        for _ in range(3):  # the magic number, the version, and about the machine
+            InertUnpickler(file).load()
+        loaded = InertUnpickler(file, storage).load()
+        for key in InertUnpickler(file).load():
+            _fill(file, kept[str(key)], sizes[str(key)])
+    return loaded
+
+
+def _fill(file: BinaryIO, data: Tensor, itemsize: int) -> None:
+    """Read the bytes of a storage, after the number of its numbers."""
+    (numel,) = struct.unpack("<q", file.read(8))
+    found = file.read(len(data))
+    if numel * itemsize != len(data) or len(found) != len(data):
+        raise pickle.UnpicklingError("it ends within a storage, or gives it two sizes")
+    data.copy_(_bytes(found))
+
+
+def _bytes(data: bytes) -> Tensor:
+    return torch.frombuffer(bytearray(data), dtype=torch.uint8) if data else torch.empty(0).byte()
+
+
+def _contents_of(path: Path, loaded: Any) -> Contents:
+    """Return the weights in what a file holds, wherever they lie.
+
+    Raises:
+        ValueError: There are none.
+    """
     if not isinstance(loaded, Mapping):
-        raise ValueError(f"{path} must hold a dictionary of tensors, got {type(loaded).__name__}")
-    strangers = [name for name, value in loaded.items() if not isinstance(value, Tensor)]
-    if strangers or not loaded:
-        found = f"{strangers[0]!r} is none" if strangers else "it is empty"
-        raise ValueError(f"{path} must hold a dictionary of tensors: {found}")
-    tensors = {str(name): tensor for name, tensor in loaded.items()}
-    return Contents(_checked(path, tensors), {}, _class_names(meta))
+        raise ValueError(f"{path} must hold a dictionary of tensors, got {_kind(loaded)}")
+    if not loaded:
+        raise ValueError(f"{path} must hold a dictionary of tensors: it is empty")
+    try:
+        sets = weight_sets(loaded, most_tensor_bytes(path.stat().st_size))
+    except ValueError as error:
+        raise ValueError(f"{shortened(str(path), 150)} stays unread: {error}") from error
+    found = {place: _checked(path, tensors) for place, tensors in sets.items()}
+    if not found:
+        stranger = next(
+            (str(key) for key, value in loaded.items() if not isinstance(value, Tensor)), ""
+        )
+        keys = ", ".join(repr(str(key)) for key in list(loaded)[:12])
+        raise ValueError(
+            f"{path} must hold a dictionary of tensors: {stranger!r} is none; it has the keys "
+            f"{keys}{', ...' if len(loaded) > 12 else ''}, and weights were looked for under all "
+            f"of them, first under {', '.join(WEIGHTS_AT[:8])}"
+        )
+    first = next(iter(found.values()))
+    return Contents(first, {}, _class_names(loaded.get("meta")), found, about(loaded))
+
+
+def _kind(value: Any) -> str:
+    return (value.name if isinstance(value, Inert) else "") or type(value).__name__
 
 
 def _class_names(meta: object) -> tuple[str, ...] | None:
@@ -147,9 +260,13 @@ def _class_names(meta: object) -> tuple[str, ...] | None:
     return tuple(names)
 
 
-def _checked(path: Path, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+def _checked(path: Path, tensors: Mapping[str, Tensor | NotPlain]) -> dict[str, Tensor]:
     total = 0
+    plain: dict[str, Tensor] = {}
     for name, tensor in tensors.items():
+        if isinstance(tensor, NotPlain):
+            raise ValueError(f"{path}: {name} is not a plain tensor, but {tensor.kind}")
+        plain[name] = tensor
         if tensor.layout != torch.strided or tensor.is_quantized or tensor.is_complex():
             raise ValueError(f"{path}: {name} is not a plain tensor, but {tensor.dtype}")
         claimed = tensor.numel() * tensor.element_size()
@@ -162,6 +279,6 @@ def _checked(path: Path, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     if total > MAX_BYTES:
         raise ValueError(f"{path} holds {total / 2**30:.1f} GB of tensors; at most 4 are possible")
     return {
-        name: tensor.float() if tensor.is_floating_point() else tensor
-        for name, tensor in tensors.items()
+        name: tensor.detach().float() if tensor.is_floating_point() else tensor
+        for name, tensor in plain.items()
     }

@@ -11,10 +11,10 @@ from functools import partial
 
 from torch import Tensor
 
-from models.checkpoints import slowfast_blocks
-from models.checkpoints.layout import Layout, Plan, Rules
-from models.checkpoints.video import GRAY, Spans, plan_video, stage_rules
-from models.networks.video_resnet import Pacing
+from nonlocal_lens.models.checkpoints import slowfast_blocks
+from nonlocal_lens.models.checkpoints.layout import Layout, Plan, Rules
+from nonlocal_lens.models.checkpoints.video import GRAY, Spans, plan_video, stage_rules
+from nonlocal_lens.models.networks.video_resnet import Pacing
 
 TRUNK: Rules = (
     (r"s1\.pathway0_stem\.conv\.", "conv1."),
@@ -45,8 +45,11 @@ def plan(
     *,
     classes: Sequence[str] | None = None,
     form: str | None = None,
-    subsample: bool = True,
-    frames: int = 8,
+    use_scale: bool | None = None,
+    subsample: bool | None = None,
+    frames: int | None = None,
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
 ) -> Plan:
     """Return the network that the tensors are for.
 
@@ -55,8 +58,11 @@ def plan(
         classes: Names of the classes; those of the data set with as many if not given.
         form: "dot_product" for that `NONLOCAL.INSTANTIATION`; "non_local", its softmax, if not
             given.
-        subsample: Whether keys are pooled by 2 in space (`NONLOCAL.POOL`).
-        frames: How many frames the network was trained on (`DATA.NUM_FRAMES`).
+        use_scale: Whether logits before a softmax have a scale; True if not given.
+        subsample: Whether keys are pooled by 2 in space (`NONLOCAL.POOL`); True if not given.
+        frames: How many frames the network was trained on (`DATA.NUM_FRAMES`); 8 if not given.
+        mean: Of red, green and blue in [0, 1]; 0.45 and 0.225 if not given.
+        std: Deviation of red, green and blue; 0.45 and 0.225 if not given.
 
     Raises:
         ValueError: Tensors that tell a size are missing or malformed, or an option is impossible.
@@ -70,10 +76,15 @@ def plan(
         tensors,
         trunk=TRUNK,
         attention=places,
-        plan_block=partial(slowfast_blocks.plan, form=form, subsample=subsample),
+        plan_block=partial(
+            slowfast_blocks.plan, form=form, use_scale=use_scale, subsample=subsample
+        ),
         pacing=pacing,
-        normalization=GRAY,
+        usual=(GRAY, "the code's"),
+        mean=mean,
+        std=std,
         frames=frames,
+        default_frames=8,
         classes=classes,
     )
 

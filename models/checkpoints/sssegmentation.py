@@ -11,8 +11,8 @@ from typing import Any
 
 from torch import Tensor
 
-from models.checkpoints import mmsegmentation
-from models.checkpoints.layout import Layout, Plan, Rules, renamed
+from nonlocal_lens.models.checkpoints import mmsegmentation
+from nonlocal_lens.models.checkpoints.layout import Layout, Plan, Rules, renamed
 
 PARTS: Rules = (
     (r"backbone_net\.", "backbone."),

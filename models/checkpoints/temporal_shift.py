@@ -10,10 +10,10 @@ from functools import partial
 
 from torch import Tensor
 
-from models.checkpoints import non_local_pytorch
-from models.checkpoints.layout import Layout, Plan, Rules
-from models.checkpoints.video import IMAGENET, plan_video, stage_rules
-from models.networks.video_resnet import Pacing
+from nonlocal_lens.models.checkpoints import non_local_pytorch
+from nonlocal_lens.models.checkpoints.layout import Layout, Plan, Rules
+from nonlocal_lens.models.checkpoints.video import IMAGENET, plan_video, stage_rules
+from nonlocal_lens.models.networks.video_resnet import Pacing
 
 TRUNK: Rules = (
     (r"base_model\.conv1\.", "conv1."),
@@ -48,7 +48,10 @@ def plan(
     *,
     classes: Sequence[str] | None = None,
     form: str | None = None,
-    frames: int = 8,
+    use_scale: bool | None = None,
+    frames: int | None = None,
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
 ) -> Plan:
     """Return the network that the tensors are for.
 
@@ -56,7 +59,11 @@ def plan(
         tensors: By the names in the file.
         classes: Names of the classes; those of the data set with as many if not given.
         form: "dot_product" for blocks of that form; "non_local" if not given.
-        frames: How many frames the network was trained on (`num_segments`).
+        use_scale: Whether logits are divided by the root of the number of channels; not if not
+            given.
+        frames: How many frames the network was trained on (`num_segments`), 8 if not given.
+        mean: Of red, green and blue in [0, 1]; ImageNet's if not given.
+        std: Deviation of red, green and blue; ImageNet's if not given.
 
     Raises:
         ValueError: Tensors that tell a size are missing or malformed, or an option is impossible.
@@ -65,10 +72,13 @@ def plan(
         tensors,
         trunk=TRUNK,
         attention={match[0]: match[1] for name in tensors if (match := BLOCK.match(name))},
-        plan_block=partial(non_local_pytorch.plan, form=form),
+        plan_block=partial(non_local_pytorch.plan, form=form, use_scale=use_scale),
         pacing=lambda stem, spans: Pacing(),
-        normalization=IMAGENET,
+        usual=(IMAGENET, "ImageNet's"),
+        mean=mean,
+        std=std,
         frames=frames,
+        default_frames=8,
         classes=classes,
         shifts={match[1] for name in tensors if (match := SHIFT.match(name))},
     )

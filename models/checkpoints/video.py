@@ -8,15 +8,25 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 
 from torch import Tensor, nn
 
-from models.checkpoints.block_layout import BlockPlan, moved, under
-from models.checkpoints.datasets import classes_by_count
-from models.checkpoints.layout import Plan, Rules, count, renamed, sides
-from models.networks.video_resnet import FrameGroups, Pacing, VideoResNet
-from models.preprocess import ClipPreprocess, Preprocess
+from nonlocal_lens.models.checkpoints.block_layout import BlockPlan, moved, under
+from nonlocal_lens.models.checkpoints.datasets import classes_by_count
+from nonlocal_lens.models.checkpoints.layout import (
+    Plan,
+    Rules,
+    assumed,
+    count,
+    normalization,
+    renamed,
+    sides,
+)
+from nonlocal_lens.models.networks.video_resnet import FrameGroups, Pacing, VideoResNet
+from nonlocal_lens.models.preprocess import ClipPreprocess, Preprocess
 
 IMAGENET = (Preprocess.mean, Preprocess.std)
 GRAY = ((0.45,) * 3, (0.225,) * 3)
 """Mean and deviation in which Facebook's video networks were trained: 114.75 and 57.375 of 255."""
+
+LONG_SIDE = (256, 320)  # pixels of a frame
 
 Spans = Sequence[Sequence[int]]
 """For each stage, the frames that the first kernel of each residual block spans."""
@@ -45,8 +55,11 @@ def plan_video(
     attention: Mapping[str, str],
     plan_block: Callable[[dict[str, Tensor]], BlockPlan],
     pacing: Callable[[int, Spans], Pacing],
-    normalization: tuple[tuple[float, float, float], tuple[float, float, float]],
-    frames: int,
+    usual: tuple[tuple[tuple[float, ...], tuple[float, ...]], str],
+    mean: Sequence[float] | None,
+    std: Sequence[float] | None,
+    frames: int | None,
+    default_frames: int,
     classes: Sequence[str] | None,
     decisions: Sequence[str] = (),
     shifts: Collection[str] = (),
@@ -60,8 +73,12 @@ def plan_video(
         attention: How the names of each attention block begin, and the residual block it follows.
         plan_block: Says what block its tensors are for.
         pacing: Says where frames are left out, given how many frames the kernels span.
-        normalization: Mean and deviation of the images' channels, RGB, in [0, 1].
-        frames: How many frames the network was trained on.
+        usual: Mean and deviation of red, green and blue where they are not given, in [0, 1], and
+            whose they are.
+        mean: As a user gave it.
+        std: As a user gave it.
+        frames: How many frames the network was trained on, as a user gave it.
+        default_frames: How many they are otherwise.
         classes: Names of the classes; those of the data set with as many if not given.
         decisions: What the layout has decided so far.
         shifts: Residual blocks that begin by shifting features along time.
@@ -100,7 +117,16 @@ def plan_video(
         told.append(source)
     elif len(classes) != class_count:
         raise ValueError(f"classes must be {class_count} names, got {len(classes)}")
-    mean, std = normalization
+    colors, deviation, said = normalization(mean, std, *usual)
+    told += said
+    if frames is None:
+        frames = default_frames
+        told.append(assumed(f"trained on clips of {frames} frames", "frames="))
+    low, high = LONG_SIDE
+    told.append(
+        f"whole frames, with a long side of {low} to {high} pixels, where training saw square "
+        "crops: network.preprocess sets another size"
+    )
     network = VideoResNet(
         stem=(stem[0], _frames(stem)),
         widths=[shapes[0][0] for shapes in first],
@@ -108,7 +134,9 @@ def plan_video(
         blocks=blocks,
         pacing=paced,
         classes=tuple(classes),
-        preprocess=ClipPreprocess(Preprocess(mean, std, stride=32, long_side=(256, 320)), frames),
+        preprocess=ClipPreprocess(
+            Preprocess(colors, deviation, stride=32, long_side=LONG_SIDE), frames
+        ),
         shifts=shifts,
     )
     return Plan(network, rules, decisions=tuple(told))

@@ -12,11 +12,11 @@ from typing import Literal, get_args
 
 from torch import Tensor, nn
 
-from models.checkpoints import slowfast_blocks
-from models.checkpoints.caffe2 import ENDINGS
-from models.checkpoints.layout import Layout, Plan, Rules
-from models.checkpoints.video import GRAY, plan_video, stage_rules
-from models.networks.video_resnet import Affine, Pacing
+from nonlocal_lens.models.checkpoints import slowfast_blocks
+from nonlocal_lens.models.checkpoints.caffe2 import ENDINGS
+from nonlocal_lens.models.checkpoints.layout import Layout, Plan, Rules
+from nonlocal_lens.models.checkpoints.video import GRAY, plan_video, stage_rules
+from nonlocal_lens.models.networks.video_resnet import Affine, Pacing
 
 Code = Literal["sparse", "paper", "slowfast"]
 PACING: dict[Code, Pacing] = {
@@ -60,9 +60,13 @@ def plan(
     tensors: dict[str, Tensor],
     *,
     classes: Sequence[str] | None = None,
-    code: Code = "sparse",
+    code: Code | None = None,
     form: str | None = None,
+    use_scale: bool | None = None,
+    subsample: bool | None = None,
     frames: int | None = None,
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
 ) -> Plan:
     """Return the network that the tensors are for.
 
@@ -70,13 +74,21 @@ def plan(
         tensors: As `read_blobs` names them.
         classes: Names of the classes; those of the data set with as many if not given.
         code: "paper" for its networks (32x2 and 128x1), "sparse" for those of fewer frames that
-            the authors recommend (8x8 and 32x4), "slowfast" for SlowFast's.
+            the authors recommend (8x8 and 32x4) and if not given, "slowfast" for SlowFast's.
         form: "dot_product" for blocks without a softmax.
+        use_scale: Whether logits before a softmax have a scale; True if not given.
+        subsample: Whether keys are pooled by 2 in space; True if not given.
         frames: How many frames the network was trained on; 8 or 32 if not given.
+        mean: Of red, green and blue in [0, 1]; 0.45 and 0.225 if not given.
+        std: Deviation of red, green and blue; 0.45 and 0.225 if not given.
 
     Raises:
         ValueError: Tensors that tell a size are missing or malformed, or an option is impossible.
     """
+    decisions = [f"time runs as in the networks of the code {code or 'sparse'!r}"]
+    if code is None:
+        decisions.append("no tensor tells the code: code='paper' and code='slowfast' are others")
+        code = "sparse"
     if code not in PACING:
         raise ValueError(f"code must be one of {', '.join(get_args(Code))}, got {code!r}")
     places = {
@@ -89,12 +101,17 @@ def plan(
         tensors,
         trunk=TRUNK,
         attention=places,
-        plan_block=partial(slowfast_blocks.plan, form=form),
+        plan_block=partial(
+            slowfast_blocks.plan, form=form, use_scale=use_scale, subsample=subsample
+        ),
         pacing=lambda stem, spans: PACING[code],
-        normalization=GRAY,
-        frames=frames or (32 if code == "paper" or long_clips else 8),
+        usual=(GRAY, "the code's"),
+        mean=mean,
+        std=std,
+        frames=frames,
+        default_frames=32 if code == "paper" or long_clips else 8,
         classes=classes,
-        decisions=(f"time runs as in the networks of the code {code!r}",),
+        decisions=decisions,
         group={"layer2": GROUP} if long_clips else None,
     )
     if not long_clips:

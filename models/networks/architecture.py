@@ -1,15 +1,12 @@
-"""What must be known besides the weights to build a network, as data."""
+"""Networks built as they are described, and the blocks that they may have."""
 
-import json
-from dataclasses import asdict, dataclass, field
-from typing import Any, ClassVar, Literal
-
-from models import blocks
-from models.blocks import AttentionBlock
-from models.networks.clip_network import ClipHead, ClipNetwork
-from models.networks.dilated_resnet import DilatedResNet
-from models.networks.segmentation import AttentionHead, SegmentationNetwork
-from models.preprocess import ClipPreprocess, Preprocess
+from nonlocal_lens.models import blocks
+from nonlocal_lens.models.blocks import AttentionBlock
+from nonlocal_lens.models.networks.clip_network import ClipHead, ClipNetwork
+from nonlocal_lens.models.networks.description import Architecture, ClipArchitecture, Trunk
+from nonlocal_lens.models.networks.dilated_resnet import DilatedResNet
+from nonlocal_lens.models.networks.segmentation import AttentionHead, SegmentationNetwork
+from nonlocal_lens.models.preprocess import ClipPreprocess, Preprocess
 
 BLOCKS: dict[str, type[AttentionBlock]] = {
     "non_local": blocks.NonLocalBlock,
@@ -29,79 +26,6 @@ BLOCKS: dict[str, type[AttentionBlock]] = {
     "shared_key": blocks.SharedKeyNonLocalBlock,
 }
 """Every block a network may be built with; a new form adds one line."""
-
-Task = Literal["segmentation", "clips"]
-
-
-@dataclass(frozen=True)
-class Trunk:
-    """What every bundled network has: classes, a dilated residual backbone, at most one block."""
-
-    task: ClassVar[Task]
-
-    classes: tuple[str, ...]
-    block: str | None = None  # a key of BLOCKS
-    block_options: dict[str, Any] = field(default_factory=dict)
-    widths: tuple[int, int, int, int] = (32, 64, 128, 128)
-    depths: tuple[int, int, int, int] = (2, 2, 2, 2)
-    dilations: tuple[int, int, int, int] = (1, 1, 2, 4)
-
-    def __post_init__(self) -> None:
-        if self.block is not None and self.block not in BLOCKS:
-            raise ValueError(
-                f"unknown block {self.block!r}; available: {', '.join(sorted(BLOCKS))}"
-            )
-
-    def to_json(self) -> str:
-        """Return the architecture as one line of JSON."""
-        return json.dumps({"task": self.task, **asdict(self)})
-
-
-@dataclass(frozen=True)
-class Architecture(Trunk):
-    """The shape of a segmentation network; travels in the header of its weight file."""
-
-    task = "segmentation"
-
-
-@dataclass(frozen=True)
-class ClipArchitecture(Trunk):
-    """The shape of a network for clips; travels in the header of its weight file."""
-
-    task = "clips"
-
-    widths: tuple[int, int, int, int] = (16, 32, 64, 64)
-    depths: tuple[int, int, int, int] = (1, 1, 1, 1)
-    dilations: tuple[int, int, int, int] = (1, 1, 2, 2)
-    frames: int = 8  # of the clips that it is trained on
-    long_side: int = 128  # of their frames, in pixels
-
-
-AnyArchitecture = Architecture | ClipArchitecture
-
-ARCHITECTURES: dict[Task, type[AnyArchitecture]] = {
-    "segmentation": Architecture,
-    "clips": ClipArchitecture,
-}
-
-
-def read_architecture(text: str) -> AnyArchitecture:
-    """Read what `to_json` wrote; ValueError if it is anything else.
-
-    Files that name no task are from before there were others than segmentation.
-    """
-    try:
-        fields = json.loads(text)
-        task = fields.pop("task", Architecture.task)
-        if task not in ARCHITECTURES:
-            raise ValueError(f"unknown task {task!r}; available: {', '.join(ARCHITECTURES)}")
-        for name in ("classes", "widths", "depths", "dilations"):
-            fields[name] = tuple(fields[name])
-        return ARCHITECTURES[task](**fields)
-    except KeyError as error:
-        raise ValueError(f"the architecture in its header has no {error}") from error
-    except (AttributeError, TypeError, json.JSONDecodeError) as error:
-        raise ValueError(f"the architecture in its header cannot be read: {error}") from error
 
 
 def build_network(architecture: Architecture) -> SegmentationNetwork:
@@ -132,4 +56,6 @@ def _backbone(trunk: Trunk) -> DilatedResNet:
 def _block(trunk: Trunk, channels: int, dimension: int) -> AttentionBlock | None:
     if trunk.block is None:
         return None
+    if trunk.block not in BLOCKS:
+        raise ValueError(f"unknown block {trunk.block!r}; available: {', '.join(sorted(BLOCKS))}")
     return BLOCKS[trunk.block](channels, dimension=dimension, **trunk.block_options)

@@ -8,10 +8,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from models.blocks import AttentionBlock
-from models.networks.dilated_resnet import DilatedResNet, conv_bn_relu
-from models.preprocess import ClipPreprocess
-from models.streets import STREET_CLASSES
+from nonlocal_lens.models.blocks import AttentionBlock
+from nonlocal_lens.models.blocks.first_weights import draw_normal
+from nonlocal_lens.models.networks.dilated_resnet import DilatedResNet, conv_bn_relu
+from nonlocal_lens.models.preprocess import ClipPreprocess
+from nonlocal_lens.streets.classes import STREET_CLASSES
 
 OCTAVES = 4
 """Waves of half a period, one, two and four across the range of each axis."""
@@ -33,7 +34,7 @@ class Position(nn.Module):
         super().__init__()
         self.axes = axes
         self.embed = nn.Conv3d(len(axes) * (1 + 2 * OCTAVES), channels, 1, bias=False)
-        nn.init.normal_(self.embed.weight, std=spread)
+        draw_normal(self.embed.weight, std=spread)
 
     def forward(
         self, x: Float[Tensor, "batch channels frames rows cols"]

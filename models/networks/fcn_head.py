@@ -4,8 +4,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from models.blocks import AttentionBlock
-from models.networks.dilated_resnet import conv_bn_relu
+from nonlocal_lens.models.blocks import AttentionBlock
+from nonlocal_lens.models.networks.dilated_resnet import conv_bn_relu
 
 
 class FCNHead(nn.Module):

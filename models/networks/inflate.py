@@ -7,21 +7,22 @@ alternative that the non-local block is compared with.
 
 from collections.abc import Mapping
 from copy import deepcopy
-from typing import Literal, get_args
+from typing import Any, Literal, TypeVar, get_args
 
 import torch
 from torch import nn
-from torchvision.models.resnet import Bottleneck, ResNet
 
-from models.networks.insert import residual_blocks
+from nonlocal_lens.models.networks.insert import residual_blocks
 
 Kernel = Literal["1x1x1", "3x1x1", "3x3x3"]
+Inflated = TypeVar("Inflated", bound=nn.Module)
+
 KERNELS: tuple[Kernel, ...] = get_args(Kernel)
 
 FIRST_FRAMES = 5  # frames that the first convolution spans where any spans more than one
 
 
-def inflate(network: ResNet, kernel: Kernel = "1x1x1") -> ResNet:
+def inflate(network: Inflated, kernel: Kernel = "1x1x1") -> Inflated:
     """Return a network for clips (B, 3, T, H, W) with the weights of a network for images.
 
     A kernel that spans t frames holds the image network's, divided by t, in each, so that a clip
@@ -39,6 +40,8 @@ def inflate(network: ResNet, kernel: Kernel = "1x1x1") -> ResNet:
     Raises:
         ValueError: The kernel is unknown, or the residual blocks are no bottlenecks.
     """
+    from torchvision.models.resnet import Bottleneck  # late: it takes seconds
+
     if kernel not in KERNELS:
         raise ValueError(f"unknown kernel {kernel!r}; available: {', '.join(KERNELS)}")
     residuals = residual_blocks(network)
@@ -50,13 +53,14 @@ def inflate(network: ResNet, kernel: Kernel = "1x1x1") -> ResNet:
         every_other = [name for name in residuals if int(name.rpartition(".")[2]) % 2 == 0]
         frames = {f"{name}.{widened}": 3 for name in every_other} | {"conv1": FIRST_FRAMES}
 
-    inflated = deepcopy(network)
+    inflated: Any = deepcopy(network)
     inflate_layers(inflated, frames)
     inflated.conv1.stride = (2, *inflated.conv1.stride[1:])
     inflated.maxpool = nn.MaxPool3d(3, stride=2, padding=1)
     inflated.layer1.add_module("pool", nn.MaxPool3d((3, 1, 1), (2, 1, 1), (1, 0, 0)))
     inflated.avgpool = nn.AdaptiveAvgPool3d(1)
-    return inflated
+    made: Inflated = inflated
+    return made
 
 
 def inflate_layers(network: nn.Module, frames: Mapping[str, int]) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 from torch import nn
 from torch.nn.modules.conv import _ConvNd
 
-from models.networks.architecture import BLOCKS
+from nonlocal_lens.models.networks.architecture import BLOCKS
 
 STAGES = {"res2": "layer1", "res3": "layer2", "res4": "layer3", "res5": "layer4"}
 """What papers call the stages of a residual network -> what torchvision does."""

@@ -1,36 +1,21 @@
 """A small classifier of handwritten digits with two attention blocks: AlexHex7's demonstration."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
-from jaxtyping import Float, UInt8
+from jaxtyping import Float
 from torch import Tensor, nn
 
-from models.blocks import AttentionBlock
-from models.preprocess import Preprocess
+from nonlocal_lens.models.blocks import AttentionBlock
+from nonlocal_lens.models.preprocess import FixedSize
 
 POOLED = 3  # cells along either side of the last features of a 28 x 28 image
 
 
-@dataclass(frozen=True)
-class Digits(Preprocess):
-    """Preprocessing for digits as in MNIST: gray, 28 x 28 pixels, white on black, in [0, 1].
+DIGITS = FixedSize(mean=(0.0,), std=(1.0,), size=(28, 28))
+"""Preprocessing for digits as in MNIST: gray, 28 x 28 pixels, white on black, in [0, 1].
 
-    An image of another size is stretched; a dark digit on light paper should be inverted before.
-    """
-
-    def input_hw(self, original_hw: tuple[int, int]) -> tuple[int, int]:
-        """Return the one size."""
-        return 28, 28
-
-    def normalize(
-        self, images: UInt8[Tensor, "batch 3 height width"]
-    ) -> Float[Tensor, "batch 1 height width"]:
-        """Return the luminance of 8-bit RGB images, in [0, 1]."""
-        from torchvision.transforms.v2 import functional as TF  # as in Preprocess.__call__
-
-        gray: Tensor = TF.rgb_to_grayscale(images.float() / 255)
-        return gray
+An image of another size is stretched; a dark digit on light paper should be inverted before.
+"""
 
 
 class MNISTNetwork(nn.Module):
@@ -59,7 +44,7 @@ class MNISTNetwork(nn.Module):
     ) -> None:
         super().__init__()
         self.classes = classes
-        self.preprocess = Digits()
+        self.preprocess = DIGITS
         for index, (cin, cout) in enumerate(zip((1, *widths), widths, strict=False), start=1):
             layers = nn.Conv2d(cin, cout, 3, padding=1), nn.BatchNorm2d(cout)
             self.add_module(f"conv_{index}", nn.Sequential(*layers, nn.ReLU(), nn.MaxPool2d(2)))

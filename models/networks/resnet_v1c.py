@@ -4,10 +4,12 @@ from collections.abc import Sequence
 
 from jaxtyping import Float
 from torch import Tensor, nn
-from torchvision.models.resnet import BasicBlock, Bottleneck
 
 STRIDES_AND_DILATIONS = {8: ((1, 2, 1, 1), (1, 1, 2, 4)), 16: ((1, 2, 2, 1), (1, 1, 1, 2))}
 """By the stride of the whole, those of the four stages."""
+
+EXPANSION = 4
+"""Output channels of a bottleneck for one in its middle."""
 
 
 class ResNetV1c(nn.Module):
@@ -52,7 +54,7 @@ class ResNetV1c(nn.Module):
             cin = cout
         self.stem = nn.Sequential(*layers)
         self.maxpool = nn.MaxPool2d(3, 2, 1)
-        expansion = Bottleneck.expansion if bottleneck else BasicBlock.expansion
+        expansion = EXPANSION if bottleneck else 1
         for stage, (width, depth) in enumerate(zip(widths, depths, strict=True)):
             step, dilation = strides[stage], dilations[stage]
             cout = width * expansion
@@ -82,14 +84,18 @@ class ResNetV1c(nn.Module):
 
 def residual_block(
     cin: int, width: int, *, stride: int, dilation: int, bottleneck: bool
-) -> BasicBlock | Bottleneck:
+) -> nn.Module:
     """Return a residual block, with a projected shortcut where shape or size change."""
-    cout = width * (Bottleneck.expansion if bottleneck else BasicBlock.expansion)
+    from torchvision.models.resnet import BasicBlock, Bottleneck  # late: it takes seconds
+
+    cout = width * (EXPANSION if bottleneck else 1)
     shortcut = None
     if stride > 1 or cin != cout:
         shortcut = nn.Sequential(nn.Conv2d(cin, cout, 1, stride, bias=False), nn.BatchNorm2d(cout))
     if bottleneck:
-        return Bottleneck(cin, width, stride, shortcut, dilation=dilation)
-    block = BasicBlock(cin, width, stride, shortcut)  # torchvision's takes no dilation
-    block.conv1.dilation = block.conv1.padding = (dilation, dilation)
-    return block
+        block: nn.Module = Bottleneck(cin, width, stride, shortcut, dilation=dilation)
+        return block
+    basic = BasicBlock(cin, width, stride, shortcut)  # torchvision's takes no dilation
+    basic.conv1.dilation = basic.conv1.padding = (dilation, dilation)
+    plain: nn.Module = basic
+    return plain

@@ -7,9 +7,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from models.blocks import AttentionBlock
-from models.networks.dilated_resnet import conv_bn_relu
-from models.preprocess import Preprocess
+from nonlocal_lens.models.blocks import AttentionBlock
+from nonlocal_lens.models.networks.dilated_resnet import conv_bn_relu
+from nonlocal_lens.models.preprocess import Preprocess
 
 
 class AttentionHead(nn.Module):

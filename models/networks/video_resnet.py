@@ -13,10 +13,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from models.blocks import AttentionBlock
-from models.networks.inflate import inflate_layers
-from models.networks.resnet_v1c import residual_block
-from models.preprocess import ClipPreprocess
+from nonlocal_lens.models.blocks.frame_groups import FrameGroups as FrameGroups
+from nonlocal_lens.models.networks.inflate import inflate_layers
+from nonlocal_lens.models.networks.resnet_v1c import residual_block
+from nonlocal_lens.models.preprocess import ClipPreprocess
 
 STRIDES = (1, 2, 2, 2)  # in space, of the four stages
 SHIFTED_SHARE = 8  # one channel in so many comes from the next frame, and one from the last
@@ -141,24 +141,6 @@ class ShiftedConv3d(nn.Conv3d):
         shifted[:, fold : 2 * fold, 1:] = x[:, fold : 2 * fold, :-1]
         shifted[:, 2 * fold :] = x[:, 2 * fold :]
         return super().forward(shifted)
-
-
-class FrameGroups(nn.Module):
-    """An attention block that sees a few frames at a time, so that it runs once for each group.
-
-    Wang et al. 2018 so saved memory in the third stage of their networks for long clips.
-    """
-
-    def __init__(self, block: AttentionBlock, frames: int) -> None:
-        super().__init__()
-        self.block = block
-        self.frames = frames
-
-    def forward(
-        self, x: Float[Tensor, "batch channels frames height width"]
-    ) -> Float[Tensor, "batch channels frames height width"]:
-        """Return what the block makes of each group, in order; the last may have fewer frames."""
-        return torch.cat([self.block(group) for group in x.split(self.frames, dim=2)], dim=2)
 
 
 class Affine(nn.Module):

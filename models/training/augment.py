@@ -3,8 +3,8 @@
 import cv2
 import numpy as np
 
-from models.streets import VOID
-from models.training.data import Image, Labels
+from nonlocal_lens.models.training.data import Image, Labels
+from nonlocal_lens.streets.classes import VOID
 
 
 def random_view(

@@ -9,11 +9,11 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 from torch.nn import functional as F
 
-from models.networks.clip_network import CellScores, ClipNetwork
-from models.streets import STREET_CLASSES, VOID
-from models.training.augment import recolored
-from models.training.clip_data import Clips
-from models.training.recipe import ClipRecipe
+from nonlocal_lens.models.networks.clip_network import CellScores, ClipNetwork
+from nonlocal_lens.models.training.augment import recolored
+from nonlocal_lens.models.training.clip_data import Clips
+from nonlocal_lens.models.training.recipe import ClipRecipe
+from nonlocal_lens.streets.classes import STREET_CLASSES, VOID
 
 CAR, PEDESTRIAN = (list(STREET_CLASSES).index(name) for name in ("car", "pedestrian"))
 

@@ -7,7 +7,8 @@ import numpy as np
 from jaxtyping import Int, UInt8
 from tqdm import tqdm
 
-from models.rendered import render_clip, split_seeds
+from nonlocal_lens.models.atomic_write import appearing
+from nonlocal_lens.streets import render_clip, split_seeds
 
 RENDERED_CLIPS = {"train": 2400, "val": 600, "test": 600}
 """How many rendered clips a split holds; the renderer would make any number."""
@@ -21,8 +22,8 @@ class Clips(NamedTuple):
     """Labeled clips of equal size."""
 
     images: UInt8[np.ndarray, "clips frames height width 3"]
-    frame_labels: UInt8[np.ndarray, "clips frames height width"]  # values of models.streets
-    labels: Int[np.ndarray, " clips"]  # indices into models.rendered.CLIP_LABELS
+    frame_labels: UInt8[np.ndarray, "clips frames height width"]  # values of streets.classes
+    labels: Int[np.ndarray, " clips"]  # indices into streets.CLIP_LABELS
 
 
 def rendered_clips(split: str, folder: Path | None = None) -> Clips:
@@ -52,7 +53,6 @@ def rendered_clips(split: str, folder: Path | None = None) -> Clips:
     )
     if kept:
         kept.parent.mkdir(parents=True, exist_ok=True)
-        partial = kept.with_suffix(".partial.npz")
-        np.savez(partial, **clips._asdict())
-        partial.replace(kept)
+        with appearing(kept) as partial, partial.open("wb") as file:
+            np.savez(file, **clips._asdict())
     return clips

@@ -15,15 +15,16 @@ from jaxtyping import Float, Int, UInt8
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from models.networks.architecture import ClipArchitecture, build_clip_network
-from models.networks.clip_network import ClipNetwork, framewise
-from models.rendered import MIRRORED
-from models.training.cells import cell_losses, pedestrian_f1
-from models.training.clip_data import Clips
-from models.training.evaluation import accuracy, clip_confusion_matrix
-from models.training.loop import Course, parameter_groups, train
-from models.training.recipe import CLIP_RECIPES, ClipRecipe
-from models.zoo import NETWORKS
+from nonlocal_lens.models.networks.architecture import build_clip_network
+from nonlocal_lens.models.networks.clip_network import ClipNetwork, framewise
+from nonlocal_lens.models.networks.description import ClipArchitecture
+from nonlocal_lens.models.training.cells import cell_losses, pedestrian_f1
+from nonlocal_lens.models.training.clip_data import Clips
+from nonlocal_lens.models.training.evaluation import accuracy, clip_confusion_matrix
+from nonlocal_lens.models.training.loop import Course, parameter_groups, train
+from nonlocal_lens.models.training.recipe import CLIP_RECIPES, ClipRecipe
+from nonlocal_lens.models.zoo import NETWORKS
+from nonlocal_lens.streets import MIRRORED
 
 CLIPS_AT_ONCE = 8
 

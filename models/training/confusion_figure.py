@@ -7,6 +7,8 @@ from jaxtyping import Int
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from nonlocal_lens.models.atomic_write import appearing
+
 FORMATS = (".png", ".pdf", ".svg")
 
 
@@ -36,6 +38,5 @@ def save_confusion_figure(
     axes.set_yticks(range(len(classes)), classes)
     axes.set(xlabel="predicted", ylabel="true", title=title)
     figure.colorbar(image, label="% of the true class's pixels")
-    partial = path.with_name(path.name + ".partial")
-    figure.savefig(partial, format=path.suffix[1:].lower())
-    partial.replace(path)
+    with appearing(path) as partial:
+        figure.savefig(partial, format=path.suffix[1:].lower())

@@ -8,14 +8,17 @@ import cv2
 import numpy as np
 from jaxtyping import UInt8
 
-from models.rendered import render_scene, split_seeds
-from models.streets import VOID
+from nonlocal_lens.models.label_files import read_label_file
+from nonlocal_lens.streets import render_scene, split_seeds
+from nonlocal_lens.streets.classes import VOID
 
 Image = UInt8[
     np.ndarray, "_ _ 3"
 ]  # (height, width, RGB); sizes may differ within a list of samples
 Labels = UInt8[np.ndarray, "_ _"]
 Sample = tuple[Image, Labels]
+
+IMAGES = (".jpg", ".jpeg", ".png")
 
 SPLITS = ("train", "val", "test")
 
@@ -40,7 +43,7 @@ def read_samples(dataset: Dataset, root: Path | None, split: str) -> Iterator[Sa
     | folder   | `images/*.jpg|png` and `labels/*.png`; all of it is the split |
     | rendered | nothing: the scenes are drawn, the splits by different seeds |
 
-    Label values are those of `models.streets`, 0 to 10; anything above is void and read as 11.
+    Label values are those of `streets.classes`, 0 to 10; anything above is void and read as 11.
 
     Raises:
         ValueError: The split is unknown, a folder is missing or empty, an image has no label, a
@@ -66,7 +69,9 @@ def rendered_samples(split: str) -> Iterator[Sample]:
 def folder_samples(folder: Path) -> Iterator[Sample]:
     """Read `<folder>/images` with `<folder>/labels`, sorted by name; for errors see above."""
     images = sorted(
-        path for path in (folder / "images").glob("*") if path.suffix.lower() in (".jpg", ".png")
+        path
+        for path in (folder / "images").glob("*")
+        if path.suffix.lower() in IMAGES and not path.name.startswith(".")
     )
     if not images:
         raise ValueError(f"no images in {folder / 'images'}; *.jpg or *.png are expected there")
@@ -75,9 +80,17 @@ def folder_samples(folder: Path) -> Iterator[Sample]:
         image = cv2.imread(str(image_path), cv2.IMREAD_COLOR_RGB)
         if image is None:
             raise ValueError(f"{image_path} is not a readable image")
-        labels = cv2.imread(str(label_path), cv2.IMREAD_GRAYSCALE)
-        if labels is None:
-            raise ValueError(f"{label_path} is missing or not a readable image")
-        if image.shape[:2] != labels.shape:
-            raise ValueError(f"{label_path} must have size {image.shape[:2]}, got {labels.shape}")
-        yield image, np.minimum(labels, VOID).astype(np.uint8)
+        try:
+            labels = read_label_file(label_path)
+        except (FileNotFoundError, ValueError) as error:
+            raise ValueError(f"{label_path} is missing or not a readable image: {error}") from error
+        if labels.colored:
+            raise ValueError(
+                f"{label_path} holds colors; classes are needed, of the values 0 to 10"
+            )
+        if image.shape[:2] != labels.values.shape:
+            raise ValueError(
+                f"{label_path} must have size {image.shape[:2]}, got {labels.values.shape}"
+            )
+        void = (labels.values < 0) | (labels.values > VOID)
+        yield image, np.where(void, VOID, labels.values).astype(np.uint8)

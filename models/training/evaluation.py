@@ -4,13 +4,12 @@ from collections.abc import Iterable
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Float, Int, Integer, UInt8
 from torch import Tensor
-from torchmetrics.functional.classification import multiclass_confusion_matrix
 
-from models.networks.clip_network import ClipNetwork
-from models.networks.segmentation import SegmentationNetwork, upsample
-from models.training.clip_data import Clips
+from nonlocal_lens.models.networks.clip_network import ClipNetwork
+from nonlocal_lens.models.networks.segmentation import SegmentationNetwork, upsample
+from nonlocal_lens.models.training.clip_data import Clips
 
 
 @torch.inference_mode()
@@ -35,17 +34,27 @@ def clip_confusion_matrix(network: ClipNetwork, clips: Clips) -> Int[Tensor, "cl
     network.eval()
     predicted = [network(network.preprocess(images)).argmax(dim=1) for images in clips.images]
     truth = torch.from_numpy(clips.labels)
-    return multiclass_confusion_matrix(torch.cat(predicted), truth, len(network.classes))
+    return _counted(truth, torch.cat(predicted), len(network.classes))
 
 
 def count_pixels(
-    scores: Float[Tensor, "1 classes rows cols"], labels: UInt8[np.ndarray, "height width"]
+    scores: Float[Tensor, "1 classes rows cols"], labels: Integer[np.ndarray, "height width"]
 ) -> Int[Tensor, "classes classes"]:
-    """Count labeled pixels by (true class, predicted class), at the size of the labels."""
+    """Count labeled pixels by (true class, predicted class), at the size of the labels.
+
+    Values below 0, and from the number of classes on, are void.
+    """
     classes = scores.shape[1]
     predicted = best_class(upsample(scores, labels.shape))
-    truth = torch.from_numpy(labels).long().clamp_max(classes)  # what lies above is void
-    return multiclass_confusion_matrix(predicted, truth, classes, ignore_index=classes)
+    truth = torch.from_numpy(labels).long()
+    known = (truth >= 0) & (truth < classes)
+    return _counted(truth[known], predicted[known], classes)
+
+
+def _counted(
+    truth: Int[Tensor, " items"], predicted: Int[Tensor, " items"], classes: int
+) -> Int[Tensor, "classes classes"]:
+    return torch.bincount(classes * truth + predicted, minlength=classes**2).view(classes, classes)
 
 
 def best_class(scores: Float[Tensor, "1 classes *pixels"]) -> Int[Tensor, "*pixels"]:

@@ -14,9 +14,10 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
-from models.blocks import attention_blocks
-from models.training.identity_dropout import drop_identity
-from models.training.recipe import Recipe
+from nonlocal_lens.models.atomic_write import appearing, atomic_write
+from nonlocal_lens.models.blocks import attention_blocks
+from nonlocal_lens.models.training.identity_dropout import drop_identity
+from nonlocal_lens.models.training.recipe import Recipe
 
 EPOCHS_BETWEEN_EVALUATIONS = 10
 
@@ -69,6 +70,7 @@ def train(name: str, course: Course[Network], runs: Path) -> Network:
         first_epoch = state["epoch"]
     elif course.starting_point is not None:
         start_from(network, course.starting_point())
+    _cut_log(folder / "log.jsonl", first_epoch)
 
     for epoch in range(first_epoch, recipe.epochs):
         started = time.perf_counter()
@@ -93,11 +95,18 @@ def train(name: str, course: Course[Network], runs: Path) -> Network:
         line["seconds"] = round(time.perf_counter() - started, 1)
         if (epoch + 1) % EPOCHS_BETWEEN_EVALUATIONS == 0 or epoch + 1 == recipe.epochs:
             line |= {key: round(value, 4) for key, value in course.figures(averaged).items()}
-        save_state(folder / "last.pt", network, average, optimizer, schedule, epoch + 1)
-        with (folder / "log.jsonl").open("a", encoding="utf-8") as log:
+        with (folder / "log.jsonl").open("a", encoding="utf-8") as log:  # first: no line is missed
             log.write(json.dumps(line) + "\n")
+        save_state(folder / "last.pt", network, average, optimizer, schedule, epoch + 1)
         tqdm.write(f"{name} {json.dumps(line)}")
     return averaged.eval()
+
+
+def _cut_log(path: Path, epochs: int) -> None:
+    """Keep the first lines of a log: those of epochs that are not gone through again."""
+    if path.exists():
+        lines = path.read_bytes().splitlines(keepends=True)
+        atomic_write(path, b"".join(lines[:epochs]))
 
 
 def parameter_groups(network: nn.Module, recipe: Recipe) -> list[dict[str, Any]]:
@@ -177,15 +186,14 @@ def save_state(
     epoch: int,
 ) -> None:
     """Write everything that the next epoch needs; never leaves a half-written file."""
-    partial = path.with_suffix(".partial")
-    torch.save(
-        {
-            "network": network.state_dict(),
-            "average": average.state_dict(),
-            "optimizer": optimizer.state_dict(),
-            "schedule": schedule.state_dict(),
-            "epoch": epoch,
-        },
-        partial,
-    )
-    partial.replace(path)
+    with appearing(path) as partial:
+        torch.save(
+            {
+                "network": network.state_dict(),
+                "average": average.state_dict(),
+                "optimizer": optimizer.state_dict(),
+                "schedule": schedule.state_dict(),
+                "epoch": epoch,
+            },
+            partial,
+        )

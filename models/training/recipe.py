@@ -1,7 +1,7 @@
 """What is trained how: the recipes are data, in the `.toml` files beside this one."""
 
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -37,6 +37,7 @@ class StreetRecipe(Recipe):
     class_balance: float = 0.33  # a class weighs its pixel share to minus this power in the loss
     rendered_share: float = 0.0  # rendered scenes seen in an epoch, as a share of the real images
     dilations: tuple[int, int, int, int] | None = None  # instead of the network's own
+    block: str | None = None  # instead of the network's own, where it has one
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,45 @@ class ClipRecipe(Recipe):
 
 
 AnyRecipe = TypeVar("AnyRecipe", bound=Recipe)
+
+
+@dataclass(frozen=True)
+class Variant:
+    """What is done otherwise in a recipe, and in all that it starts from: for ablations.
+
+    Raises:
+        ValueError: `shorten` is below 1.
+    """
+
+    seed: int | None = None  # the recipe's own if None
+    block: str | None = None  # a key of models.networks.architecture.BLOCKS; the own one if None
+    shorten: int = 1  # what the epochs of every step are divided by; one epoch at least is left
+
+    def __post_init__(self) -> None:
+        if self.shorten < 1:
+            raise ValueError(f"shorten must be at least 1, got {self.shorten}")
+
+    @property
+    def name(self) -> str:
+        """What tells it from the recipe itself, as part of a file name; empty for the recipe."""
+        parts = {
+            "seed": self.seed,
+            "block": self.block,
+            "shortened": self.shorten if self.shorten > 1 else None,
+        }
+        return "-".join(f"{key}-{value}" for key, value in parts.items() if value is not None)
+
+    def of(self, recipe: StreetRecipe) -> StreetRecipe:
+        """Return the variant of a recipe."""
+        return replace(
+            recipe,
+            seed=recipe.seed if self.seed is None else self.seed,
+            block=self.block or recipe.block,
+            epochs=max(1, round(recipe.epochs / self.shorten)),
+        )
+
+
+AS_IT_IS = Variant()
 
 
 def read_recipes(path: Path, kind: type[AnyRecipe]) -> dict[str, AnyRecipe]:

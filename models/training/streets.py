@@ -10,21 +10,27 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
-from models.networks.architecture import Architecture, build_network
-from models.networks.segmentation import SegmentationNetwork
-from models.streets import VOID
-from models.training.augment import random_view
-from models.training.data import Sample
-from models.training.evaluation import confusion_matrix, mean_iou
-from models.training.loop import Course, parameter_groups, train
-from models.training.recipe import STREET_RECIPES, StreetRecipe
-from models.zoo import NETWORKS
+from nonlocal_lens.models.networks.architecture import build_network
+from nonlocal_lens.models.networks.description import Architecture
+from nonlocal_lens.models.networks.segmentation import SegmentationNetwork
+from nonlocal_lens.models.training.augment import random_view
+from nonlocal_lens.models.training.data import Sample
+from nonlocal_lens.models.training.evaluation import confusion_matrix, mean_iou
+from nonlocal_lens.models.training.loop import Course, parameter_groups, train
+from nonlocal_lens.models.training.recipe import AS_IT_IS, STREET_RECIPES, StreetRecipe, Variant
+from nonlocal_lens.models.zoo import NETWORKS
+from nonlocal_lens.streets.classes import VOID
 
 Samples = list[Sample]
 
 
 def train_streets(
-    name: str, train_set: Samples, rendered: Samples, val_set: Samples, runs: Path
+    name: str,
+    train_set: Samples,
+    rendered: Samples,
+    val_set: Samples,
+    runs: Path,
+    variant: Variant = AS_IT_IS,
 ) -> SegmentationNetwork:
     """Train the recipe `name`, see `models.training.loop.train`.
 
@@ -34,14 +40,11 @@ def train_streets(
         rendered: Drawn scenes: an epoch sees the recipe's `rendered_share` of them, in turn.
         val_set: Real images to report on; nothing is chosen by them.
         runs: Folder for checkpoints and logs.
+        variant: What is done otherwise, here and in all that the recipe starts from.
     """
-    recipe = STREET_RECIPES[name]
+    recipe = variant.of(STREET_RECIPES[name])
     torch.manual_seed(recipe.seed)
-    architecture = NETWORKS[recipe.network].architecture
-    assert isinstance(architecture, Architecture)  # a test holds the recipes to their tasks
-    if recipe.dilations is not None:
-        architecture = replace(architecture, dilations=recipe.dilations)
-    network = build_network(architecture)
+    network = build_network(architecture_of(recipe))
     network.to(memory_format=torch.channels_last)
     optimizer = torch.optim.SGD(
         parameter_groups(network, recipe),
@@ -66,12 +69,23 @@ def train_streets(
         losses=losses,
         figures=lambda trained: {"val_miou": mean_iou(confusion_matrix(trained, val_set))},
         starting_point=(
-            (lambda: train_streets(recipe.start_from, train_set, rendered, val_set, runs))
+            (lambda: train_streets(recipe.start_from, train_set, rendered, val_set, runs, variant))
             if recipe.start_from
             else None
         ),
     )
     return train(name, course, runs)
+
+
+def architecture_of(recipe: StreetRecipe) -> Architecture:
+    """Return the shape of the network that a recipe trains."""
+    architecture = NETWORKS[recipe.network].architecture
+    assert isinstance(architecture, Architecture)  # a test holds the recipes to their tasks
+    if recipe.dilations is not None:
+        architecture = replace(architecture, dilations=recipe.dilations)
+    if recipe.block is not None and architecture.block is not None:
+        architecture = replace(architecture, block=recipe.block)
+    return architecture
 
 
 def class_weights(samples: Samples, classes: int, balance: float) -> Tensor:

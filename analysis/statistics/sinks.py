@@ -1,0 +1,158 @@
+"""Whether one key takes much of everybody's attention: a sink."""
+
+from math import nan
+
+from nonlocal_lens.analysis.baselines import Baselines, shuffled_extremes
+from nonlocal_lens.analysis.statistics.statistic import (
+    Measured,
+    Scope,
+    Statistic,
+    at_least_one,
+    share_of,
+)
+from nonlocal_lens.analysis.streaming import STRONG
+
+SINK = 0.3
+"""Mean share from which on a key counts as a sink (Gu et al. 2025, arXiv 2410.10781: epsilon)."""
+
+ROUTED = STRONG
+"""Share of a row from which on its query counts as routed to the key."""
+
+
+def _from_even_to_all(scope: Scope) -> tuple[float, float]:
+    return 1 / scope.keys, 1.0
+
+
+def _share(measured: Measured) -> float:
+    return measured.sums.mean_share.max().item()
+
+
+SINK_SHARE = Statistic(
+    name="sink_share",
+    label="Sink share",
+    unit="",
+    plain="How much of all attention goes to the one key that gets most; from 0.3 on it is "
+    "called a sink.",
+    definition="The largest share of the mean row: how much of all attention goes to the one key "
+    "that gets most. From 0.3 on it counts as a sink.",
+    compute=_share,
+    bounds=_from_even_to_all,
+    bottom="1 / M",
+    degenerate="high",
+    source="Gu et al. 2025 (arXiv 2410.10781), of all queries.",
+    baselines=lambda m: Baselines(1 / m.keys, _share(m), shuffled_extremes(m.sums)[0]),
+    of_distributions=True,
+)
+
+
+def _concentration(measured: Measured) -> float:
+    mean = measured.sums.mean_share
+    median = mean.quantile(0.5).item()
+    return float("inf") if median == 0 else mean.max().item() / median
+
+
+SINK_CONCENTRATION = Statistic(
+    name="sink_concentration",
+    label="Sink concentration",
+    unit="",
+    plain="How many times the attention of an ordinary key (the median) goes to the one that "
+    "gets most.",
+    definition="The largest share of the mean row over its median: how far the key that gets most "
+    "stands out. 1 where all keys get the same, infinite where half of them get nothing.",
+    compute=_concentration,
+    bounds=at_least_one,
+    degenerate="high",
+    source="As sinks are told apart in the literature: the maximum over the median.",
+    baselines=lambda m: Baselines(1.0, _concentration(m), shuffled_extremes(m.sums)[1]),
+    of_distributions=True,
+)
+
+
+def _is_sink(share: float) -> float:
+    return float(share >= SINK) if share == share else nan
+
+
+SINK_RATE = Statistic(
+    name="sink_rate",
+    label="Sink rate",
+    unit="",
+    plain="Whether this head has a sink, 1 or 0; averaged over heads it is the share of heads "
+    "that have one.",
+    definition="1 where the sink share is at least 0.3, else 0; its mean over heads is the share "
+    "of heads that have a sink.",
+    compute=lambda m: _is_sink(_share(m)),
+    bounds=share_of,
+    degenerate="high",
+    source="Gu et al. 2025 (arXiv 2410.10781): the share of heads with a sink, at 0.3.",
+    baselines=lambda m: Baselines(
+        _is_sink(1 / m.keys), _is_sink(_share(m)), _is_sink(shuffled_extremes(m.sums)[0])
+    ),
+    of_distributions=True,
+)
+
+
+SINK_ROUTED = Statistic(
+    name="sink_routed",
+    label="Routed to the sink",
+    unit="",
+    plain="The share of queries that send at least half of their attention to the one key that "
+    "gets most.",
+    definition="Share of queries that give at least half of their attention to the key that gets "
+    "most on average.",
+    compute=lambda m: m.sums.routed_share(m.sink),
+    bounds=share_of,
+    degenerate="high",
+    source="The routed fraction of the sink literature, at one half.",
+    # a shuffled row routes to one key as often as to any other
+    baselines=lambda m: Baselines(
+        float(1 / m.keys >= ROUTED),
+        float(_share(m) >= ROUTED),
+        (m.sums.strong >= 0).sum().item() / m.sums.strong.shape[0] / m.keys,
+    ),
+    of_distributions=True,
+)
+
+SINK_EVENT = 0.9
+"""Share of queries routed to one key from which on it is a sink of a kind (Fesser et al. 2026)."""
+
+NO_OPERATION, BROADCAST = 0.2, 0.5
+"""Length of the sink's value over the mean of all keys': up to the first the sink adds next to
+nothing, from the second on it adds the same to every query (Fesser et al. 2026, arXiv 2606.08105,
+who ask of a broadcast, too, that the head's update has a stable rank of at most 1.5)."""
+
+
+def _value_ratio(measured: Measured) -> float:
+    lengths = measured.record.value_norm
+    if lengths is None or not lengths.double().mean() > 0:
+        return nan
+    return (lengths[measured.sink].double() / lengths.double().mean()).item()
+
+
+SINK_VALUE_RATIO = Statistic(
+    name="sink_value_ratio",
+    label="Value of the sink",
+    unit="",
+    definition="Length of the value of the key that gets most attention on average, on its way "
+    "out, over the mean length of all keys' values: near 0 where attention to it adds nothing. "
+    "Undefined where values are not known.",
+    compute=_value_ratio,
+    bounds=lambda scope: (0.0, float(scope.keys)),
+    top="M",
+    source="Fesser et al. 2026 (arXiv 2606.08105): the ratio of value norms.",
+    plain="How long the value is that attention to the sink brings back, over the mean length of "
+    "all values: near 0, looking there adds nothing.",
+)
+
+
+def sink_kind(routed: float, value_ratio: float) -> str:
+    """Return of what kind a sink is: "no-operation", "broadcast", or "" for none that is known.
+
+    Args:
+        routed: Share of queries that give the key at least half of their attention.
+        value_ratio: Length of its value over the mean of all keys'; NaN where that is not known.
+    """
+    if not routed >= SINK_EVENT:
+        return ""
+    if value_ratio <= NO_OPERATION:
+        return "no-operation"
+    return "broadcast" if value_ratio >= BROADCAST else ""

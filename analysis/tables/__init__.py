@@ -1,0 +1,1 @@
+"""Numbers of records as rows of tables, every column under one name."""

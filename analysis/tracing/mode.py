@@ -1,0 +1,287 @@
+"""Runs a network and tells observers of every tensor operation in it.
+
+Nothing is put on the network: what sees the operations is torch's own dispatch. So layers under any
+name, hooks, TorchScript and functions are all seen alike.
+"""
+
+import sys
+import threading
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from functools import cache
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+from torch._ops import OpOverload
+
+from nonlocal_lens.analysis.evaluating import evaluating
+from nonlocal_lens.analysis.quiet_mode import QuietMode
+from nonlocal_lens.analysis.tracing.operation import Operation
+from nonlocal_lens.analysis.tracing.running import Entered, Left, Running
+from nonlocal_lens.analysis.tracing.written_out import WRITTEN_OUT, agree
+
+_COMPOSITE = torch._C.DispatchKey.CompositeImplicitAutograd
+
+
+class Observer:
+    """What is told of operations; to be inherited from."""
+
+    def begin(
+        self,
+        network: nn.Module,
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any],
+        running: Running,
+    ) -> None:
+        """Forget everything: a run begins. It can begin once more before any has ended.
+
+        Args:
+            network: The network that will run.
+            args: Its inputs.
+            kwargs: Its inputs by name.
+            running: Tells, at any time of the run, which module is running for which time.
+        """
+
+    def seen(self, operation: Operation) -> None:
+        """Learn of an operation that has just run."""
+
+
+class Editor:
+    """What may run something else in an operation's place; to be inherited from."""
+
+    def run(
+        self,
+        op_name: str,
+        func: Any,
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any],
+        module_name: str,
+    ) -> Any:
+        """Return what an operation gives; the operation itself unless it is overridden."""
+        return func(*args, **kwargs)
+
+
+def run(
+    network: nn.Module,
+    args: tuple[Any, ...],
+    kwargs: Mapping[str, Any] | None = None,
+    *,
+    observers: Sequence[Observer] = (),
+    editor: Editor | None = None,
+) -> Any:
+    """Run a network in evaluation mode and without gradients, and return its output.
+
+    The output is bit for bit the one without observers, but that of a compiled network, which is
+    run uncompiled. The network comes back as it was, also after an exception.
+
+    Args:
+        network: Any module.
+        args: Its inputs.
+        kwargs: Its inputs by name.
+        observers: Are told of every operation, in this order.
+        editor: Runs the operations; None runs them as they are.
+    """
+    kwargs = {} if kwargs is None else kwargs
+    called = _bare(network)
+    with evaluating(network), torch.no_grad(), _uncompiled():
+        try:
+            return _observed(network, called, args, kwargs, observers, editor)
+        except _HiddenInNestedTensorsError:
+            # Fast paths that pack padded sequences hide tokens: they are followed in the long way.
+            with _without_fast_path():
+                edited = _observed(network, called, args, kwargs, observers, editor)
+            return edited if editor is not None else called(*args, **kwargs)
+
+
+@contextmanager
+def watched(
+    network: nn.Module,
+    observers: Sequence[Observer],
+    editor: Editor | None = None,
+    *,
+    entered: Entered | None = None,
+    left: Left | None = None,
+) -> Iterator[Running]:
+    """Tell observers of whatever runs in this thread until the `with` ends.
+
+    When a run begins must be told by `Running.begin` and `Observer.begin`: `run` does so.
+
+    Args:
+        network: Any module.
+        observers: Are told of every operation, in this order.
+        editor: Runs the operations; None runs them as they are.
+        entered: See `Running.followed`.
+        left: See `Running.followed`.
+    """
+    running = Running(network)
+    with ExitStack() as stack:
+        stack.enter_context(_uncompiled())
+        if any(isinstance(module, nn.TransformerEncoder) for module in network.modules()):
+            stack.enter_context(_without_fast_path())  # it may hide tokens in nested tensors
+        stack.enter_context(running.followed(entered, left))
+        watch = _Watch(running, observers, editor or Editor())
+        stack.enter_context(watch)
+        running.unseen = watch.paused
+        yield running
+
+
+class _HiddenInNestedTensorsError(BaseException):
+    """Not an Exception, so that no network catches it."""
+
+
+class _Watch(QuietMode):
+    """Runs every operation and tells of it."""
+
+    supports_higher_order_operators = True
+
+    def __init__(self, running: Running, observers: Sequence[Observer], editor: Editor) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.running = running
+        self.observers = observers
+        self.run = editor.run if type(editor) is not Editor else None
+
+    def __torch_dispatch__(
+        self,
+        func: Any,
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        kwargs = kwargs or {}
+        running = self.running
+        if not running.is_running:
+            return func(*args, **kwargs)
+        name = _name(func)
+        if (
+            name.startswith("_nested_tensor_from_mask")
+            and torch.backends.mha.get_fastpath_enabled()
+        ):
+            raise _HiddenInNestedTensorsError
+        running.used(args)
+        if _is_composite(func):  # so it comes in inference mode, and from inside of this method
+            with self:
+                return func._op_dk(_COMPOSITE, *args, **kwargs)
+        if name in WRITTEN_OUT:
+            return self._run_written_out(name, func, args, kwargs)
+        if self.run is None:
+            result = func(*args, **kwargs)
+        else:
+            result = self.run(name, func, args, kwargs, running.name)
+        outputs = _tensors(result)
+        if outputs:
+            self._tell(Operation(name, func, args, kwargs, outputs, running.name))
+        return result
+
+    def _tell(self, operation: Operation) -> None:
+        for observer in self.observers:
+            observer.seen(operation)
+
+    def _run_written_out(
+        self, name: str, func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    ) -> Any:
+        """Run an operation that hides attention, and tell of the operations that it stands for.
+
+        What it gives itself goes on, as a copy of what these gave, if that is the same.
+        """
+        weight, written_out = WRITTEN_OUT[name]
+        owner = self.running.owner(args[weight]) or self.running.name
+        with self.running.inside(owner), self:
+            rebuilt = _tensors(written_out(*args, **kwargs))
+        if self.run is not None:  # what was edited in there counts
+            return rebuilt[0] if len(func._schema.returns) == 1 else (*rebuilt, None)[:2]
+        result = func(*args, **kwargs)
+        for own, copy in zip(_tensors(result), rebuilt, strict=False):
+            hidden = Operation(name, func, args, kwargs, (own,), self.running.name)
+            same = hidden._replace(
+                op_name="alias", func=torch.ops.aten.alias.default, args=(copy,), kwargs={}
+            )
+            self._tell(same if agree(own, copy) else hidden)
+        return result
+
+
+def _observed(
+    network: nn.Module,
+    called: nn.Module,
+    args: tuple[Any, ...],
+    kwargs: Mapping[str, Any],
+    observers: Sequence[Observer],
+    editor: Editor | None,
+) -> Any:
+    running = Running(network)
+    for observer in observers:
+        observer.begin(network, args, kwargs, running)
+    with running.followed(), _Watch(running, observers, editor or Editor()):
+        return called(*args, **kwargs)
+
+
+def _bare(network: nn.Module) -> nn.Module:
+    """Return what a wrapper compiles, or would run copies of in several threads."""
+    bare: Any = network
+    while isinstance(bare, nn.DataParallel) or hasattr(bare, "_orig_mod"):
+        bare = bare.module if isinstance(bare, nn.DataParallel) else bare._orig_mod
+    return cast(nn.Module, bare)
+
+
+def _name(func: Any) -> str:
+    packet = getattr(func, "overloadpacket", None)
+    return str(func.name() if packet is None else packet.__name__)
+
+
+@cache
+def _is_composite(func: Any) -> bool:
+    """Return whether an operation is but a Python or C++ function of others."""
+    try:
+        return isinstance(func, OpOverload) and torch._C._dispatch_has_kernel_for_dispatch_key(
+            func.name(), _COMPOSITE
+        )
+    except RuntimeError:  # operations of TorchScript alone
+        return False
+
+
+def _tensors(result: Any) -> tuple[Tensor, ...]:
+    """Return the tensors in what an operation gave."""
+    if isinstance(result, Tensor):
+        return (result,)
+    if isinstance(result, tuple | list):
+        return tuple(x for part in result for x in _tensors(part))
+    return ()
+
+
+@contextmanager
+def _uncompiled() -> Iterator[None]:
+    """Run what was compiled as it was before; nothing is compiled where the compiler is unloaded.
+
+    TorchScript is not optimized meanwhile, for what it fuses is hidden.
+    """
+    with ExitStack() as stack:
+        stack.enter_context(torch.jit.optimized_execution(False))  # type: ignore[attr-defined]
+        if "torch._dynamo" in sys.modules:
+            stack.enter_context(torch.compiler.set_stance("force_eager"))
+            stack.enter_context(warnings.catch_warnings())
+            warnings.filterwarnings("ignore", ".*global hooks.*", UserWarning)
+        yield
+
+
+_fast_path_lock = threading.Lock()
+_without_fast_path_now = 0
+_fast_path_before = True
+
+
+@contextmanager
+def _without_fast_path() -> Iterator[None]:
+    """Turn off torch's fast path of attention; several threads may do so at a time."""
+    global _without_fast_path_now, _fast_path_before
+    with _fast_path_lock:
+        if not _without_fast_path_now:
+            _fast_path_before = torch.backends.mha.get_fastpath_enabled()
+        _without_fast_path_now += 1
+        torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        with _fast_path_lock:
+            _without_fast_path_now -= 1
+            if not _without_fast_path_now:
+                torch.backends.mha.set_fastpath_enabled(_fast_path_before)

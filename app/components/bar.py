@@ -1,0 +1,57 @@
+"""The thin bar above the maps: which picture, through which network. The same on every page."""
+
+import streamlit as st
+
+from nonlocal_lens.app.components.picture_picker import (
+    OPTIONS,
+    PICTURE,
+    RENDERED,
+    UPLOAD_MEGABYTES,
+    bring_picture,
+    current_picture,
+    open_picture,
+    option_label,
+)
+from nonlocal_lens.app.components.shelf import Dropped, picture_shelf
+from nonlocal_lens.app.markdown import literal
+from nonlocal_lens.app.pictures import FIRST_STREETS, Picture, known_picture, uploaded_picture
+from nonlocal_lens.app.session import kept
+
+REFUSED = "refused picture"  # where the session keeps why, until it is said
+
+ON_THE_SHELF = (*(f"street-{seed}" for seed in FIRST_STREETS), "sample-coffee", "sample-chelsea")
+"""Pictures with a thumbnail: streets, which bundled networks know, and others, to see what then."""
+
+
+def show_shelf() -> None:
+    """Show the thumbnails; what is chosen or dropped is open when the page runs."""
+    shown = current_picture()
+    picture_shelf(ON_THE_SHELF, None if shown is None else shown.id, UPLOAD_MEGABYTES, _open)
+    if REFUSED in st.session_state:
+        st.error(f"This picture cannot be used: {literal(st.session_state.pop(REFUSED))}.")
+
+
+def _open(taken: str | Dropped) -> None:
+    if isinstance(taken, Dropped):
+        try:
+            picture: Picture | None = uploaded_picture(taken.data, taken.name)
+        except ValueError as error:
+            st.session_state[REFUSED] = str(error)
+            return
+    else:
+        picture = known_picture(taken)
+    if picture is not None:
+        open_picture(picture)
+
+
+def choose_picture_in_bar() -> Picture | None:
+    """Let the user choose a picture by name, or bring one; None until there is one."""
+    option = st.selectbox(
+        "Picture",
+        OPTIONS,
+        format_func=option_label,
+        label_visibility="collapsed",
+        width=190,
+        **kept(PICTURE, RENDERED, among=OPTIONS),
+    )
+    return bring_picture(option)

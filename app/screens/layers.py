@@ -1,0 +1,153 @@
+"""Layers: all heads of one network on one picture, driven by one pointer."""
+
+from collections.abc import Sequence
+
+import streamlit as st
+
+from nonlocal_lens.app import cache
+from nonlocal_lens.app.address import keep_address, opened_link
+from nonlocal_lens.app.atlas.choices import FIELDS, given_view, keep_choices
+from nonlocal_lens.app.atlas.component import bring_part, show_wall
+from nonlocal_lens.app.atlas.payload import part_bytes, parts, parts_within, with_view
+from nonlocal_lens.app.components.atlas_files import offer_files
+from nonlocal_lens.app.components.bar import choose_picture_in_bar, show_shelf
+from nonlocal_lens.app.components.network_picker import NETWORK, choose_network, open_network
+from nonlocal_lens.app.components.picture_picker import current_picture, open_known
+from nonlocal_lens.app.link import MOST_NETWORKS, Link
+from nonlocal_lens.app.networks import short_name
+from nonlocal_lens.app.pictures import Picture
+from nonlocal_lens.app.session import choose
+from nonlocal_lens.app.shown import first_view, named_part
+from nonlocal_lens.app.viewer.view import View
+from nonlocal_lens.app.views import keep_view, opened_view, take_view
+
+# To see a whole wall on where no other transformers are here; their weights are random.
+EXAMPLES = ("torchvision:vit_b_16?weights=none", "torchvision:swin_t?weights=none")
+
+UNASKED_BYTES = 256 << 20  # of queries and keys; a browser holds twice as many
+MORE = "atlas more"  # where the session keeps how often more was asked for
+GOING = "going to"  # where the session keeps the page that a click on the wall leads to
+
+
+def layers() -> None:
+    """Draw the page from top to bottom."""
+    go_where_a_click_leads()
+    link = opened_link("layers", FIELDS)
+    if link is not None:
+        open_what_it_names(link)
+    bar = st.container(horizontal=True, vertical_alignment="center", gap="small", key="bar")
+    with bar:
+        show_shelf()
+        picture = choose_picture_in_bar()
+    network = choose_network(bar=bar)
+    if picture is None:
+        st.info("Choose a picture to see what every head attends to in it.")
+        return
+    if network is None:
+        st.info("Choose a network to see all its heads.")
+        return
+    show_network(network, picture)
+
+
+def open_what_it_names(link: Link) -> None:
+    """Choose the picture, the network and the query that a link names; the rest stays."""
+    open_known(link.picture)
+    if link.networks:
+        open_network(link.networks[0], "", None)
+    take_view(link, current_picture(), "layers")
+
+
+@st.fragment  # a choice on the wall reruns this part alone
+def show_network(network: str, picture: Picture) -> None:
+    """Show the wall, bring it its parts, and keep the address up with it."""
+    subject = cache.atlas_subject(network, picture)
+    if not subject.records:
+        st.info(f"`{short_name(network)}` has no attention in places of this picture to show.")
+        offer_examples()
+        return
+    if GOING in st.session_state:
+        st.rerun(scope="app")
+    _, opened = opened_view(picture.id, "layers", first_view(picture))
+    given = given_view(picture, network, opened)
+    records = subject.records
+    coming = parts_within(records, UNASKED_BYTES * (1 + chosen_more(network, picture)))
+    first = with_view(cache.atlas_first(network, picture), given, coming)
+    count = len({(record.block, record.call) for record in subject.records})
+    if count == 1:
+        offer_examples(f"`{short_name(network)}` has one block of attention: a wall of one row. ")
+    files, head = st.container(key="atlas-files"), st.container()
+    below = st.container(key="atlas-parts")
+    with head:
+        chosen = show_wall(
+            first,
+            key="atlas",
+            opened=lambda title: leave(network, picture, [title]),
+            compared=lambda titles: leave(network, picture, titles),
+        )
+    with files:
+        offer_files(network, picture, subject, chosen or given)
+    view = keep_choices(chosen)
+    with below:
+        for number in range(coming):
+            bring_part(cache.atlas_part(network, picture, number), key=f"atlas-part-{number}")
+    if view is not None:
+        keep_view(view, picture.id, "layers")
+    shown = view or opened
+    keep_address(Link(picture.id, (network,), (), View(queries=shown.queries)), FIELDS)
+    offer_more(network, picture, parts(records)[coming:])
+    missing = len(cache.observation(network, picture).records) - len(subject.records)
+    if missing:
+        st.caption(f"{missing} heads are left out: their queries or keys are no places.")
+
+
+def chosen_more(network: str, picture: Picture) -> int:
+    """Return how often more heads of this wall were asked for."""
+    return int(st.session_state.get(f"{MORE} {network} {picture.id}", 0))
+
+
+def offer_more(network: str, picture: Picture, left: Sequence[range]) -> None:
+    """Offer the heads of a large network that do not come unasked."""
+    if not left:
+        return
+    records = cache.atlas_subject(network, picture).records
+    heads = sum(map(len, left))
+    megabytes = sum(part_bytes(records, part) for part in left) / 1e6
+    label = f"Bring more of the {heads} other heads ({megabytes:.0f} MB)"
+    if st.button(label, icon=":material/add:", key="atlas-more"):
+        st.session_state[f"{MORE} {network} {picture.id}"] = chosen_more(network, picture) + 1
+        st.rerun(scope="fragment")
+
+
+def offer_examples(why: str = "") -> None:
+    """Offer transformers to see a wall of many heads on, and say that their weights are random."""
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        st.caption(f"{why}With random weights, nothing learned, you can see a whole wall on:")
+        for name in EXAMPLES:
+            label = f"{short_name(name)}, random weights"
+            if st.button(label, key=f"example-{name}", icon=":material/casino:"):
+                choose(NETWORK, name)
+                st.rerun()
+
+
+def leave(network: str, picture: Picture, titles: Sequence[str]) -> None:
+    """Note where a click leads: one head to Explore, several to Compare."""
+    st.session_state[GOING] = (network, picture.id, list(titles)[:MOST_NETWORKS])
+
+
+def go_where_a_click_leads() -> None:
+    """Open the heads that were clicked on the page that shows them."""
+    going: tuple[str, str, list[str]] | None = st.session_state.pop(GOING, None)
+    if going is None:
+        return
+    network, _, titles = going
+    if len(titles) == 1:
+        open_network(network, *named_part(titles[0]))
+        st.switch_page("screens/explore.py")
+    choose("compare-networks", [network])
+    choose("compare-records", titles)
+    choose("compare-own-records", False)
+    choose("compare-beside", network)
+    st.switch_page("screens/compare.py")
+
+
+layers()

@@ -1,0 +1,104 @@
+"""What is shown and pinned in Explore, Compare or Video, for the pages that go on from there."""
+
+import re
+from typing import NamedTuple
+
+import streamlit as st
+
+from nonlocal_lens.analysis.scene import Query as Spot
+from nonlocal_lens.app.pictures import FIRST_STREET, Picture
+from nonlocal_lens.app.session import choose
+from nonlocal_lens.app.video_clips import Reel
+from nonlocal_lens.app.viewer.view import Query, View
+
+SHOWN_PICTURE, SHOWN_CLIP = (
+    "shown-picture",
+    "shown-clip",
+)  # where the session keeps a picture and a clip
+LATEST = "export-latest"  # where it keeps which of the two was shown last
+
+
+class ShownPicture(NamedTuple):
+    """One picture through one network, or several, with the pinned queries."""
+
+    network: str  # what `load_network` takes
+    picture: Picture
+    block: str
+    head: int | None
+    spots: tuple[Spot, ...]  # image pixels, or names of tokens
+    others: tuple[str, ...] = ()  # networks that it is compared with
+
+    @property
+    def networks(self) -> tuple[str, ...]:
+        """All networks, the first one first."""
+        return self.network, *self.others
+
+
+ClipSpot = tuple[int, float, float] | tuple[int, str]
+"""A pinned query of a clip: a frame of those chosen with image pixels, or with a token's name."""
+
+
+class ShownClip(NamedTuple):
+    """Some frames of one clip through one network, with the pinned query."""
+
+    network: str  # what `load_network` takes
+    reel: Reel
+    frames: int  # how many were looked at
+    chosen: tuple[tuple[str, int | None], ...]  # start, stride and frames of `read_clip`
+    queries: tuple[ClipSpot, ...] = ()
+    track: bool = False  # whether queries follow what moves
+
+
+FIRST_PINS = (Query(((137.0, 120.0),)), Query(((240.0, 300.0),)))
+"""The lamp post and the road of the street that the app opens with, in image pixels."""
+
+
+def first_view(picture: Picture) -> View:
+    """Return what a picture opens with, before anything was pinned in it."""
+    return View(queries=FIRST_PINS, active=0) if picture.id == f"street-{FIRST_STREET}" else View()
+
+
+def part_name(block: str | None, head: int | None) -> str:
+    """Return the name of a block, or of one of its heads, as an address has it; empty for none."""
+    return f"{block or ''}{'' if head is None or not block else f'.head{head}'}"
+
+
+def named_part(name: str) -> tuple[str, int | None]:
+    """Return the block and the head of a name in an address."""
+    block, _, head = name.partition(".head")
+    return block, int(head) if head.isdecimal() else None
+
+
+def clip_spot(query: Query) -> ClipSpot:
+    """Return a pinned query of a clip; of a region, its middle."""
+    frame, spot = query.frame or 0, query.spot
+    if isinstance(spot, str):
+        return frame, spot
+    x, y = spot
+    return frame, round(x, 1), round(y, 1)
+
+
+def query_at(place: ClipSpot) -> Query:
+    """Return the query of a clip that `clip_spot` made of one."""
+    frame, first, last = place[0], place[1], place[-1]
+    spot: Spot = first if isinstance(first, str) else (first, float(last))
+    return Query.at(spot, frame)
+
+
+def query_text(query: Spot | ClipSpot) -> str:
+    """Return a query as a command takes it: x, y in image pixels, in a clip the frame before.
+
+    A token is its name, which is in all frames.
+    """
+    name = query if isinstance(query, str) else query[-1]
+    if isinstance(name, str):
+        return name if re.fullmatch(r"[A-Za-z][\w -]*", name) else f"token:{name}"
+    return ",".join(f"{number:g}" for number in query)
+
+
+def remember(shown: ShownPicture | ShownClip) -> None:
+    """Let the Export page know what is shown and pinned; it opens with what was shown last."""
+    kind = SHOWN_CLIP if isinstance(shown, ShownClip) else SHOWN_PICTURE
+    st.session_state[kind] = shown
+    st.session_state[LATEST] = kind
+    choose(LATEST, kind)

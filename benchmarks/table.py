@@ -1,0 +1,79 @@
+"""The table of headlines, as docs show it."""
+
+from collections.abc import Iterable, Mapping
+from statistics import median
+
+from benchmarks.headline import Headline
+
+TITLES = {
+    "capture": "Capture, beside the forward pass it needs",
+    "memory": "Memory on a large picture",
+    "statistics": "Statistics of one block of 97 × 97 positions with 256 channels",
+    "heads": "Statistics of all heads of a ViT-B/16",
+    "peers": "Attention of a vision transformer, beside other tools",
+    "attributions": "Attributions, beside other tools",
+    "figures": "Figures",
+    "folder": "A folder of pictures",
+    "start": "Cold start, phase by phase",
+    "waits": "What a visitor waits for",
+    "growth": "How cost grows: the fitted power of the size",
+    "speed": "Forward passes of bundled networks",
+}
+
+
+def as_markdown(about: Mapping[str, object], suites: Mapping[str, Iterable[Headline]]) -> str:
+    """Return all suites as tables, below what they were made on."""
+    how = "`make bench`" + (" with `QUICK=1`" if about["quick"] else "")
+    lines = [
+        "# Benchmarks",
+        "",
+        f"Written by {how} on {about['date']}: {about['processor']}, {about['cores']} cores, one "
+        f"thread, Python {about['python']}, torch {about['torch']}, "
+        f"{float(str(about['minutes'])):.0f} minutes. {about['note']}".rstrip(),
+        "",
+        "Medians of five rounds, in brackets the least and the greatest. What is compared runs in "
+        "turns, so that what slows the machine slows both; the ratio is taken in each round, and "
+        "below 1 is better. The other ways stand in one file, `benchmarks/baselines.py`.",
+    ]
+    for suite, headlines in suites.items():
+        lines += ["", f"## {TITLES[suite]}", "", "| | here | the other way | | ratio |"]
+        lines += ["|---|---:|---|---:|---:|"]
+        lines += [row(one) for one in headlines]
+    return "\n".join(lines)
+
+
+def row(one: Headline) -> str:
+    """Return a line of the table."""
+    name = f"{one.name} <br> *{one.note}*" if one.note else one.name
+    cells = (
+        name,
+        spread(one.ours, one.unit),
+        one.baseline,
+        spread(one.theirs, one.unit),
+        ratio(one.ratios),
+    )
+    return f"| {' | '.join(cells)} |"
+
+
+def spread(values: tuple[float, ...], unit: str) -> str:
+    """Return the median of values, and in brackets their range."""
+    if not values:
+        return "not measured"
+    told = number(median(values))
+    if len(values) > 1:
+        told += f" ({number(min(values))} to {number(max(values))})"
+    return told if unit == "exponent" else f"{told} {unit}"
+
+
+def ratio(values: tuple[float, ...]) -> str:
+    """Return the median of ratios: as a fraction of 1 where it is a small one."""
+    if not values:
+        return ""
+    middle = median(values)
+    told = number(middle) if middle > 0.5 else f"1 / {number(1 / middle)}"
+    return f"**{told}** ({number(min(values))} to {number(max(values))})"
+
+
+def number(value: float) -> str:
+    """Return three digits."""
+    return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"

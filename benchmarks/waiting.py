@@ -1,0 +1,102 @@
+"""What a visitor waits for, in headless Chromium: the first map, a second picture, a link."""
+
+import io
+import sys
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+from time import perf_counter
+
+from PIL import Image
+
+from benchmarks.headline import Headline
+from benchmarks.hover import time_moves
+from nonlocal_lens.streets import render_scene
+from tests.browser import chromium, find_chromium, running, running_app
+
+MAP = "canvas.map"
+CLICKING = Path(__file__).with_name("clicking.py")
+
+
+def headlines(rounds: int, *, quick: bool) -> list[Headline]:
+    """Return what is waited for; nothing where there is no Chromium."""
+    path = find_chromium()
+    if path is None:
+        return [Headline("in the browser", "s", (), note="there is no Chromium here")]
+    with chromium(path) as browser:
+        moves = [time_moves(browser, 64, 64, 0, 1) for _ in range(rounds)]
+        hover = tuple(times[len(times) // 2] for times in moves)
+        start = perf_counter()
+        with running_app() as address:
+            page = opened(browser, address)
+            first = perf_counter() - start
+            second = tuple(uploaded(page, seed) for seed in range(rounds))
+            link = page.url
+            page.close()
+            links = tuple(timed(lambda: opened(browser, link).close()) for _ in range(rounds))
+        clicks, reason = server_clicks(browser, rounds)
+    name = "from a mouse move to painted maps, 64 x 64 cells"
+    other = "streamlit-image-coordinates, a click: the server renders the picture"
+    return [
+        Headline(name, "ms", hover, other, clicks, note=reason),
+        Headline("from the command to the first live map", "s", (first,)),
+        Headline("from an uploaded picture, 480 x 360, to its live map", "s", second),
+        Headline("from a link to the view that it restores", "s", links),
+    ]
+
+
+def timed(run: Callable[[], object]) -> float:
+    """Return the seconds of a run by the clock."""
+    start = perf_counter()
+    run()
+    return perf_counter() - start
+
+
+def opened(browser, address: str):
+    """Return a page once its maps are painted."""
+    page = browser.new_page(viewport={"width": 1440, "height": 900})
+    page.goto(address)
+    page.locator(MAP).first.wait_for(timeout=120_000)
+    return page
+
+
+def uploaded(page, seed: int) -> float:
+    """Return the seconds from a file of 480 x 360 pixels to its map."""
+    data = io.BytesIO()
+    Image.fromarray(render_scene(seed).image).save(data, "PNG")
+    before = page.locator('[data-panel="photo"] img').first.get_attribute("src")
+    start = perf_counter()
+    file = {"name": f"{seed}.png", "mimeType": "image/png", "buffer": data.getvalue()}
+    page.locator('input[type="file"]').first.set_input_files(file)
+    page.wait_for_function(CHANGED, arg=before, timeout=120_000)
+    return perf_counter() - start
+
+
+def server_clicks(browser, rounds: int) -> tuple[tuple[float, ...], str]:
+    """Return the milliseconds from a click to the answer where the server renders, or why not."""
+    if find_spec("streamlit_image_coordinates") is None:
+        return (), "streamlit-image-coordinates is not installed"
+    command = [sys.executable, "-m", "streamlit", "run", str(CLICKING)]
+    with running([*command, "--server.headless", "true"], flag="--server.port") as address:
+        page = browser.new_page(viewport={"width": 1000, "height": 900})
+        page.goto(address)
+        image = page.frame_locator("iframe").locator("img")
+        image.wait_for(timeout=120_000)
+        taken = []
+        for number in range(rounds + 1):
+            column, row = 7 + 5 * number, 11 + 3 * number
+            start = perf_counter()
+            image.click(position={"x": 8 * column + 4, "y": 8 * row + 4})
+            page.get_by_text(f"cell {row * 64 + column}", exact=True).wait_for(timeout=60_000)
+            taken.append(1000 * (perf_counter() - start))
+        page.close()
+    return tuple(taken[1:]), ""
+
+
+CHANGED = """before => {
+    const find = (root) => root.querySelector?.('[data-panel="photo"] img') ??
+        [...root.querySelectorAll("*")]
+            .map((node) => node.shadowRoot && find(node.shadowRoot)).find(Boolean);
+    const image = find(document);
+    return image && image.complete && image.getAttribute("src") !== before;
+}"""

@@ -1,0 +1,18 @@
+"""What axe finds on a page that those who do not see, or see little, would stumble over."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+SCRIPT = Path(__file__).parent / "javascript" / "node_modules" / "axe-core" / "axe.min.js"
+
+
+def assert_nothing_is_found(page: Any) -> None:
+    """Fail if axe finds anything; where it is not installed nothing is asked, but in CI."""
+    if not SCRIPT.exists():
+        assert os.environ.get("CI") != "true", "no axe: npm ci --prefix tests/javascript"
+        return
+    page.evaluate(SCRIPT.read_text(encoding="utf-8"))
+    found = page.evaluate("() => axe.run(document)")["violations"]
+    said = [(one["id"], node["html"][:150]) for one in found for node in one["nodes"]]
+    assert not said

@@ -1,0 +1,111 @@
+"""The first screen: the picture, its three maps, their scale and the bits, without scrolling."""
+
+import pytest
+from axe import assert_nothing_is_found
+from test_browser_session import noise, wait_for
+
+from nonlocal_lens.analysis.terms import TERMS
+
+pytestmark = pytest.mark.browser
+
+PATIENCE = 90_000  # milliseconds
+
+
+def opened(chromium, address, size, scheme="light"):
+    width, height = size
+    page = chromium.new_page(viewport={"width": width, "height": height}, color_scheme=scheme)
+    page.set_default_timeout(PATIENCE)
+    page.goto(address)
+    page.locator('[data-panel="photo"] .stage').first.wait_for()
+    page.locator(".nl-bits").first.wait_for()
+    return page
+
+
+@pytest.mark.parametrize(("size", "scheme"), [((1440, 900), "light"), ((1280, 720), "dark")])
+def test_photo_maps_scale_and_bits_are_inside_the_window(chromium, address, size, scheme):
+    page = opened(chromium, address, size, scheme)
+    parts = {
+        "sentence": page.locator(".nl-sentence"),
+        "bits": page.locator(".nl-bits .bar"),
+        "scale": page.locator(".common-bar"),
+        **{panel: page.locator(f'[data-panel="{panel}"] .stage') for panel in ("photo", *TERMS)},
+    }
+    boxes = {name: part.first.bounding_box() for name, part in parts.items()}
+    for name, box in boxes.items():
+        assert box["y"] >= 0, name
+        assert box["y"] + box["height"] <= size[1], name
+        assert box["x"] + box["width"] <= size[0], name
+    tops = [boxes[panel]["y"] for panel in ("photo", *TERMS)]
+    assert max(tops) - min(tops) <= 1, "in one row"
+    assert_nothing_is_found(page)
+    page.close()
+
+
+def test_it_opens_on_a_street_with_a_lamp_post_and_the_road_pinned(chromium, address):
+    page = opened(chromium, address, (1440, 900))
+    assert "pole" in page.locator(".nl-sentence").inner_text()
+    wait_for(page, picture="street-2000030", q="1370-1200_2400-3000")
+    assert page.get_by_role("list", name="Pinned queries").get_by_role("listitem").count() == 2
+    place = page.locator('[data-panel="photo"] .title').first.inner_text()
+    said = page.locator('[data-panel="whole"] .value').first.get_attribute("title")
+    assert said.startswith("The value under the cursor"), "no number without a word"
+    assert f"① {place} (" in page.locator(".nl-place").inner_text(), "one place, one name"
+    bar = page.locator(".nl-bits .bar").first.get_attribute("aria-label")
+    assert "the same from everywhere" in bar
+    page.close()
+
+
+def test_pictures_are_chosen_by_thumbnails_and_dropped_or_pasted(chromium, address):
+    page = opened(chromium, address, (1440, 900))
+    shelf = page.get_by_role("group", name="Pictures")
+    shelf.get_by_role("button", name="The face of a tabby cat").click()
+    wait_for(page, picture="sample-chelsea")
+    page.get_by_text("trained on streets").wait_for()
+    pressed = shelf.get_by_role("button", pressed=True)
+    assert pressed.get_attribute("data-picture") == "sample-chelsea"
+    page.evaluate(
+        """bytes => {
+            const files = new DataTransfer();
+            files.items.add(new File([new Uint8Array(bytes)], "a.png", { type: "image/png" }));
+            document.dispatchEvent(new DragEvent("drop", { dataTransfer: files, bubbles: true }));
+        }""",
+        list(noise()["buffer"]),
+    )
+    page.wait_for_function("() => /picture=[0-9a-f]{64}/.test(location.search)")
+    page.locator('img[alt="The uploaded picture"]').first.wait_for()
+    page.close()
+
+
+def test_a_finger_swipes_the_maps_and_so_do_keys(chromium, address):
+    page = opened(chromium, address, (390, 844), "dark")
+    maps = page.get_by_role("group", name="Maps of this photo").first
+    maps.focus()
+    page.keyboard.press("ArrowRight")
+    page.wait_for_function("maps => maps.scrollLeft > 0", arg=maps.element_handle())
+    assert_nothing_is_found(page)
+    bar = page.locator(".common-bar").bounding_box()
+    second = page.locator('[data-panel="photo"]').nth(1).bounding_box()
+    assert bar["y"] < second["y"], "the scale stands below the maps that come first"
+    page.close()
+
+
+def test_compare_shows_photo_two_networks_and_their_difference_in_one_row(chromium, address):
+    page = chromium.new_page(viewport={"width": 1280, "height": 720})
+    page.set_default_timeout(PATIENCE)
+    page.goto(f"{address}/compare")
+    page.locator('[data-panel="difference"] .stage').first.wait_for()
+    page.locator(".nl-bits .row").nth(1).wait_for()
+    names = page.locator(".nl-bits .row .name").all_inner_texts()
+    assert names == ["streets-nl", "streets-dnl"]
+    boxes = [
+        page.locator(f'[data-panel="{panel}"] .stage').nth(index).bounding_box()
+        for panel, index in (("photo", 0), ("whole", 0), ("whole", 1), ("difference", 0))
+    ]
+    assert max(box["y"] for box in boxes) - min(box["y"] for box in boxes) <= 1
+    assert all(box["y"] + box["height"] <= 720 for box in boxes)
+    scale = page.locator(".common-bar").bounding_box()
+    assert scale["y"] + scale["height"] <= 720, "the scale of what comes first is in the window"
+    assert scale["x"] + scale["width"] <= boxes[3]["x"], "the difference has its own"
+    page.locator(".nl-column").nth(1).wait_for()
+    assert page.locator(".nl-column").count() == 2, "a column of numbers for each"
+    page.close()

@@ -1,0 +1,35 @@
+"""Parsers of what strangers bring, two seconds each; `python -m benchmarks.fuzz` takes longer."""
+
+import random
+
+import pytest
+
+from benchmarks import fuzz
+
+SECONDS = 2.0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("target", fuzz.TARGETS)
+def test_whatever_is_brought_ends_in_a_sentence(target):
+    found = list(fuzz.findings(target, SECONDS, seed=3))
+    assert not found, "\n".join(f"{one.what}\n{one.data[:300]!r}" for one in found)
+
+
+def test_what_is_wrong_is_found(monkeypatch):
+    def read(data):
+        if b"\xff" in data:
+            raise KeyError("whatever")
+
+    monkeypatch.setitem(fuzz.TARGETS, "broken", fuzz.Target(read, lambda: [bytes(40)]))
+    (found,) = fuzz.findings("broken", 1.0)
+    assert "KeyError" in found.what
+    assert b"\xff" in found.data
+
+
+def test_changes_are_the_same_by_seed():
+    target = fuzz.TARGETS["queries"]
+    one, other = (
+        [fuzz.mutated(b"grid:3x4", target, random.Random(7)) for _ in range(5)] for _ in range(2)
+    )
+    assert one == other

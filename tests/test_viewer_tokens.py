@@ -1,0 +1,625 @@
+"""Tokens that lie nowhere, in the viewer in real Chromium: computed, drawn, pointed at, saved."""
+
+import io
+from dataclasses import replace
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from records import FORM, LEARNED
+from test_viewer import (
+    click,
+    encoded,
+    last_told,
+    mount,
+    packed,
+    saved,
+    stage,
+)
+
+from nonlocal_lens.analysis import query_map, terms
+from nonlocal_lens.analysis.axis import Axis
+from nonlocal_lens.analysis.clips import read_clip
+from nonlocal_lens.analysis.grid import Grid
+from nonlocal_lens.analysis.record import AttentionRecord
+from nonlocal_lens.analysis.scene import Records
+from nonlocal_lens.app.viewer.payload import Shown, pack_all
+from nonlocal_lens.app.viewer.view import Query, View
+from nonlocal_lens.models.blocks import Reach
+
+pytestmark = pytest.mark.browser
+
+GRID = Grid.tiling((40, 56), 5, 7)
+CELLS = np.array([0, 3, 4, 8, 9, 11, 17, 20, 29, 30, 34])
+NAMES = ("class", "register 1", "register 2")
+MINUS = "\N{MINUS SIGN}"
+WORDS = tuple(f"word {number}" for number in range(101))
+
+AXES = {
+    "a grid": Axis(GRID),
+    "a grid and names": Axis(GRID, None, NAMES),
+    "some cells and names": Axis(GRID, CELLS, NAMES),
+    "names alone": Axis(None, None, NAMES),
+}
+PAIRS = [
+    ("a grid and names", "a grid and names"),
+    ("some cells and names", "some cells and names"),
+    ("a grid", "some cells and names"),
+    ("names alone", "a grid"),
+    ("names alone", "names alone"),
+]
+COUPLINGS = ("coupled", "disentangled", "unary", "unnormalized")
+
+
+def record_of(generator, query, key=None, coupling="coupled", *, scale=0.4, reach=None):
+    """Return a random record over two axes; the keys' is the queries' if it is not given."""
+    key = query if key is None else key
+    channels = 0 if coupling == "unary" else 5
+
+    def draw(*shape):
+        return torch.randn(*shape, generator=generator, dtype=torch.float64) + 0.6
+
+    return AttentionRecord(
+        block="head.block",
+        form=FORM.get(coupling, "embedded_gaussian"),
+        coupling=coupling,
+        scale=scale,
+        query=draw(len(query), channels),
+        key=draw(len(key), channels),
+        unary=draw(len(key)) if coupling in LEARNED else None,
+        query_grid=query.grid,
+        key_grid=key.grid,
+        query_axis=query,
+        key_axis=key,
+        reach=reach,
+    )
+
+
+def both(generator, coupling="coupled", **options):
+    return record_of(generator, AXES["a grid and names"], coupling=coupling, **options)
+
+
+MAPS = """
+([base64, queries, keys, onPicture]) => {
+    show(base64);
+    const { attention } = viewer.records[0];
+    const maps = (direction, index) => {
+        const made = attention.fill(attention.emptyMaps(direction, onPicture), [index]);
+        const off = lens.TERMS.map((term) => made.off[term]);
+        return [lens.TERMS.map((term) => Array.from(made[term])), off];
+    };
+    const all = (count, direction) => Array.from({ length: count }, (_, at) => maps(direction, at));
+    return { rows: all(queries, "row"), columns: all(keys, "column") };
+}
+"""
+
+
+PAINTED = """
+(color) => {
+    const context = document.createElement("canvas").getContext("2d");
+    context.fillStyle = color;
+    context.fillRect(0, 0, 1, 1);
+    return Array.from(context.getImageData(0, 0, 1, 1).data);
+}
+"""
+
+
+def maps_of(page, record, on_picture=False):
+    """Return rows and columns (query, term, key), and what is off the picture (query, term)."""
+    given = [encoded(packed(record)), len(record.query), len(record.key), on_picture]
+    found = page.evaluate(MAPS, given)
+    rows = np.array([maps for maps, _ in found["rows"]], float)
+    columns = np.array([maps for maps, _ in found["columns"]], float).transpose(2, 1, 0)
+    return rows, columns, np.array([off for _, off in found["rows"]], float)
+
+
+@pytest.mark.parametrize("pair", PAIRS, ids=" by ".join)
+def test_maps_over_all_keys_are_torchs(page, generator, pair):
+    mount(page, packed(both(generator)))
+    for coupling in COUPLINGS:
+        record = record_of(generator, *(AXES[name] for name in pair), coupling)
+        rows, columns, off = maps_of(page, record)
+        for at, term in enumerate(terms.TERMS):
+            weights = terms.attention(record, range(len(record.query)), term).numpy()
+            expected = weights * len(record.key)
+            atol = 1e-2 * np.abs(expected).max() if record.signed else 0
+            for found in (rows[:, at], columns[:, at]):
+                np.testing.assert_allclose(found, expected, rtol=1e-2, atol=atol, err_msg=coupling)
+            placed = record.key_axis.placed
+            if record.signed or not record.key_axis.names:
+                continue
+            beside = weights[:, placed:].sum(axis=1) / weights.sum(axis=1)
+            np.testing.assert_allclose(off[:, at], beside, rtol=1e-2, atol=1e-6)
+
+
+@pytest.mark.parametrize("coupling", ["coupled", "disentangled", "unary"])
+def test_what_falls_on_the_picture_is_a_row_of_its_own(page, generator, coupling):
+    mount(page, packed(both(generator)))
+    halves = torch.arange(38)[:, None] % 2
+    for reach in (None, Reach("half", halves, halves)):
+        record = both(generator, coupling, reach=reach)
+        placed = record.key_axis.placed
+        rows, columns, off = maps_of(page, record, on_picture=True)
+        for at, term in enumerate(terms.TERMS):
+            weights = terms.attention(record, range(38), term).numpy()
+            on_it = weights[:, :placed]
+            total = weights.sum(axis=1, keepdims=True)
+            expected = on_it / on_it.sum(axis=1, keepdims=True) * total * placed
+            np.testing.assert_allclose(rows[:, at, :placed], expected, rtol=1e-2)
+            np.testing.assert_allclose(columns[:, at, :placed], expected, rtol=1e-2)
+            np.testing.assert_allclose(rows[:, at, :placed].mean(axis=1), total[:, 0], rtol=1e-2)
+            assert np.isnan(columns[:, at, placed:]).all(), "a token has no part of the picture"
+            beside = 1 - on_it.sum(axis=1) / total[:, 0]
+            np.testing.assert_allclose(off[:, at], beside, rtol=2e-2, atol=1e-6)
+
+
+def chip(page, name, panel="photo", row=0):
+    return page.locator(f'[data-panel="{panel}"][data-row="{row}"] [data-token="{name}"]')
+
+
+def text_of(page, panel, part):
+    return page.locator(f'[data-panel="{panel}"] {part}').first.inner_text()
+
+
+def shares_of(record, query, term):
+    """Return, by name, the share of a row on tokens that lie nowhere."""
+    row = terms.attention(record, [query], term)[0]
+    of_names = (row / row.sum())[record.key_axis.placed :].tolist()
+    return dict(zip(record.key_axis.names, of_names, strict=True))
+
+
+def shown_share(text):
+    return float(text.rstrip(" %").removeprefix("< ").replace(MINUS, "-")) / 100
+
+
+@pytest.mark.parametrize("coupling", ["coupled", "disentangled"])
+def test_each_map_has_a_chip_per_token_with_its_share_as_a_bar_and_a_number(
+    page, generator, coupling
+):
+    record = both(generator, coupling)
+    mount(page, packed(record))
+    click(page, 28, 20)
+    query = GRID.position(GRID.cell_at(x=28, y=20))
+    for term in terms.TERMS:
+        expected = shares_of(record, query, term)
+        for name, share in expected.items():
+            node = chip(page, name, term)
+            assert shown_share(node.locator(".share").inner_text()) == pytest.approx(
+                share, abs=6e-3
+            )
+            bar, whole = node.locator(".part").bounding_box(), node.bounding_box()
+            assert bar["width"] / whole["width"] == pytest.approx(share, abs=0.03)
+        said = text_of(page, term, ".off")
+        assert shown_share(said.split(" off")[0] + " %") == pytest.approx(
+            sum(expected.values()), abs=6e-3
+        )
+
+
+def test_a_map_says_how_much_of_its_row_lies_on_the_one_token(page, generator):
+    record = record_of(generator, Axis(GRID, None, ("class",)))
+    record.key[35] += 2.0
+    mount(page, packed(record))
+    click(page, 28, 20)
+    share = shares_of(record, GRID.positions // 2, "whole")["class"]
+    said = text_of(page, "whole", ".off")
+    assert said.endswith(" on the class token")
+    assert shown_share(said.split(" on ")[0]) == pytest.approx(share, abs=6e-3)
+    assert share > 0.1
+
+
+def test_a_token_is_hovered_pinned_added_and_undone_like_a_pixel(page, generator):
+    record = both(generator)
+    mount(page, packed(record))
+
+    def row():
+        return np.array(
+            page.evaluate("Array.from(viewer.rows[viewer.selection.active].maps[0].whole)")
+        )
+
+    def expected(name):
+        return (terms.attention(record, [record.query_axis.index(name)])[0] * 38)[:35].numpy()
+
+    chip(page, "register 1").hover()
+    np.testing.assert_allclose(row(), expected("register 1"), rtol=1e-2)
+    assert page.evaluate("viewer.queries.length") == 0, "a preview"
+    chip(page, "class", "pairwise").click()
+    np.testing.assert_allclose(row(), expected("class"), rtol=1e-2)
+    assert last_told(page)["queries"] == [{"token": "class", "name": ""}]
+    assert last_told(page)["query"] == 35, "an index of the query axis"
+    click(page, 4, 4, modifiers=["Shift"])
+    chip(page, "register 2").click(modifiers=["Shift"])
+    tokens = "viewer.queries.map(({ token, points }) => token ?? [points[0].x, points[0].y])"
+    assert page.evaluate(tokens) == ["class", [4, 4], "register 2"]
+    assert page.locator(".queries .choose span").all_inner_texts() == [
+        "class",
+        "x 4, y 4",
+        "register 2",
+    ]
+    np.testing.assert_allclose(row(), expected("register 2"), rtol=1e-2)
+    assert chip(page, "class", row=0).get_attribute("aria-pressed") == "true"
+    assert chip(page, "class", row=0).locator(".number").inner_text() == "1"
+    chip(page, "class", row=2).click(modifiers=["Shift"])
+    assert len(page.evaluate(tokens)) == 3, "what is pinned is not pinned twice"
+    chip(page, "class", row=2).click()
+    assert page.evaluate(tokens) == [[4, 4], "register 2"], "a click lets the chosen one go"
+    page.locator(".panels").focus()
+    page.keyboard.press("u")
+    assert page.evaluate(tokens) == ["class", [4, 4], "register 2"]
+    page.keyboard.press("Escape")
+    assert page.evaluate(tokens) == []
+
+
+def test_tokens_are_reached_and_pinned_by_the_keyboard(page, generator):
+    mount(page, packed(both(generator)))
+    page.locator(".panels").focus()
+    query = page.locator('[data-field="query"]')
+    for key in ("PageDown", "ArrowDown"):
+        page.keyboard.press(key)
+    assert query.inner_text().startswith("class"), "below the last row of cells"
+    for key, name in (("ArrowRight", "register 1"), ("End", "register 2"), ("Home", "class")):
+        page.keyboard.press(key)
+        assert query.inner_text().startswith(name)
+    page.keyboard.press("ArrowUp")
+    assert "row 4, column 3" in query.inner_text(), "back on the picture, where it was left"
+    page.keyboard.press("t")
+    assert query.inner_text().startswith("class")
+    page.keyboard.press("Enter")  # stays; a free cursor goes on
+    page.keyboard.press("ArrowRight")
+    assert query.inner_text().startswith("class")
+    assert page.locator('[data-field="cursor"]').inner_text().startswith("register 1")
+    page.keyboard.press("Shift+Enter")
+    assert page.evaluate("viewer.queries.map(({ token }) => token)") == ["class", "register 1"]
+    page.locator('.announcement:has-text("register 1")').wait_for(state="attached")
+
+
+def test_the_value_under_the_cursor_is_that_of_the_token_there(page, generator):
+    record = both(generator)
+    mount(page, packed(record))
+    click(page, 28, 20)
+    chip(page, "register 1", "unary").hover()
+    for term in terms.TERMS:
+        value = terms.attention(record, [17], term)[0, 36].item() * 38
+        exact = float(page.locator(f'[data-panel="{term}"] .value').get_attribute("data-exact"))
+        assert exact == pytest.approx(value, rel=1e-2)
+    assert (
+        page.locator('[data-field="cursor"]').inner_text() == "register 1 · a token off the picture"
+    )
+    weights = terms.attention(record, [17])[0]
+    rank = int((weights > weights[36]).sum()) + 1
+    assert page.locator('[data-field="rank"]').inner_text() == f"{rank} of 38"
+
+
+def test_keys_are_drawn_where_they_lie_and_nowhere_else(page, generator):
+    record = record_of(generator, AXES["some cells and names"])
+    mount(page, packed(record))
+    assert "row 2, column 3" in page.locator('[data-field="query"]').inner_text()
+    page.evaluate("viewer.look(17)")
+    values = terms.attention(record, [record.query_axis.at(17)])[0] * len(record.key)
+    shown = np.array(
+        page.evaluate("Array.from(viewer.panels[1].values, (v) => v === v ? v : null)"), float
+    )
+    np.testing.assert_allclose(shown[CELLS], values[: len(CELLS)], rtol=1e-2)
+    absent = np.setdiff1d(np.arange(35), CELLS)
+    assert np.isnan(shown[absent]).all()
+    words = np.array(page.evaluate("Array.from(viewer.panels[1].words)"), np.uint32)
+    alpha = words.view(np.uint8).reshape(-1, 4)[:, 3]
+    assert (alpha[CELLS] == 255).all()
+    assert (alpha[absent] == 0).all(), "the photo is plain there"
+    click(page, *GRID.center(GRID.cell(17)))
+    width = stage(page, "whole").bounding_box()["width"]
+    stage(page, "whole").hover(position={"x": 1.5 / 7 * width, "y": 3})  # cell 1 has no key
+    assert text_of(page, "whole", ".value") == "no key"
+    page.locator(".panels").focus()
+    page.keyboard.press("Escape")
+    click(page, *GRID.center(GRID.cell(1)))
+    assert page.evaluate("viewer.panels[1].values") is None, "no query there: no map"
+
+
+def test_a_picture_with_holes_opens_at_the_place_nearest_its_middle(page, generator):
+    mount(page, packed(record_of(generator, Axis(GRID, np.array([0, 18, 34]), NAMES))))
+    assert "row 2, column 4" in page.locator('[data-field="query"]').inner_text()
+    assert page.evaluate("viewer.panels[1].values") is not None
+
+
+def test_the_setting_is_labeled_and_never_the_default(page, generator):
+    record = both(generator)
+    mount(page, packed(record))
+    click(page, 28, 20)
+    row = terms.attention(record, [17])[0]
+    values = "Array.from(viewer.panels[1].values)"
+    np.testing.assert_allclose(page.evaluate(values), row[:35] * 38, rtol=1e-2)
+    page.get_by_label("Of what falls on the picture").check()
+    np.testing.assert_allclose(page.evaluate(values), row[:35] / row[:35].sum() * 35, rtol=1e-2)
+    assert text_of(page, "whole", ".off").startswith("left out: ")
+    assert "of what falls on the picture alone" in page.evaluate(
+        "viewer.saving.provenance().at(-1)"
+    )
+    assert last_told(page)["onPicture"] is True
+    entropy = page.locator('[data-field="entropy"]').inner_text()
+    assert entropy.endswith(f"of {np.log2(35):.2f} bits")
+    mount(page, packed(record_of(generator, AXES["a grid"])))
+    assert page.get_by_label("Of what falls on the picture").count() == 0, "all is on it"
+
+
+def test_queries_that_are_no_places_are_a_list_beside_the_picture(page, generator):
+    record = record_of(generator, Axis(None, None, WORDS), AXES["a grid"])
+    page.set_viewport_size({"width": 1440, "height": 900})
+    mount(page, packed(record))
+    expected = (terms.attention(record, range(101)) * 35).numpy()
+    shown = "Array.from(viewer.panels[1].values)"
+    np.testing.assert_allclose(page.evaluate(shown), expected[0], rtol=1e-2)
+    assert page.locator('[data-panel="whole"] .token').count() == 0, "all keys are on the picture"
+    click(page, 28, 20)
+    assert page.evaluate("viewer.queries.length") == 0, "no query is there"
+    assert text_of(page, "whole", ".value") == page.evaluate(
+        "lens.formatValue(viewer.panels[1].values[17]) + '×'"
+    )
+    listed = page.locator('[data-panel="photo"] .token-list')
+    box, panels = listed.bounding_box(), page.locator(".panels").bounding_box()
+    assert box["width"] > 0.9 * panels["width"], "so many take the width of all maps"
+    assert box["height"] < 100, "and scroll"
+    assert text_of(page, "photo", ".off") == "Off the picture: 101"
+    page.locator(".panels").focus()
+    for key in ("End", "ArrowLeft"):
+        page.keyboard.press(key)
+    np.testing.assert_allclose(page.evaluate(shown), expected[99], rtol=1e-2)
+    last = chip(page, "word 99").bounding_box()
+    assert box["y"] <= last["y"] <= last["y"] + last["height"] <= box["y"] + box["height"] + 1
+    scrolled = listed.evaluate("node => node.scrollTop")
+    chip(page, "word 98").click()
+    np.testing.assert_allclose(page.evaluate(shown), expected[98], rtol=1e-2)
+    assert page.locator('[data-panel="photo"] .token-list').evaluate("n => n.scrollTop") == scrolled
+    page.get_by_label("Direction").select_option("column")
+    click(page, 4, 4)
+    value = float(chip(page, "word 7", "whole").locator(".share").inner_text().rstrip("×"))
+    assert value == pytest.approx(expected[7, 0], rel=2e-2), "who looks there"
+
+
+def test_where_no_token_is_a_place_the_chips_are_all_there_is(page, generator):
+    record = record_of(generator, AXES["names alone"])
+    mount(page, packed(record))
+    chip(page, "register 2").click()
+    expected = shares_of(record, 2, "whole")
+    for name, share in expected.items():
+        shown = shown_share(chip(page, name, "whole").locator(".share").inner_text())
+        assert shown == pytest.approx(share, abs=6e-3)
+    assert page.locator("canvas.map").count() == 0
+
+
+def test_a_view_with_tokens_is_taken_over_and_told_again(page, generator):
+    view = View(
+        queries=(Query((), "mine", token="class"), Query(((4.0, 4.0),)), Query((), token="word")),
+        active=0,
+        on_picture=True,
+    )
+    mount(page, packed(both(generator), view=view))
+    told = page.evaluate("viewer.describeView()")
+    assert told["queries"] == [
+        {"token": "class", "name": "mine"},
+        {"points": [[4, 4]], "name": ""},
+    ], "what no network has is left out"
+    assert told["onPicture"] is True
+    assert text_of(page, "photo", ".title") == "mine"
+
+
+def test_networks_of_other_tokens_share_the_query_where_they_have_it(page, generator):
+    first, second = both(generator), record_of(generator, Axis(GRID, None, ("class",)))
+    mount(page, packed(first, second, view=View(difference=(0, 1), terms=("whole",))))
+    chip(page, "class").click()
+    difference = page.evaluate("Array.from(viewer.panels.at(-1).values)")
+    rows = [terms.attention(one, [35])[0, :35] * len(one.key) for one in (first, second)]
+    np.testing.assert_allclose(difference, rows[0] - rows[1], atol=2e-2)
+    points = chip(page, "class", "difference").locator(".share").inner_text()
+    share = shares_of(first, 35, "whole")["class"] - shares_of(second, 35, "whole")["class"]
+    number = float(points.replace(MINUS, "-").removeprefix("+").removesuffix(" points"))
+    assert number / 100 == pytest.approx(share, abs=1e-2)
+    chip(page, "register 1").click()
+    assert page.evaluate("viewer.panels[2].values") is None, "the other network has none such"
+
+
+def test_the_strongest_keys_name_tokens_and_light_their_chips(page, generator):
+    record = record_of(generator, Axis(GRID, None, ("class",)))
+    record.key[35] += 3.0
+    mount(page, packed(record))
+    click(page, 28, 20)
+    first = page.locator(".chip:visible").first
+    assert first.inner_text().startswith("class ")
+    first.hover()
+    assert "lit" in chip(page, "class", "whole").get_attribute("class")
+    first.click()
+    assert page.locator('[data-field="cursor"]').inner_text().startswith("class")
+
+
+def test_pictures_to_take_away_have_the_chips(page, generator):
+    record = both(generator)
+    record.key[35] += 2.0
+    mount(page, packed(record))
+    click(page, 28, 20)
+    root = ElementTree.parse(saved(page, "Vector drawing").path()).getroot()
+    words = [node.text for node in root.iter("{http://www.w3.org/2000/svg}text")]
+    assert words.count("register") + words.count("register 1") >= 4
+    assert text_of(page, "whole", ".off") in words
+    bars = [
+        float(node.get("width"))
+        for node in root.iter("{http://www.w3.org/2000/svg}rect")
+        if node.get("rx") is None and node.get("width") != "100%"
+    ]
+    boxes = page.locator(".token .part").evaluate_all(
+        "all => all.map((node) => node.getBoundingClientRect().width)"
+    )
+    assert bars == pytest.approx(boxes, abs=0.5)
+    picture = Image.open(io.BytesIO(saved(page, "Picture of this view").path().read_bytes()))
+    bar, frame = chip(page, "class", "whole").locator(".part"), page.locator(".panels")
+    at, off = bar.bounding_box(), frame.bounding_box()
+    x, y = 16 + at["x"] - off["x"] + 2, 16 + at["y"] - off["y"] + 2
+    color = bar.evaluate("node => getComputedStyle(node).backgroundColor")
+    drawn = page.evaluate(PAINTED, color)
+    found = picture.convert("RGBA").getpixel((int(2 * x), int(2 * y)))
+    assert found == pytest.approx(tuple(drawn), abs=2)
+
+
+@pytest.mark.parametrize("pair", PAIRS, ids=" by ".join)
+def test_the_record_to_take_away_has_its_tokens(page, generator, pair):
+    record = record_of(generator, *(AXES[name] for name in pair))
+    mount(page, packed(record))
+    download = saved(page, "Record of net0")
+    path = download.path().with_suffix(".safetensors")
+    download.save_as(path)
+    again = AttentionRecord.load(path)
+    assert (again.query_axis, again.key_axis) == (record.query_axis, record.key_axis)
+    every = range(len(record.query))
+    expected = terms.attention(record, every)
+    torch.testing.assert_close(
+        terms.attention(again, every).double(), expected, rtol=1e-2, atol=1e-4
+    )
+
+
+def test_the_page_to_take_away_opens_with_the_pinned_token(chromium, page, generator, tmp_path):
+    mount(page, packed(both(generator)))
+    chip(page, "register 1").click()
+    path = tmp_path / "page.html"
+    saved(page, "Live page").save_as(path)
+    opened = chromium.new_page()
+    problems = []
+    opened.on("pageerror", lambda error: problems.append(str(error)))
+    opened.goto(path.as_uri())
+    assert opened.locator('[data-field="query"]').inner_text().startswith("register 1")
+    same = 'Array.from(document.querySelectorAll(".token .share"), (n) => n.textContent)'
+    assert opened.evaluate(same) == page.evaluate(same)
+    chip(opened, "class").click()
+    assert opened.locator('[data-field="query"]').inner_text().startswith("class")
+    opened.close()
+    assert not problems
+
+
+def test_fingers_tap_and_press_tokens(chromium, generator):
+    phone = {"width": 390, "height": 844}
+    context = chromium.new_context(has_touch=True, is_mobile=True, viewport=phone)
+    page = context.new_page()
+    page.set_content('<meta name="viewport" content="width=device-width, initial-scale=1">')
+    mount(page, packed(both(generator)))
+    photo, whole = (stage(page, name).bounding_box() for name in ("photo", "whole"))
+    assert photo["y"] >= 0
+    assert whole["y"] + whole["height"] <= 844, "in view together"
+    chip(page, "class").tap()
+    assert page.evaluate("viewer.queries.map(({ token }) => token)") == ["class"]
+    chip(page, "register 1").evaluate(
+        """(node) => node.dispatchEvent(new PointerEvent("pointerdown", {
+            bubbles: true, pointerType: "touch", pointerId: 7, button: 0,
+        }))"""
+    )
+    page.wait_for_function("viewer.queries.length === 2")
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    context.close()
+
+
+@pytest.mark.parametrize("size", [(1440, 900), (1280, 720)])
+def test_photo_maps_tokens_and_scale_stand_in_the_window(page, generator, size):
+    page.set_viewport_size({"width": size[0], "height": size[1]})
+    mount(
+        page, packed(record_of(generator, Axis(GRID, None, (*NAMES, "register 3", "register 4"))))
+    )
+    boxes = [stage(page, name).bounding_box() for name in ("photo", *terms.TERMS)]
+    assert len({round(box["y"]) for box in boxes}) == 1
+    strips = [page.locator(f'[data-panel="{name}"] .tokens').bounding_box() for name in terms.TERMS]
+    assert all(strip["y"] >= boxes[0]["y"] + boxes[0]["height"] for strip in strips)
+    bar = page.locator(".common").bounding_box()
+    assert bar["y"] >= max(strip["y"] + strip["height"] for strip in strips) - 1
+    assert bar["y"] + bar["height"] <= size[1]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_serious_about_tokens(chromium, generator, scheme):
+    from axe_playwright_python.sync_playwright import Axe
+
+    page = chromium.new_page(viewport={"width": 1100, "height": 1000}, color_scheme=scheme)
+    mount(page, packed(both(generator), record_of(generator, Axis(GRID, None, WORDS))))
+    page.add_style_tag(content=":root { color-scheme: light dark; background: Canvas }")
+    chip(page, "class").click()
+    chip(page, "register 1").click(modifiers=["Shift"])
+    chip(page, "word 1").first.hover()
+    found = Axe().run(page).response["violations"]
+    serious = [
+        (one["id"], [node["html"] for node in one["nodes"]])
+        for one in found
+        if one["impact"] in ("serious", "critical")
+    ]
+    assert serious == []
+    page.close()
+
+
+@pytest.mark.parametrize("axis", ["a grid and names", "some cells and names", "names alone"])
+def test_query_dependence_of_tokens_is_the_divergence_from_where_the_places_look(
+    page, generator, axis
+):
+    record = record_of(generator, AXES[axis], coupling="coupled")
+    mount(page, packed(record, view=View(terms=("whole", "dependence"))))
+    page.wait_for_function("viewer.dependence.at(viewer.records[0], 0).named !== null")
+    rows = terms.attention(record, range(len(record.query)))
+    mean = rows[: record.query_axis.counting].mean(dim=0)
+    expected = (rows * (rows / mean).log2()).sum(dim=1)
+    of_map = query_map.divergence_from_mean_bits(record)
+    torch.testing.assert_close(expected[: len(of_map)], of_map)
+    found = page.evaluate("Array.from(viewer.dependence.at(viewer.records[0], 0).named)")
+    placed = record.query_axis.placed
+    np.testing.assert_allclose(found, expected[placed:], rtol=3e-2)
+    shown = float(chip(page, "class", "dependence").locator(".share").inner_text().split()[0])
+    assert shown == pytest.approx(expected[placed].item(), rel=3e-2)
+    if placed:
+        values = "viewer.panels.find(({ name }) => name === 'dependence').values"
+        laid = np.array(page.evaluate(f"Array.from({values}, (v) => v === v ? v : null)"), float)
+        cells = CELLS if record.query_axis.cells is not None else np.arange(35)
+        np.testing.assert_allclose(laid[cells], expected[:placed], rtol=3e-2)
+        assert np.isnan(laid).sum() == 35 - placed
+
+
+FRAMES = np.random.default_rng(0).integers(0, 256, (3, 40, 56, 3), dtype=np.uint8)
+
+
+def packed_clip(records, *, of_clips):
+    over = Records(3, tuple(records), of_clips=of_clips)
+    return pack_all(read_clip(FRAMES), [Shown("net", over)], alt="Noise")
+
+
+def test_frames_of_a_clip_have_their_own_rows_of_a_token(page, generator):
+    records = [record_of(generator, AXES["some cells and names"]) for _ in range(3)]
+    others = np.array([1, 2, 5])
+    records[2] = record_of(generator, Axis(GRID, others, NAMES))  # each frame its own places
+    mount(page, packed_clip(records, of_clips=False))
+    page.evaluate("viewer.go(1)")
+    chip(page, "register 1").click()
+    assert last_told(page)["queries"] == [{"token": "register 1", "name": "", "frame": 1}]
+    for frame, record in enumerate(records):
+        page.evaluate("frame => viewer.go(frame)", frame)
+        row = terms.attention(record, [record.query_axis.index("register 1")])[0]
+        values = "Array.from(viewer.panels[1].values, (v) => v === v ? v : null)"
+        shown = np.array(page.evaluate(values), float)
+        cells, keys = record.key_axis.cells, len(record.key)
+        np.testing.assert_allclose(shown[cells], row[: len(cells)] * keys, rtol=1e-2)
+        assert np.isnan(shown).sum() == 35 - len(cells)
+        share = chip(page, "class", "whole").locator(".share").inner_text()
+        assert shown_share(share) == pytest.approx(row[len(cells)].item(), abs=6e-3)
+
+
+def test_a_token_of_all_frames_spreads_over_them(page, generator):
+    grid = replace(GRID, frames=3)
+    record = record_of(generator, Axis(grid, None, NAMES))
+    mount(page, packed_clip([record], of_clips=True))
+    chip(page, "class").click()
+    row = terms.attention(record, [105])[0]
+    for frame in range(3):
+        page.evaluate("frame => viewer.go(frame)", frame)
+        part = row[35 * frame : 35 * (frame + 1)]
+        shown = page.evaluate("Array.from(viewer.panels[1].values)")
+        np.testing.assert_allclose(shown, part * 108, rtol=1e-2)
+        share = page.evaluate("frame => viewer.timeline.rows.shares('whole')[frame]", frame)
+        assert share == pytest.approx(part.sum().item(), rel=1e-2), "of the whole row"
+    page.get_by_label("Of what falls on the picture").check()
+    shares = page.evaluate("Array.from(viewer.timeline.rows.shares('whole'))")
+    assert sum(shares) == pytest.approx(1, rel=1e-5)
+    page.locator(".panels").focus()
+    page.keyboard.press("Escape")
+    page.locator('[data-frame="0"] .picture').hover(position={"x": 20, "y": 20})
+    assert "row" in page.locator('[data-field="query"]').inner_text()
