@@ -20,7 +20,7 @@ from nonlocal_lens.analysis.grid import Grid
 from nonlocal_lens.analysis.record import AttentionRecord
 from nonlocal_lens.app.viewer.bundle import viewer_css, viewer_js
 from nonlocal_lens.app.viewer.payload import Shown, pack_all
-from tests.browser import chromium, find_chromium, running_app
+from tests.browser import box_of, chromium, find_chromium, running_app
 
 MOVES, PINS = 300, 15
 
@@ -125,7 +125,7 @@ def time_moves(browser, side: int, channels: int, tokens: int, networks: int) ->
 
 def time_pin(page, row: int) -> float:
     """Return the milliseconds from a click on a row of cells to torch's answer on the page."""
-    box = page.locator('[data-panel="photo"] .stage').bounding_box()
+    box = box_of(page.locator('[data-panel="photo"] .stage'))
     point = box["x"] + box["width"] * 0.4, box["y"] + box["height"] * (row + 0.5) / 64
     start = page.evaluate("performance.now()")
     page.mouse.click(*point)

@@ -13,7 +13,7 @@ from typing import Any
 
 from PIL import Image, ImageDraw
 
-from tests.browser import chromium, find_chromium, running_app
+from tests.browser import box_of, chromium, find_chromium, running_app
 
 FILE = Path(__file__).parent / "moving-picture.webp"
 SIZE = (1280, 720)
@@ -110,7 +110,7 @@ def wander(page: Any, places: Sequence[tuple[float, float]]) -> Iterator[Frame]:
 
 def at(page: Any, place: tuple[float, float]) -> tuple[float, float]:
     """Return the point of the window at a place of the photograph."""
-    box = page.locator('[data-panel="photo"] .stage').first.bounding_box()
+    box = box_of(page.locator('[data-panel="photo"] .stage').first)
     return box["x"] + place[0] * box["width"], box["y"] + place[1] * box["height"]
 
 

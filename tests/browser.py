@@ -7,12 +7,13 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[1]
+PATIENCE = 120_000  # milliseconds: the machine may have other work
 
 QUIET = (
     "--no-sandbox",
@@ -79,11 +80,48 @@ def wait_until_healthy(url: str, seconds: float = 90) -> None:
 @contextmanager
 def chromium(path: str) -> Iterator:
     """Start headless Chromium; yield Playwright's browser."""
-    from playwright.sync_api import sync_playwright
+    from playwright.sync_api import expect, sync_playwright
 
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=list(QUIET))
+        browser.on("context", lambda context: context.set_default_timeout(PATIENCE))
+        expect.set_options(timeout=PATIENCE)
         try:
             yield browser
         finally:
             browser.close()
+
+
+STANDING = """
+async (node) => {
+    const where = () => node.isConnected && node.getBoundingClientRect();
+    const frame = () => new Promise(requestAnimationFrame);
+    const before = where();
+    await frame();
+    await frame();
+    const { x, y, width, height } = where() || {};
+    const still = [x, y, width, height].every(
+        (value, index) => value === [before.x, before.y, before.width, before.height][index]);
+    return width && height && still ? { x, y, width, height } : null;
+}
+"""
+
+
+def box_of(locator: Any) -> dict[str, float]:
+    """Return where an element is on the page, in pixels, once it stands still.
+
+    What a page is drawing anew has no place (`bounding_box` says None) or another one in a moment.
+    """
+    deadline = time.monotonic() + PATIENCE / 1000
+    while time.monotonic() < deadline:
+        if box := locator.evaluate(STANDING):
+            return box
+    raise TimeoutError(f"{locator} did not come to rest within {PATIENCE} ms")
+
+
+def comes_true(read: Callable[[], Any], expected: Any) -> None:
+    """Hold what a page shows to what is expected, once it is done with what it was told."""
+    deadline = time.monotonic() + PATIENCE / 1000
+    while (seen := read()) != expected and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert seen == expected

@@ -6,6 +6,7 @@ import re
 import numpy as np
 import pytest
 import torch
+from browser import box_of
 from payloads import pack
 from PIL import Image
 from records import KEYS, KINDS, QUERIES, random_record
@@ -46,7 +47,7 @@ def foreign(url, address):
 
 
 def wait_for_viewer(page, title=NETWORKS[0]):
-    page.locator(f'.panels[aria-label^="Attention of {title}."]').wait_for(timeout=120_000)
+    page.locator(f'.panels[aria-label^="Attention of {title}."]').wait_for()
 
 
 def choose_network(page, name):
@@ -65,7 +66,7 @@ def stage(page, panel="photo"):
 
 def place(page, panel, grid, position):
     """Return the page's point at the middle of a cell, as a panel shows it."""
-    box = stage(page, panel).bounding_box()
+    box = box_of(stage(page, panel))
     x, y = grid.center(grid.cell(position))
     height, width = grid.image_hw
     return box["x"] + x / width * box["width"], box["y"] + y / height * box["height"]
@@ -133,7 +134,7 @@ def test_hovering_sends_nothing(chromium, address):
     page.wait_for_timeout(1000)
     assert frames, "the socket is being watched"
     frames.clear()
-    box = stage(page).bounding_box()
+    box = box_of(stage(page))
     queries = set()
     for step in range(60):
         page.mouse.move(box["x"] + 5 + step * 5, box["y"] + 3 + step * 3)
@@ -275,9 +276,9 @@ def check_pixels_and_cells(page, width, height):
     )
     photo = stage(page)
     photo.scroll_into_view_if_needed()
-    assert photo.bounding_box()["height"] <= 1000, "a tall picture still fits the window"
+    assert box_of(photo)["height"] <= 1000, "a tall picture still fits the window"
     for right, down in ((0.021, 0.033), (0.507, 0.503), (0.977, 0.204), (0.307, 0.961)):
-        box = photo.bounding_box()
+        box = box_of(photo)
         page.mouse.move(box["x"] + right * box["width"], box["y"] + down * box["height"])
         row, col = readout_cell(page)
         assert (row, col) == (int(down * (rows // 8)), int(right * (columns // 8)))
@@ -308,16 +309,16 @@ def test_nothing_overflows_in_any_window_or_theme(chromium, address, scheme):
     wait_for_viewer(page)
     for width in (2200, 1440, 800, 390):  # narrower and narrower: what was laid out before is wide
         page.set_viewport_size({"width": width, "height": 900})
-        lens = page.locator(".lens").bounding_box()
+        lens = box_of(page.locator(".lens"))
         for _ in range(200):
             if lens["x"] + lens["width"] <= width:
                 break
             page.wait_for_timeout(20)
-            lens = page.locator(".lens").bounding_box()
+            lens = box_of(page.locator(".lens"))
         assert lens["x"] >= 0
         assert lens["x"] + lens["width"] <= width
         for panel in ("photo", *terms.TERMS):
-            assert stage(page, panel).bounding_box()["width"] >= 250
+            assert box_of(stage(page, panel))["width"] >= 250
     dark = page.locator(".lens").evaluate("node => getComputedStyle(node).color")
     brightness = sum(map(int, re.findall(r"\d+", dark)[:3])) / 3
     assert (brightness > 128) == (scheme == "dark"), "the viewer follows the theme"

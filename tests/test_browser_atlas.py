@@ -6,6 +6,7 @@ import browser as host
 import numpy as np
 import pytest
 import torch
+from browser import box_of, comes_true
 from records import OVERLAPPING, PARTS, random_record
 
 from nonlocal_lens.analysis import terms
@@ -102,16 +103,16 @@ def pixels(page):
 def test_all_heads_follow_the_pointer_over_the_picture_and_over_any_map(page):
     page.wait_for_timeout(300)
     before = pixels(page)
-    box = page.locator(".picture").bounding_box()
+    box = box_of(page.locator(".picture"))
     page.mouse.move(box["x"] + 0.1 * box["width"], box["y"] + 0.1 * box["height"])
     there = pixels(page)
     same = [one == other for one, other in zip(before, there, strict=True)]
     assert same == [kind.get("coupling") == "unary" for kind in KINDS]
-    cell = page.locator(".cell .stage").nth(3).bounding_box()
+    cell = box_of(page.locator(".cell .stage").nth(3))
     page.mouse.move(cell["x"] + 0.9 * cell["width"], cell["y"] + 0.9 * cell["height"])
     elsewhere = pixels(page)
     assert elsewhere != there
-    cell = page.locator(".cell .stage").nth(6).bounding_box()
+    cell = box_of(page.locator(".cell .stage").nth(6))
     page.mouse.move(cell["x"] + 0.9 * cell["width"], cell["y"] + 0.9 * cell["height"])
     assert pixels(page) == elsewhere, "the same place in another map is the same query"
 
@@ -160,16 +161,16 @@ def test_choices_arrange_the_wall(page):
     def names():
         return page.locator(".cell .name").all_inner_texts()
 
-    assert names() == ["0.0", "0.1", "0.2", "0.3", "1.0", "1.1", "1.2", "1.3"]
+    comes_true(names, ["0.0", "0.1", "0.2", "0.3", "1.0", "1.1", "1.2", "1.3"])
     page.get_by_role("checkbox", name="By layer").uncheck()
     page.locator("[data-choice=order]").select_option("highest")
     numbers = [float(text) for text in page.locator(".numeral").all_inner_texts() if text.isascii()]
     assert numbers == sorted(numbers, reverse=True)
     assert names() != sorted(names())
     page.get_by_role("textbox", name="Filter").fill("blocks.1")
-    assert sorted(names()) == ["1.0", "1.1", "1.2", "1.3"]
+    comes_true(lambda: sorted(names()), ["1.0", "1.1", "1.2", "1.3"])
     page.get_by_role("textbox", name="Filter").fill("nothing like that")
-    assert page.get_by_text("No head passes the filter.").is_visible()
+    page.get_by_text("No head passes the filter.").wait_for()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

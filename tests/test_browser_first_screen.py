@@ -2,19 +2,17 @@
 
 import pytest
 from axe import assert_nothing_is_found
+from browser import box_of
 from test_browser_session import noise, wait_for
 
 from nonlocal_lens.analysis.terms import TERMS
 
 pytestmark = pytest.mark.browser
 
-PATIENCE = 90_000  # milliseconds
-
 
 def opened(chromium, address, size, scheme="light"):
     width, height = size
     page = chromium.new_page(viewport={"width": width, "height": height}, color_scheme=scheme)
-    page.set_default_timeout(PATIENCE)
     page.goto(address)
     page.locator('[data-panel="photo"] .stage').first.wait_for()
     page.locator(".nl-bits").first.wait_for()
@@ -30,7 +28,7 @@ def test_photo_maps_scale_and_bits_are_inside_the_window(chromium, address, size
         "scale": page.locator(".common-bar"),
         **{panel: page.locator(f'[data-panel="{panel}"] .stage') for panel in ("photo", *TERMS)},
     }
-    boxes = {name: part.first.bounding_box() for name, part in parts.items()}
+    boxes = {name: box_of(part.first) for name, part in parts.items()}
     for name, box in boxes.items():
         assert box["y"] >= 0, name
         assert box["y"] + box["height"] <= size[1], name
@@ -83,27 +81,26 @@ def test_a_finger_swipes_the_maps_and_so_do_keys(chromium, address):
     page.keyboard.press("ArrowRight")
     page.wait_for_function("maps => maps.scrollLeft > 0", arg=maps.element_handle())
     assert_nothing_is_found(page)
-    bar = page.locator(".common-bar").bounding_box()
-    second = page.locator('[data-panel="photo"]').nth(1).bounding_box()
+    bar = box_of(page.locator(".common-bar"))
+    second = box_of(page.locator('[data-panel="photo"]').nth(1))
     assert bar["y"] < second["y"], "the scale stands below the maps that come first"
     page.close()
 
 
 def test_compare_shows_photo_two_networks_and_their_difference_in_one_row(chromium, address):
     page = chromium.new_page(viewport={"width": 1280, "height": 720})
-    page.set_default_timeout(PATIENCE)
     page.goto(f"{address}/compare")
     page.locator('[data-panel="difference"] .stage').first.wait_for()
     page.locator(".nl-bits .row").nth(1).wait_for()
     names = page.locator(".nl-bits .row .name").all_inner_texts()
     assert names == ["streets-nl", "streets-dnl"]
     boxes = [
-        page.locator(f'[data-panel="{panel}"] .stage').nth(index).bounding_box()
+        box_of(page.locator(f'[data-panel="{panel}"] .stage').nth(index))
         for panel, index in (("photo", 0), ("whole", 0), ("whole", 1), ("difference", 0))
     ]
     assert max(box["y"] for box in boxes) - min(box["y"] for box in boxes) <= 1
     assert all(box["y"] + box["height"] <= 720 for box in boxes)
-    scale = page.locator(".common-bar").bounding_box()
+    scale = box_of(page.locator(".common-bar"))
     assert scale["y"] + scale["height"] <= 720, "the scale of what comes first is in the window"
     assert scale["x"] + scale["width"] <= boxes[3]["x"], "the difference has its own"
     page.locator(".nl-column").nth(1).wait_for()

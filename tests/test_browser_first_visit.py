@@ -1,10 +1,10 @@
 """First visit in real Chromium: the tour, and a change seen before and after."""
 
 import pytest
+from browser import box_of
 
 pytestmark = pytest.mark.browser
 
-PATIENCE = 90_000  # milliseconds
 A_PERSON = "Object.defineProperty(Navigator.prototype, 'webdriver', { get: () => false })"
 
 
@@ -19,9 +19,7 @@ def visit(chromium):
         contexts.append(context)
         if person:
             context.add_init_script(A_PERSON)
-        page = context.new_page()
-        page.set_default_timeout(PATIENCE)
-        return page
+        return context.new_page()
 
     yield opened
     for context in contexts:
@@ -35,7 +33,7 @@ def test_the_tour_has_five_steps_and_never_comes_again(visit, address, size):
     card = page.get_by_role("dialog", name="Tour in five steps")
     for step in range(1, 6):
         card.get_by_text(f"{step} of 5").wait_for()
-        box = card.bounding_box()
+        box = box_of(card)
         assert box["x"] >= 0
         assert box["x"] + box["width"] <= size[0]
         assert box["y"] + box["height"] <= size[1]

@@ -5,6 +5,7 @@ import io
 import numpy as np
 import pytest
 from axe import assert_nothing_is_found
+from browser import box_of
 from PIL import Image
 from test_images import encoded
 
@@ -12,14 +13,11 @@ from nonlocal_lens.analysis.figures.files import read_note
 
 pytestmark = pytest.mark.browser
 
-PATIENCE = 90_000  # milliseconds
-
 
 @pytest.fixture
 def page(chromium, address):
     """Open the Degeneracy page; fail afterwards if it logged an error."""
     page = chromium.new_page(viewport={"width": 1440, "height": 1000})
-    page.set_default_timeout(PATIENCE)
     problems = []
     page.on("pageerror", lambda error: problems.append(f"error: {error}"))
     page.on("console", lambda entry: problems.append(entry.text) if is_problem(entry) else None)
@@ -98,7 +96,7 @@ def test_charts_table_and_thumbnails_are_brushed_together(page):
     assert board.locator(".dot.faded").count() == 2 * (2 + 2 + 1)
     assert board.get_by_role("button", name="b.png").get_attribute("aria-pressed") == "true"
 
-    chart = board.locator("figure svg").first.bounding_box()
+    chart = box_of(board.locator("figure svg").first)
     page.mouse.move(chart["x"] + 2, chart["y"] + 2)
     page.mouse.down()
     page.mouse.move(chart["x"] + chart["width"] - 2, chart["y"] + chart["height"] - 2, steps=4)
@@ -109,7 +107,7 @@ def test_charts_table_and_thumbnails_are_brushed_together(page):
     address_says(page, "picked", None)
     assert board.locator(".dot.picked").count() == 0
 
-    dot = board.locator("figure").nth(2).locator(".dot").first.bounding_box()
+    dot = box_of(board.locator("figure").nth(2).locator(".dot").first)
     page.mouse.click(dot["x"] + dot["width"] / 2, dot["y"] + dot["height"] / 2)
     board.locator("tbody tr.picked").first.wait_for()
     board.get_by_role("button", name="Difference").click()
@@ -130,7 +128,6 @@ def address_says(page, name, text):
 @pytest.mark.parametrize("width", [420, 800])
 def test_no_page_is_wider_than_the_window(chromium, address, width, scheme):
     page = chromium.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
-    page.set_default_timeout(PATIENCE)
     for name, sign in [("degeneracy", "Measure 6 pictures"), ("export", "The same in the shell")]:
         page.goto(f"{address}/{name}")
         page.get_by_text(sign).first.wait_for()
@@ -141,6 +138,6 @@ def test_no_page_is_wider_than_the_window(chromium, address, width, scheme):
         assert wide <= 1, name
         assert_nothing_is_found(page)
     figure, form = (page.locator(f".st-key-export-{part}") for part in ("figure", "networks"))
-    above = figure.bounding_box()["y"] < form.bounding_box()["y"]
+    above = box_of(figure)["y"] < box_of(form)["y"]
     assert above or width > 640, "on a phone the figure comes before the form"
     page.close()

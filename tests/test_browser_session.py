@@ -4,6 +4,7 @@ import io
 from urllib.parse import quote
 
 import pytest
+from browser import box_of, comes_true
 from PIL import Image
 from playwright.sync_api import expect
 
@@ -11,7 +12,6 @@ from nonlocal_lens.app.viewer.bundle import VIEWER, joined, viewer_css
 
 pytestmark = pytest.mark.browser
 
-PATIENCE = 90_000  # milliseconds
 HOW_MANY = (
     "() => { window.most = 0; const count = (root) => [...root.querySelectorAll('*')].reduce("
     "(sum, node) => sum + node.classList.contains('lens') + (node.shadowRoot ? "
@@ -24,7 +24,6 @@ HOW_MANY = (
 def page(chromium, address):
     context = chromium.new_context(viewport={"width": 1440, "height": 900})
     page = context.new_page()
-    page.set_default_timeout(PATIENCE)
     page.base = address
     yield page
     context.close()
@@ -47,7 +46,9 @@ def stage(page):
 
 
 def pin(page, right, down):
-    box = stage(page).bounding_box()
+    """Click once the page is done: what it is about to draw anew keeps no click."""
+    settle(page)
+    box = box_of(stage(page))
     page.mouse.click(box["x"] + right * box["width"], box["y"] + down * box["height"])
 
 
@@ -76,8 +77,10 @@ def settle(page):
     ).wait_for()
 
 
-def shown_alt(page):
-    return page.locator('[data-panel="photo"] img').first.get_attribute("alt")
+def wait_for_photo(page, alt):
+    """Wait until the viewer shows the picture of this description."""
+    photo = page.locator('[data-panel="photo"] img').first
+    comes_true(lambda: photo.get_attribute("alt"), alt)
 
 
 def test_picture_network_and_pins_follow_to_every_page_and_back(page):
@@ -98,8 +101,7 @@ def test_picture_network_and_pins_follow_to_every_page_and_back(page):
     page.get_by_role("button", name="Measure").wait_for()
     go_to(page, "Explore")
     wait_for(page, picture="sample-coffee", networks="streets-nl", q=q)
-    stage(page).wait_for()
-    assert shown_alt(page) == "A cup of coffee on a wooden table"
+    wait_for_photo(page, "A cup of coffee on a wooden table")
 
 
 def test_an_upload_is_there_on_every_page_and_after_a_reload(page):
@@ -107,17 +109,16 @@ def test_an_upload_is_there_on_every_page_and_after_a_reload(page):
     stage(page).wait_for()
     choose_upload(page, noise())
     page.wait_for_function("() => /picture=[0-9a-f]{64}/.test(location.search)")
+    wait_for_photo(page, "The uploaded picture")
     pin(page, 0.5, 0.5)
     said = params(page, "picture", "q")
     go_to(page, "Compare")
     wait_for(page, picture=said["picture"], q=said["q"])
     go_to(page, "Explore")
     wait_for(page, picture=said["picture"], q=said["q"])
-    stage(page).wait_for()
-    assert shown_alt(page) == "The uploaded picture"
+    wait_for_photo(page, "The uploaded picture")
     page.reload()
-    stage(page).wait_for()
-    assert shown_alt(page) == "The uploaded picture"
+    wait_for_photo(page, "The uploaded picture")
     wait_for(page, picture=said["picture"], q=said["q"])
 
 
@@ -241,7 +242,7 @@ def test_the_class_token_is_asked_pinned_linked_and_taken_to_export(page, addres
     name = "timm:vit_tiny_patch16_224?pretrained=false&depth=2"
     page.goto(f"{address}/?picture=sample-coffee&networks={quote(name, safe='')}")
     token = page.locator('[data-panel="photo"] .token', has_text="class")
-    token.wait_for(timeout=120_000)
+    token.wait_for()
     token.click()
     page.wait_for_url("**q=*", timeout=30_000)
     assert "class" in page.locator(".readout").inner_text()

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from axe import assert_nothing_is_found
+from browser import box_of
 from networks import tiny_clip_network, tiny_network
 
 from nonlocal_lens.analysis import capture, terms
@@ -76,7 +77,7 @@ def settle(page):
 
 def point(page, panel, x, y):
     """Return the page's point at an image point, as a panel shows it."""
-    box = page.locator(f"{panel} :is(.picture, .stage)").bounding_box()
+    box = box_of(page.locator(f"{panel} :is(.picture, .stage)"))
     height, width = CLIP.frames.shape[1:3]
     return box["x"] + x / width * box["width"], box["y"] + y / height * box["height"]
 
@@ -278,7 +279,6 @@ def test_an_exported_mp4_plays(page, tmp_path):
 def test_the_video_page_shows_a_rendered_clip_and_a_pins_numbers(chromium, address):
     problems = []
     page = chromium.new_page(viewport={"width": 1440, "height": 1400})
-    page.set_default_timeout(120_000)
     page.on("pageerror", lambda error: problems.append(f"error: {error}"))
     page.goto(address)
     page.get_by_role("link", name="Video").click()

@@ -22,7 +22,7 @@ from nonlocal_lens.models.checkpoint import save_network
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
-PATIENCE = 240_000  # ms; a kernel imports torch first
+PATIENCE = 240_000  # milliseconds: a kernel imports torch first
 SHOW = """
 from nonlocal_lens.app.notebook import explore
 lens = explore("one.safetensors", "photo.png", compare=["two.safetensors"])
@@ -177,7 +177,7 @@ def shown(viewers):
 def point(page, viewers, x, y, click=False):
     stage = viewers.locator('[data-panel="photo"] .stage').first
     stage.scroll_into_view_if_needed()
-    box = stage.bounding_box()
+    box = host.box_of(stage)
     at = box["x"] + x / 280 * box["width"], box["y"] + y / 200 * box["height"]
     page.mouse.move(*at)
     if click:
@@ -272,7 +272,7 @@ def test_a_clip_lives_in_jupyterlab(page):
 
     picture = film.locator('.lens [data-frame="2"] .picture')
     picture.scroll_into_view_if_needed()
-    box = picture.bounding_box()
+    box = host.box_of(picture)
     picture.click(position={"x": 0.25 * box["width"], "y": 0.75 * box["height"]})
     page.wait_for_timeout(1000)
     run(page, 5)

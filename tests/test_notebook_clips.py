@@ -7,6 +7,7 @@ import weakref
 import numpy as np
 import pytest
 import torch
+from browser import box_of
 from networks import tiny_clip_network, tiny_network
 from payloads import unpack
 from PIL import Image
@@ -318,7 +319,7 @@ def test_a_click_sets_the_query_and_the_query_moves_the_pins(chromium, film):
     assert page.evaluate("window.saved") == []  # who sets it knows
 
     picture = page.locator('.lens [data-frame="3"] .picture')
-    box = picture.bounding_box()
+    box = box_of(picture)
     picture.click(position={"x": 0.25 * box["width"], "y": 0.5 * box["height"]})
     page.wait_for_function("window.saved.length === 1")
     ((frame, x, y),) = page.evaluate("window.saved")[0]

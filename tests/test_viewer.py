@@ -10,6 +10,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 import torch
+from browser import box_of
 from PIL import Image
 from records import KEY_HW, KEYS, KINDS, QUERIES, QUERY_HW, random_record
 from test_strongest import CASES
@@ -92,7 +93,7 @@ def stage(page, panel="photo", row=0):
 
 def click(page, x, y, panel="photo", row=0, **options):
     """Click at an image point."""
-    box = stage(page, panel, row).bounding_box()
+    box = box_of(stage(page, panel, row))
     at = {"x": x / 56 * box["width"], "y": y / 40 * box["height"]}
     stage(page, panel, row).click(position=at, **options)
 
@@ -256,7 +257,7 @@ def test_networks_side_by_side_share_cursor_and_scale_and_their_difference_diver
     query, key = 11, 17
     grid = first.query_grid
     click(page, *grid.center(grid.cell(query)))
-    box = stage(page, "difference").bounding_box()
+    box = box_of(stage(page, "difference"))
     x, y = first.key_grid.center(first.key_grid.cell(key))
     page.mouse.move(box["x"] + x / 56 * box["width"], box["y"] + y / 40 * box["height"])
     shown = page.locator(".panels output[data-exact]").evaluate_all(
@@ -327,7 +328,7 @@ def test_dragging_selects_a_region_and_alt_a_lasso(page, generator):
     mount(page, packed(record, output=torch.randn(1, 11, 40, 56, generator=generator)))
 
     def drag(points, key=None):
-        box = stage(page).bounding_box()
+        box = box_of(stage(page))
         if key:
             page.keyboard.down(key)
         at = [
@@ -539,10 +540,10 @@ def test_everything_works_from_the_keyboard(page, generator):
 def test_photo_maps_and_scale_stand_in_one_row_in_the_window(page, generator, size):
     page.set_viewport_size({"width": size[0], "height": size[1]})
     mount(page, packed(random_record(generator)))
-    boxes = [stage(page, name).bounding_box() for name in ("photo", *terms.TERMS)]
+    boxes = [box_of(stage(page, name)) for name in ("photo", *terms.TERMS)]
     assert len({round(box["y"]) for box in boxes}) == 1
     assert [box["x"] for box in boxes] == sorted(box["x"] for box in boxes)
-    bar = page.locator(".common").bounding_box()
+    bar = box_of(page.locator(".common"))
     assert bar["y"] + bar["height"] <= size[1]
     assert page.locator(".scale:visible").count() == 0, "one bar for what shares a scale"
 
@@ -564,7 +565,7 @@ def test_the_top_of_the_scale_is_dragged_and_typed(page, generator):
     assert page.get_by_label("Scale", exact=True).input_value() == "fixed"
     assert page.evaluate("viewer.panels[1].range.high") == 2
     assert page.locator(".common-badge").inner_text().startswith("fixed scale, ")
-    box = page.locator(".handle").bounding_box()
+    box = box_of(page.locator(".handle"))
     page.mouse.move(box["x"] + 6, box["y"] + 9)
     page.mouse.down()
     page.mouse.move(box["x"] + 126, box["y"] + 9, steps=4)
@@ -697,7 +698,7 @@ def test_on_a_phone_photo_and_map_are_in_view_together(chromium, generator):
     page = context.new_page()
     page.set_content('<meta name="viewport" content="width=device-width, initial-scale=1">')
     mount(page, packed(random_record(generator)))
-    photo, whole = (stage(page, name).bounding_box() for name in ("photo", "whole"))
+    photo, whole = (box_of(stage(page, name)) for name in ("photo", "whole"))
     assert photo["y"] >= 0
     assert whole["y"] + whole["height"] <= 844
     assert page.evaluate("document.documentElement.scrollHeight") <= 2 * 844
@@ -705,14 +706,14 @@ def test_on_a_phone_photo_and_map_are_in_view_together(chromium, generator):
     page.get_by_role("button", name="Unary term").click()
     page.wait_for_function("document.querySelector('.maps').scrollLeft > 600")
     page.evaluate("scrollTo(0, 300)")
-    assert stage(page).bounding_box()["y"] >= 0, "the photo stays"
+    assert box_of(stage(page))["y"] >= 0, "the photo stays"
     context.close()
 
 
 def test_zooming_keeps_pixels_and_cells_together(page, generator):
     record = random_record(generator)
     mount(page, packed(record))
-    box = stage(page).bounding_box()
+    box = box_of(stage(page))
     at = box["x"] + 0.7 * box["width"], box["y"] + 0.3 * box["height"]
     page.mouse.move(*at)
     cell = page.locator('[data-field="query"]').inner_text()
@@ -769,7 +770,7 @@ def test_fingers_tap_and_press(chromium, generator):
     context = chromium.new_context(has_touch=True, viewport={"width": 390, "height": 800})
     page = context.new_page()
     mount(page, packed(random_record(generator)))
-    box = stage(page).bounding_box()
+    box = box_of(stage(page))
     page.touchscreen.tap(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
     assert pins(page) == [[[28, 20]]]
     stage(page).evaluate(
@@ -816,8 +817,8 @@ def saved(page, button):
 def test_the_picture_to_take_away_has_the_palettes_own_colors(page, generator, tmp_path):
     record = random_record(generator, scale=1.0)
     mount(page, packed(record, view=View(opacity=1.0, palette="inferno")))
-    box = stage(page, "whole").bounding_box()
-    frame = page.locator(".panels").bounding_box()
+    box = box_of(stage(page, "whole"))
+    frame = box_of(page.locator(".panels"))
     words = np.array(page.evaluate("Array.from(viewer.panels[1].words)"), np.uint32)
     shown = words.view(np.uint8).reshape(*KEY_HW, 4)[..., :3]
     top = float(
@@ -851,7 +852,7 @@ def test_the_drawing_to_take_away_keeps_words_and_sharp_cells(page, generator):
     assert "Whole attention" in words
     assert words.count("1") >= 2, "beside the row and on the photo"
     # lines break where the page breaks them, and stay within their panel in any font
-    wide = page.locator('[data-panel="whole"]').first.bounding_box()["width"]
+    wide = box_of(page.locator('[data-panel="whole"]').first)["width"]
     fitted = [float(node.get("textLength", 0)) for node in root.iterfind(".//svg:text", names)]
     assert 0 < max(fitted) <= wide
     assert HOSTILE in words
@@ -918,7 +919,7 @@ def test_the_page_to_take_away_is_alive_offline_and_shows_names_as_text(
     assert opened.evaluate(values) == page.evaluate(values), "equal values, equal colors"
     opened.locator(".panels").focus()
     opened.keyboard.press("Escape")
-    box = opened.locator('[data-panel="whole"] .stage').first.bounding_box()
+    box = box_of(opened.locator('[data-panel="whole"] .stage').first)
     before = opened.evaluate(values)
     opened.mouse.move(box["x"] + 5, box["y"] + 5)
     assert opened.evaluate(values) != before, "it answers the mouse"

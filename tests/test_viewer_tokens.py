@@ -7,6 +7,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 import torch
+from browser import box_of
 from PIL import Image
 from records import FORM, LEARNED
 from test_viewer import (
@@ -189,7 +190,7 @@ def test_each_map_has_a_chip_per_token_with_its_share_as_a_bar_and_a_number(
             assert shown_share(node.locator(".share").inner_text()) == pytest.approx(
                 share, abs=6e-3
             )
-            bar, whole = node.locator(".part").bounding_box(), node.bounding_box()
+            bar, whole = box_of(node.locator(".part")), box_of(node)
             assert bar["width"] / whole["width"] == pytest.approx(share, abs=0.03)
         said = text_of(page, term, ".off")
         assert shown_share(said.split(" off")[0] + " %") == pytest.approx(
@@ -308,7 +309,7 @@ def test_keys_are_drawn_where_they_lie_and_nowhere_else(page, generator):
     assert (alpha[CELLS] == 255).all()
     assert (alpha[absent] == 0).all(), "the photo is plain there"
     click(page, *GRID.center(GRID.cell(17)))
-    width = stage(page, "whole").bounding_box()["width"]
+    width = box_of(stage(page, "whole"))["width"]
     stage(page, "whole").hover(position={"x": 1.5 / 7 * width, "y": 3})  # cell 1 has no key
     assert text_of(page, "whole", ".value") == "no key"
     page.locator(".panels").focus()
@@ -357,7 +358,7 @@ def test_queries_that_are_no_places_are_a_list_beside_the_picture(page, generato
         "lens.formatValue(viewer.panels[1].values[17]) + '×'"
     )
     listed = page.locator('[data-panel="photo"] .token-list')
-    box, panels = listed.bounding_box(), page.locator(".panels").bounding_box()
+    box, panels = box_of(listed), box_of(page.locator(".panels"))
     assert box["width"] > 0.9 * panels["width"], "so many take the width of all maps"
     assert box["height"] < 100, "and scroll"
     assert text_of(page, "photo", ".off") == "Off the picture: 101"
@@ -365,7 +366,7 @@ def test_queries_that_are_no_places_are_a_list_beside_the_picture(page, generato
     for key in ("End", "ArrowLeft"):
         page.keyboard.press(key)
     np.testing.assert_allclose(page.evaluate(shown), expected[99], rtol=1e-2)
-    last = chip(page, "word 99").bounding_box()
+    last = box_of(chip(page, "word 99"))
     assert box["y"] <= last["y"] <= last["y"] + last["height"] <= box["y"] + box["height"] + 1
     scrolled = listed.evaluate("node => node.scrollTop")
     chip(page, "word 98").click()
@@ -452,7 +453,7 @@ def test_pictures_to_take_away_have_the_chips(page, generator):
     assert bars == pytest.approx(boxes, abs=0.5)
     picture = Image.open(io.BytesIO(saved(page, "Picture of this view").path().read_bytes()))
     bar, frame = chip(page, "class", "whole").locator(".part"), page.locator(".panels")
-    at, off = bar.bounding_box(), frame.bounding_box()
+    at, off = box_of(bar), box_of(frame)
     x, y = 16 + at["x"] - off["x"] + 2, 16 + at["y"] - off["y"] + 2
     color = bar.evaluate("node => getComputedStyle(node).backgroundColor")
     drawn = page.evaluate(PAINTED, color)
@@ -500,7 +501,7 @@ def test_fingers_tap_and_press_tokens(chromium, generator):
     page = context.new_page()
     page.set_content('<meta name="viewport" content="width=device-width, initial-scale=1">')
     mount(page, packed(both(generator)))
-    photo, whole = (stage(page, name).bounding_box() for name in ("photo", "whole"))
+    photo, whole = (box_of(stage(page, name)) for name in ("photo", "whole"))
     assert photo["y"] >= 0
     assert whole["y"] + whole["height"] <= 844, "in view together"
     chip(page, "class").tap()
@@ -521,11 +522,11 @@ def test_photo_maps_tokens_and_scale_stand_in_the_window(page, generator, size):
     mount(
         page, packed(record_of(generator, Axis(GRID, None, (*NAMES, "register 3", "register 4"))))
     )
-    boxes = [stage(page, name).bounding_box() for name in ("photo", *terms.TERMS)]
+    boxes = [box_of(stage(page, name)) for name in ("photo", *terms.TERMS)]
     assert len({round(box["y"]) for box in boxes}) == 1
-    strips = [page.locator(f'[data-panel="{name}"] .tokens').bounding_box() for name in terms.TERMS]
+    strips = [box_of(page.locator(f'[data-panel="{name}"] .tokens')) for name in terms.TERMS]
     assert all(strip["y"] >= boxes[0]["y"] + boxes[0]["height"] for strip in strips)
-    bar = page.locator(".common").bounding_box()
+    bar = box_of(page.locator(".common"))
     assert bar["y"] >= max(strip["y"] + strip["height"] for strip in strips) - 1
     assert bar["y"] + bar["height"] <= size[1]
 
