@@ -76,18 +76,23 @@ def main(
     shorten: Annotated[
         int, typer.Option(min=1, help="Divide the epochs of every step by this.")
     ] = 1,
+    crop: Annotated[
+        tuple[int, int] | None,
+        typer.Option(help="Height and width in pixels of the views, instead of the recipe's."),
+    ] = None,
 ) -> None:
     """Train NAME (and what it starts from), then write its weights and its model card.
 
-    Another seed, block or length trains a variant of a street network, whose files are named after
-    it: `streets-dnl --seed 1 --block pairwise` is without the unary branch from the first epoch on.
+    Another seed, block, length or crop trains a variant of a street network, whose files are named
+    after it: `streets-dnl --seed 1 --block pairwise` is without the unary branch from the first
+    epoch on.
     """
     if threads is not None:
         torch.set_num_threads(threads)
     try:
         if name not in NETWORKS:
             raise ValueError(f"unknown network {name!r}; available: {', '.join(NETWORKS)}")
-        variant = Variant(seed, block, shorten)
+        variant = Variant(seed, block, shorten, crop)
         if block is not None and block not in BLOCKS:
             raise ValueError(f"unknown block {block!r}; available: {', '.join(BLOCKS)}")
         if NETWORKS[name].task == "clips":
@@ -138,9 +143,11 @@ def _train_on_streets(
 
 def _asked(variant: Variant) -> str:
     """Return the options that ask for a variant."""
-    options = {"seed": variant.seed, "block": variant.block}
+    options: dict[str, Any] = {"seed": variant.seed, "block": variant.block}
     if variant.shorten > 1:
         options["shorten"] = variant.shorten
+    if variant.crop_hw is not None:
+        options["crop"] = "{} {}".format(*variant.crop_hw)
     return "".join(f" --{key} {value}" for key, value in options.items() if value is not None)
 
 

@@ -293,11 +293,29 @@ def test_a_variant_trains_another_block_from_another_seed_for_fewer_epochs(
     for options, sentence in (
         (["--block", "pair"], "unknown block 'pair'; available: non_local,"),
         (["--shorten", "0"], "greater than or equal to 1"),
+        (["--crop", "24", "56"], "crop must be at least 32 pixels a side, got 24 x 56"),
     ):
         result = CliRunner().invoke(train_command.cli, ["tiny-block", *options])
         assert (result.exit_code, sentence in result.stderr) == (2, True), result.stderr
     result = CliRunner().invoke(train_command.cli, ["clips-nl", "--seed", "1"])
     assert (result.exit_code, "only street networks have variants" in result.stderr) == (2, True)
+
+
+def test_a_variant_trains_on_views_of_another_size(tiny_recipes, root, tmp_path, monkeypatch):
+    seen = set()
+
+    def noting(image, labels, rng, *, crop_hw, scales):
+        seen.add(crop_hw)
+        return random_view(image, labels, rng, crop_hw=crop_hw, scales=scales)
+
+    monkeypatch.setattr(streets, "random_view", noting)
+    arguments = ["tiny-block", "--root", str(root), "--runs", str(tmp_path / "runs")]
+    arguments += ["--out", str(tmp_path / "out"), "--shorten", "9", "--crop", "32", "48"]
+    result = CliRunner().invoke(train_command.cli, arguments)
+    assert result.exit_code == 0, result.output
+    assert seen == {(32, 48)}
+    card = json.loads((tmp_path / "out/tiny-block-shortened-9-crop-32x48.json").read_text())
+    assert card["recipe"].endswith("--shorten 9 --crop 32 48")
 
 
 def test_a_variant_that_changes_nothing_is_the_recipe():

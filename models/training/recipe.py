@@ -55,6 +55,10 @@ class ClipRecipe(Recipe):
 AnyRecipe = TypeVar("AnyRecipe", bound=Recipe)
 
 
+SMALLEST_CROP = 32
+"""Pixels: of fewer, too little of a street is left to be told apart."""
+
+
 @dataclass(frozen=True)
 class Variant:
     """What is done otherwise in a recipe, and in all that it starts from: for ablations.
@@ -66,10 +70,14 @@ class Variant:
     seed: int | None = None  # the recipe's own if None
     block: str | None = None  # a key of models.networks.architecture.BLOCKS; the own one if None
     shorten: int = 1  # what the epochs of every step are divided by; one epoch at least is left
+    crop_hw: tuple[int, int] | None = None  # of the views that are trained on; the recipe's if None
 
     def __post_init__(self) -> None:
         if self.shorten < 1:
             raise ValueError(f"shorten must be at least 1, got {self.shorten}")
+        if self.crop_hw is not None and min(self.crop_hw) < SMALLEST_CROP:
+            given = " x ".join(map(str, self.crop_hw))
+            raise ValueError(f"crop must be at least {SMALLEST_CROP} pixels a side, got {given}")
 
     @property
     def name(self) -> str:
@@ -78,6 +86,7 @@ class Variant:
             "seed": self.seed,
             "block": self.block,
             "shortened": self.shorten if self.shorten > 1 else None,
+            "crop": "x".join(map(str, self.crop_hw)) if self.crop_hw else None,
         }
         return "-".join(f"{key}-{value}" for key, value in parts.items() if value is not None)
 
@@ -88,6 +97,7 @@ class Variant:
             seed=recipe.seed if self.seed is None else self.seed,
             block=self.block or recipe.block,
             epochs=max(1, round(recipe.epochs / self.shorten)),
+            crop_hw=self.crop_hw or recipe.crop_hw,
         )
 
 
