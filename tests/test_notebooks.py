@@ -22,7 +22,7 @@ NAMES = {path.stem: picture_names(nbformat.read(path, as_version=4)) for path in
 
 
 def test_they_are_numbered_without_a_gap():
-    assert [path.name[:2] for path in NOTEBOOKS] == [f"{n:02d}" for n in range(1, 9)]
+    assert [path.name[:2] for path in NOTEBOOKS] == [f"{n:02d}" for n in range(1, 10)]
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
