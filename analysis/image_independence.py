@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from hashlib import sha256
 from math import nan, sqrt
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -10,7 +11,6 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from nonlocal_lens.analysis import terms
-from nonlocal_lens.analysis.axis import Axis
 from nonlocal_lens.analysis.capture import capture
 from nonlocal_lens.analysis.images import ImageSource
 from nonlocal_lens.analysis.intervals import NORMAL_QUANTILE
@@ -30,6 +30,21 @@ class Independence(NamedTuple):
     images: int
 
 
+class UnaryMap(NamedTuple):
+    """One image's unary logits: all that is kept of it."""
+
+    logits: Float[Tensor, " key_pos"]  # float32, with mean 0
+    places: str  # equal for equal keys: hash of their cells and names
+
+
+def unary_map(record: AttentionRecord) -> UnaryMap:
+    """Return the unary logits of a record, less the constant that cancels in the softmax."""
+    logits = terms.unary_logits(record).double()
+    axis = record.key_axis
+    places = sha256(repr((axis.all_cells.tolist(), axis.names)).encode()).hexdigest()
+    return UnaryMap((logits - logits.mean()).float(), places)
+
+
 @dataclass(eq=False)
 class UnaryMaps:
     """The unary logits of one block and head over images: a vector for each image is all it keeps.
@@ -40,27 +55,31 @@ class UnaryMaps:
     """
 
     maps: list[Float[Tensor, " key_pos"]] = field(default_factory=list)  # each with mean 0
-    keys: Axis | None = None  # of all of them
+    places: str = ""  # of all of them
 
     def add(self, record: AttentionRecord) -> None:
+        """Take one more image's map; for errors see `add_map`."""
+        self.add_map(unary_map(record), record.block)
+
+    def add_map(self, one: UnaryMap, block: str) -> None:
         """Take one more image's map.
 
         Raises:
-            ValueError: Its keys are other places or tokens than those of the images before.
+            ValueError: Its keys are other places or tokens than those of the images before; `block`
+                says whose they are.
         """
-        logits = terms.unary_logits(record).double()
-        self.keys = self.keys or record.key_axis
-        if len(logits) != len(self.keys):
+        self.places = self.places or one.places
+        if self.maps and len(one.logits) != len(self.maps[0]):
             raise ValueError(
-                f"the unary maps of block {record.block!r} have {len(self.keys)} and "
-                f"{len(logits)} keys: only images of one size have the same places"
+                f"the unary maps of block {block!r} have {len(self.maps[0])} and "
+                f"{len(one.logits)} keys: only images of one size have the same places"
             )
-        if _cells(record.key_axis) != _cells(self.keys):
+        if one.places != self.places:
             raise ValueError(
-                f"the keys of block {record.block!r} are other places from image to image: their "
+                f"the keys of block {block!r} are other places from image to image: their "
                 "unary maps cannot be compared"
             )
-        self.maps.append((logits - logits.mean()).float())
+        self.maps.append(one.logits)
 
     def independence(self) -> Independence:
         """Return the share, with the interval of the jackknife over images (Quenouille 1956)."""
@@ -80,10 +99,6 @@ class UnaryMaps:
         return Independence(
             share, max(share - reach, 0.0), min(share + reach, 1.0), 1 / images, images
         )
-
-
-def _cells(axis: Axis) -> tuple[list[int], tuple[str, ...]]:
-    return axis.all_cells.tolist(), axis.names
 
 
 def _share(of_total: Tensor, squares: Tensor, images: int) -> float:

@@ -64,15 +64,17 @@ def intervene(
     | pairwise_only | the pairwise term's own attention: what depends on the query             |
 
     Terms are those of `analysis.terms.attention`: rows of a disentangled block sum to 2, each of
-    its terms to 1; a learned gain on the pairwise term stays. Values and output layers are the
-    block's own, and no query x key matrix is kept. Per block and image `off` costs nothing,
-    `mean_row`, `uniform` and `another_image` one run of the block's own attention, `noise` and the
-    two terms a pass over chunks of rows (which carries no gradient). Blocks that look at part of a
-    clip do not stay in it with `mean_row` and `uniform`, which are of all its positions. Where
-    a network has tokens that lie nowhere, such as a class token, means are over the queries that
-    are places, as in a record. `off` takes away what is added to that which came past
-    the block, with its output layer; where nothing came past, weights are 0. It never stands alone:
-    see `CONTROLS`.
+    its terms to 1; a learned gain on the pairwise term stays. So `unary_only` and `pairwise_only`
+    halve the total weight of such a block, and what they change is partly that the block adds less:
+    hold them against each other, or against `uniform`, which keeps the total. Values and output
+    layers are the block's own, and no query x key matrix is kept. Per block and image `off` costs
+    nothing, `mean_row`, `uniform` and `another_image` one run of the block's own attention, `noise`
+    and the two terms a pass over chunks of rows (which carries no gradient). Blocks that look at
+    part of a clip do not stay in it with `mean_row` and `uniform`, which are of all its positions.
+    Where a network has tokens that lie nowhere, such as a class token, means are over the queries
+    that are places, as in a record. `off` takes away what is added to that which came past the
+    block, with its output layer; where nothing came past, weights are 0. It never stands alone: see
+    `CONTROLS`.
 
     Blocks keep their weights, hooks and modes, and are as they were afterwards, also after an
     exception.

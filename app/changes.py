@@ -20,6 +20,9 @@ from nonlocal_lens.models.training.evaluation import best_class, count_pixels, m
 from nonlocal_lens.models.wrappers import unwrapped
 from nonlocal_lens.streets.classes import STREET_CLASSES
 
+HALVES = "a block with a softmax for each term then adds half as much in total"
+"""What one term alone changes besides: rows of a disentangled block sum to 2, of a term to 1."""
+
 INTERVENTION_WORDS: dict[Intervention, str] = {
     "on": "nothing is changed",
     "off": "no attention at all: what is behind it gets what it has never seen, so that this "
@@ -28,8 +31,8 @@ INTERVENTION_WORDS: dict[Intervention, str] = {
     "uniform": "every query attends to all keys alike",
     "another_image": "every query attends as it does in another picture, a rendered street",
     "noise": "every row keeps its weights, on keys that are drawn by lot",
-    "unary_only": "the unary term alone: what every query looks at",
-    "pairwise_only": "the pairwise term alone: what depends on the query",
+    "unary_only": f"the unary term alone: what every query looks at; {HALVES}",
+    "pairwise_only": f"the pairwise term alone: what depends on the query; {HALVES}",
 }
 
 

@@ -18,6 +18,7 @@ from typer.testing import CliRunner
 
 from nonlocal_lens.analysis import capture, consistency, degeneracy
 from nonlocal_lens.analysis.effects import effects
+from nonlocal_lens.analysis.image_independence import image_independence
 from nonlocal_lens.analysis.vectors import vector_distances
 from nonlocal_lens.app.batch.inputs import Source
 from nonlocal_lens.app.cli import cli
@@ -125,6 +126,30 @@ def test_rows_have_the_columns_that_are_announced(photos, labels, network):
         for column in columns(chosen):
             cell = row.get(column.name)
             assert cell is None or type(cell) is column.kind, column
+
+
+def test_the_summary_says_how_far_unary_maps_are_the_same_in_every_picture(
+    photos, network, tmp_path
+):
+    out = tmp_path / "a" / "stats.csv"
+    arguments = ["stats", photos, "--network", network, "--image-independence", "--jobs", "1"]
+    result = run(*arguments, "--json", "--out", out)
+    assert result.exit_code == 0, result.output
+    (group,) = json.loads(result.stdout)["summary"]
+    images = [photos / f"photo{number}.png" for number in range(3)]
+    expected = image_independence(load_network(network), images).iloc[0]
+    found = group["statistics"]["image_independence"]
+    assert (found["mean"], found["low"], found["high"], found["numbers"]) == pytest.approx(
+        (expected["image_independence"], expected["low"], expected["high"], 3)
+    )
+    plain = tmp_path / "b" / "stats.csv"
+    assert run("stats", photos, "--network", network, "--out", plain).exit_code == 0
+    assert plain.read_bytes() == out.read_bytes(), "the table itself stays as it is"
+
+    Image.new("RGB", (80, 40)).save(photos / "wide.png")
+    result = run(*arguments, "--out", tmp_path / "c" / "stats.csv")
+    assert "only images of one size have the same places" in result.stderr
+    assert "image_independence" not in result.stdout
 
 
 def test_labels_and_interventions_are_those_of_the_library(photos, labels, network, tmp_path):
@@ -330,6 +355,10 @@ def test_nothing_is_overwritten_without_force(photos, network, tmp_path):
         (
             ["rendered:1", "--network", "NETWORK", "--labels", "own", "--frames", "2"],
             "clips have no labels",
+        ),
+        (
+            ["rendered:1", "--network", "NETWORK", "--image-independence", "--frames", "2"],
+            "--image-independence is over pictures",
         ),
         (["samples", "--network", "NETWORK", "--out", "OUT.xlsx"], "*.csv, *.parquet, *.json"),
     ],

@@ -98,7 +98,10 @@ def uniform(rows: Rows) -> Tensor:
 
 
 def unary_only(rows: Rows) -> Tensor:
-    """The unary term's own attention: what every query looks at."""
+    """The unary term's own attention: what every query looks at.
+
+    A softmax of the other term beside it gives no key any weight.
+    """
     if rows.beside:
         return rows.own if rows.beside == "unary" else torch.zeros_like(rows.own)
     logits = rows.logits.scale * rows.mean_query @ rows.logits.key.mT
@@ -108,7 +111,10 @@ def unary_only(rows: Rows) -> Tensor:
 
 
 def pairwise_only(rows: Rows) -> Tensor:
-    """The pairwise term's own attention: what depends on the query."""
+    """The pairwise term's own attention: what depends on the query.
+
+    A softmax of the other term beside it gives no key any weight.
+    """
     if rows.beside:
         return rows.own if rows.beside == "pairwise" else torch.zeros_like(rows.own)
     query, key = rows.logits.query, rows.logits.key

@@ -74,6 +74,14 @@ def stats(
             "--baselines", help="Columns for uniform, mean-row and shuffled attention, too."
         ),
     ] = False,
+    image_independence: Annotated[
+        bool,
+        typer.Option(
+            "--image-independence",
+            help="Tell how far each unary map is the same whatever the picture, 0 to 1, in the "
+            "summary: of pictures of one size. Keeps a number per key and picture.",
+        ),
+    ] = False,
     start: Start = None,
     stride: Stride = None,
     frames: Frames = None,
@@ -120,6 +128,7 @@ def stats(
             interventions=interventions,
             intervene_on=intervene_on.value,
             baselines=baselines,
+            image_independence=image_independence,
             seed=seed,
             start=start,
             stride=stride,

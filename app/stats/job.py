@@ -15,7 +15,12 @@ from nonlocal_lens.app.batch.run import reads_clips
 from nonlocal_lens.app.stats.cells import AnotherInput, measured
 from nonlocal_lens.app.stats.clip_rows import rows_of_clip
 from nonlocal_lens.app.stats.columns import Cell
+from nonlocal_lens.app.stats.independence import packed
 from nonlocal_lens.app.stats.options import Options
+from nonlocal_lens.app.stats.summary import Group
+
+UNARY_MAP = "unary map"
+"""Under what a row has it on its way into the journal; no table has such a column."""
 
 Row = dict[str, Cell]
 RowsOf = Callable[[LoadedNetwork], Iterator[dict[str, Any]]]
@@ -26,6 +31,7 @@ class Done:
     """What came of an input; plain values, as they are kept in the journal."""
 
     rows: list[Row] = field(default_factory=list)
+    maps: list[dict[str, Any]] = field(default_factory=list)  # unary maps, where they are asked for
     errors: list[dict[str, str]] = field(default_factory=list)
 
 
@@ -49,11 +55,12 @@ def measure_input(source: Source, options: Options, *, as_clip: bool | None = No
         for name in options.networks:
             network = load(name)
             try:
-                found = [known(row) for row in rows_of(network)]
+                found = [*rows_of(network)]
             except UNUSABLE as error:
                 done.errors.append(failure(source, network.title, error))
             else:
-                done.rows += [{"input": source.location, **row} for row in found]
+                done.maps += [row.pop(UNARY_MAP) for row in found if UNARY_MAP in row]
+                done.rows += [{"input": source.location, **known(row)} for row in found]
     return done
 
 
@@ -96,8 +103,11 @@ def _rows_of_picture(
         "height": height,
         "read_as": picture.note or None,
     }
-    for _, cells in measured(network, picture.image, options, labels, another):
-        yield {**where, **cells}
+    for record, cells in measured(network, picture.image, options, labels, another):
+        row = {**where, **cells}
+        if options.image_independence:
+            row[UNARY_MAP] = {"group": [row[name] for name in Group._fields], **packed(record)}
+        yield row
 
 
 def known(row: dict[str, Any]) -> Row:

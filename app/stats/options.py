@@ -28,6 +28,7 @@ class Options:
     interventions: bool = False
     intervene_on: Part = "network"  # what is changed at a time
     baselines: bool = False
+    image_independence: bool = False  # of all pictures together, in the summary
     seed: int = 0
     start: int | None = None  # of clips: the first frame; None is 0
     stride: int | None = None  # of clips: from frame to frame; None spreads them to the end

@@ -17,6 +17,7 @@ from nonlocal_lens.app.batch.networks import network_notes
 from nonlocal_lens.app.batch.notes import gathered
 from nonlocal_lens.app.batch.run import Progress, begin, find, fingerprint, work_off
 from nonlocal_lens.app.stats.columns import Cell, columns
+from nonlocal_lens.app.stats.independence import add_independence
 from nonlocal_lens.app.stats.job import Done, failure, measure_input
 from nonlocal_lens.app.stats.options import OWN_LABELS, Options
 from nonlocal_lens.app.stats.result import check_format, write_result
@@ -74,6 +75,8 @@ def measure_all(
     found = find(options, doing="measure")
     if found.as_clips and options.labels is not None:
         raise ValueError("clips have no labels")
+    if found.as_clips and options.image_independence:
+        raise ValueError("--image-independence is over pictures, and the inputs are clips")
     sources = found.sources
     if options.interventions:
         pairs = with_another([source.location for source in sources])
@@ -111,6 +114,9 @@ def measure_all(
         failures = (error for entry in journal.entries(names) for error in entry["errors"])
         errors = write_errors(out.parent, ERROR_COLUMNS, failures, replace=replace)
         averages = average(_rows(journal, names), table, seed=options.seed)
+        reasons: tuple[str, ...] = ()
+        if options.image_independence:
+            reasons = add_independence(averages, journal.entries(names))
         rows = sum(1 for _ in _rows(journal, names))
         notes = gathered(
             (row["input"], row[name])
@@ -119,7 +125,7 @@ def measure_all(
             if row.get(name)
         )
         journal.finished = True
-    notes += worked.notes
+    notes += reasons + worked.notes
     notes += tuple(passed_by(options.inputs, clips=found.as_clips))
     notes += network_notes(found.networks)
     return Summary(len(names), rows, errors, worked.skipped, averages, notes)

@@ -94,6 +94,6 @@ def lines(averages: Averages) -> Iterator[str]:
 def _cell(interval: Interval) -> str:
     if not interval.numbers:
         return "-"
-    if interval.numbers == 1:
-        return f"{interval.mean:.4g} (1)"
+    if interval.low != interval.low:
+        return f"{interval.mean:.4g} ({interval.numbers})"
     return f"{interval.mean:.4g} [{interval.low:.4g}, {interval.high:.4g}] ({interval.numbers})"
