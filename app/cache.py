@@ -38,7 +38,7 @@ from nonlocal_lens.app.capabilities import segments
 from nonlocal_lens.app.changes import Change
 from nonlocal_lens.app.changes import changes as changes_of
 from nonlocal_lens.app.components.painting import reduced
-from nonlocal_lens.app.components.sentence import Looks, looks_of
+from nonlocal_lens.app.components.sentence import Looks, cell_classes, looks_of
 from nonlocal_lens.app.line import line, page_turn
 from nonlocal_lens.app.networks import image_networks, is_random, short_name
 from nonlocal_lens.app.pictures import Picture, uploaded_picture
@@ -163,13 +163,23 @@ def report(network_name: str, picture: Picture, index: int = 0) -> degeneracy.De
 
 
 @remembered()
-def looks(network_name: str, picture: Picture, index: int, query: int) -> Looks | None:
-    """Return what a query looks at above chance; None of a network that scores no pixels."""
+def looks(
+    network_name: str, picture: Picture, index: int, query: int, category: str | None = None
+) -> Looks | None:
+    """Return what a query, or the mean of all of a class, looks at above chance.
+
+    None of a network that scores no pixels.
+    """
     seen = observation(network_name, picture)
     module, _ = network(network_name)
     if not segments(module, seen.output):
         return None
-    return looks_of(seen.records[index], query, seen.output, tuple(module.classes))
+    classes = tuple(module.classes)
+    if category not in classes:
+        return looks_of(seen.records[index], [query], seen.output, classes)
+    found = cell_classes(seen.output, seen.records[index].query_axis) == classes.index(category)
+    queries = found.nonzero().flatten().tolist()
+    return looks_of(seen.records[index], queries or [query], seen.output, classes)
 
 
 @remembered("Comparing queries…")

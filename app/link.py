@@ -21,6 +21,7 @@ from nonlocal_lens.app.viewer.view import (
     MOST_QUERIES,
     Query,
     View,
+    is_category,
     is_token,
 )
 from nonlocal_lens.app.viewer.view import MOST_LETTERS as MOST_NAME_LETTERS
@@ -160,7 +161,7 @@ def read(params: Mapping[str, str], networks: Sequence[str]) -> tuple[Link, list
 def write_queries(queries: Sequence[Query]) -> str:
     """Write tenths of pixels: `x-y` a pixel, four numbers a rectangle, more a lasso.
 
-    A token that lies nowhere is `~NAME`.
+    All of a predicted class is `x-y-CLASS`; a token that lies nowhere is `~NAME`.
     """
     written: list[str] = []
     for query in queries[:MOST_QUERIES]:
@@ -178,7 +179,8 @@ def _write_query(query: Query) -> str:
             letter if re.fullmatch(r"[A-Za-z0-9]", letter, re.ASCII) else _escaped(letter)
             for letter in query.token
         )
-    return "-".join(str(round(10 * number)) for point in query.points for number in point)
+    place = "-".join(str(round(10 * number)) for point in query.points for number in point)
+    return place if query.category is None else f"{place}-{query.category.replace(' ', '.')}"
 
 
 def _escaped(letter: str) -> str:
@@ -320,10 +322,15 @@ def read_queries(text: str) -> tuple[Query, ...]:
         if part.startswith("~"):
             queries.append(Query((), token=_read_token(part[1:])))
             continue
-        numbers = [_read_number(number) / 10 for number in part.split("-")]
+        words = part.split("-")
+        category = words.pop().replace(".", " ") if words[-1][:1].isalpha() else None
+        numbers = [_read_number(number) / 10 for number in words]
         if len(numbers) % 2 or not 1 <= len(numbers) // 2 <= MOST_POINTS:
             raise ValueError
-        queries.append(Query(tuple(zip(numbers[::2], numbers[1::2], strict=True))))
+        if category is not None and (len(numbers) > 2 or not is_category(category)):
+            raise ValueError
+        points = tuple(zip(numbers[::2], numbers[1::2], strict=True))
+        queries.append(Query(points, category=category))
     if len(queries) > MOST_QUERIES:
         raise ValueError
     return tuple(queries)

@@ -8,7 +8,7 @@ from records import KEYS, QUERIES, random_record
 
 from nonlocal_lens.analysis import degeneracy, terms
 from nonlocal_lens.app.components.bits_bar import Bits, bits_bars, bits_of
-from nonlocal_lens.app.components.sentence import looks_of, sentence
+from nonlocal_lens.app.components.sentence import cell_classes, looks_of, sentence
 
 
 @pytest.mark.parametrize("coupling", ["coupled", "disentangled"])
@@ -40,13 +40,25 @@ def test_bars_stand_on_one_scale_and_say_their_share():
     assert "the same everywhere" in bits_bars({"d": Bits(0.0, 0.0, 5.0)})
 
 
+def test_what_all_of_a_class_looks_at_is_the_mean_of_its_rows(generator):
+    record = random_record(generator)
+    output = torch.zeros(1, 3, 40, 56)
+    output[:, 0], output[:, 1, :, 28:] = 1, 2
+    queries = [3, 5, 11]
+    looks = looks_of(record, queries, output, ("a", "b", "c"))
+    on_it = cell_classes(output, record.key_axis) == ("a", "b", "c").index(looks.at)
+    shares = terms.attention(record, queries)[:, on_it].sum(dim=1)
+    assert looks.share == pytest.approx(shares.mean().item(), rel=1e-5)
+    assert looks.share != pytest.approx(shares[0].item(), rel=1e-3)
+
+
 def test_the_sentence_names_the_class_that_is_looked_at_more_than_its_share(generator):
     record = random_record(generator)
     output = torch.zeros(1, 3, 40, 56)
     output[:, 0], output[:, 1, :, 28:] = 1, 2  # left half a, right half b
     row = terms.attention(record, [3])[0]
     right = torch.arange(KEYS) % record.key_grid.width >= record.key_grid.width / 2
-    looks = looks_of(record, 3, output, ("a", "b", "c"))
+    looks = looks_of(record, [3], output, ("a", "b", "c"))
     mass = row[right].sum().item()
     chance = right.double().mean().item()
     expected = ("b", mass, chance) if mass > chance else ("a", 1 - mass, 1 - chance)

@@ -15,6 +15,8 @@ def pinned_place(pin: Query) -> str:
     spot = pin.spot
     if pin.name:
         return pin.name
+    if pin.category is not None:
+        return f"all {pin.category}"
     if isinstance(spot, str):
         return spot
     x, y = map(int, spot)
@@ -37,6 +39,13 @@ def middle_of(record: AttentionRecord) -> int:
         return 0
     found = axis.at(axis.grid.height // 2 * axis.grid.width + axis.grid.width // 2)
     return axis.placed // 2 if found is None else found
+
+
+def pinned_cell(pin: Query, record: AttentionRecord, query: int) -> str:
+    """Return in which row and column a pin is, or how much of the picture it stands for."""
+    if pin.category is not None:
+        return "the mean of all cells that are predicted so"
+    return ("" if pin.alone else "its middle: ") + cell_in_words(record, query)
 
 
 def cell_in_words(record: AttentionRecord, query: int) -> str:

@@ -1,5 +1,6 @@
 """One plain sentence: from what is pinned, at what does the network look, and does it matter?"""
 
+from collections.abc import Sequence
 from html import escape
 from math import isfinite
 from typing import NamedTuple
@@ -13,6 +14,7 @@ from torch.nn import functional as F
 from nonlocal_lens.analysis import terms
 from nonlocal_lens.analysis.axis import Axis
 from nonlocal_lens.analysis.record import AttentionRecord
+from nonlocal_lens.analysis.streaming import query_chunks
 from nonlocal_lens.app.components.bits_bar import Bits
 
 NUMBERS = "①②③④⑤⑥⑦⑧⑨⑩⑪⑫⑬⑭⑮⑯"
@@ -29,16 +31,22 @@ class Looks(NamedTuple):
 
 
 def looks_of(
-    record: AttentionRecord, query: int, output: Tensor, classes: tuple[str, ...]
+    record: AttentionRecord, queries: Sequence[int], output: Tensor, classes: tuple[str, ...]
 ) -> Looks | None:
-    """Return what a query favors over uniform attention; None where rows are no distributions."""
+    """Return what queries favor over uniform attention, in the mean of their rows.
+
+    The origin is the first one's. None where rows are no distributions.
+    """
     if record.coupling == "unnormalized":
         return None
     if record.key_axis.grid is None:
         return None
     keys = cell_classes(output, record.key_axis)
-    row = terms.attention(record, [query])[0].double()
-    row = (row / row.sum())[: record.key_axis.placed]
+    row = torch.zeros(record.key_axis.placed, dtype=torch.float64)
+    for chunk in query_chunks(record, torch.tensor(queries)):
+        rows = terms.attention(record, chunk).double()
+        row += (rows / rows.sum(dim=1, keepdim=True))[:, : len(row)].sum(dim=0) / len(queries)
+    query = queries[0]
     mass = torch.zeros(len(classes), dtype=torch.float64).index_add_(0, keys, row)
     count = torch.bincount(keys, minlength=len(classes)).double()
     chance = count / len(keys)

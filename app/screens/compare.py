@@ -238,7 +238,8 @@ def show_numbers(
         with column:
             record = cache.observation(name, picture).records[number]
             query = None if pinned is None else pinned.index(record.query_axis)
-            looks = None if query is None else cache.looks(name, picture, number, query)
+            category = None if pinned is None else pinned.category
+            looks = None if query is None else cache.looks(name, picture, number, query, category)
             place = "" if pinned is None or query is None else pinned_place(pinned)
             said = sentence(looks, None, place, bits_of(report), record.coupling == "unary")
             st.html(f'<div class="nl-column"><b>{escape(title)}</b>{said}</div>')

@@ -15,8 +15,8 @@ from nonlocal_lens.app.components.intervention import show_intervention
 from nonlocal_lens.app.components.network_picker import choose_network, choose_record, open_network
 from nonlocal_lens.app.components.picture_picker import current_picture, open_known
 from nonlocal_lens.app.components.queries import (
-    cell_in_words,
     middle_of,
+    pinned_cell,
     pinned_place,
     place_of,
     tokens_in_words,
@@ -117,7 +117,10 @@ def show_lens(network_name: str, picture: Picture) -> None:
         )
     spots = tuple(pin.spot for pin in view.queries)
     remember(ShownPicture(network_name, picture, record.block, record.head, spots))
-    show_tabs(network_name, picture, index, query, "" if pinned is None else pinned_place(pinned))
+    called = "" if pinned is None or query is None else pinned_place(pinned)
+    if pinned is not None and query is not None and not pinned.alone:
+        called = place_of(record, query)  # what the tabs say is of one query
+    show_tabs(network_name, picture, index, query, called)
 
 
 def show_headline(
@@ -126,14 +129,16 @@ def show_headline(
     """Show in one plain sentence, and one bar, how much the query matters."""
     record = cache.observation(network_name, picture).records[index]
     bits = bits_of(cache.report(network_name, picture, index))
-    looks = cache.looks(network_name, picture, index, query) if query is not None else None
-    number = view.queries.index(view.chosen) if view.chosen and len(view.queries) > 1 else None
-    place = "" if view.chosen is None or query is None else pinned_place(view.chosen)
+    chosen = view.chosen
+    category = None if chosen is None else chosen.category
+    looks = None if query is None else cache.looks(network_name, picture, index, query, category)
+    number = view.queries.index(chosen) if chosen and len(view.queries) > 1 else None
+    place = "" if chosen is None or query is None else pinned_place(chosen)
     unary_only = record.coupling == "unary"
     pinned = ""
-    if query is not None:
+    if chosen is not None and query is not None:
         called = "Pinned query" if number is None else f"Pinned query {NUMBERS[number]}"
-        pinned = f"{called} {escape(place)} ({cell_in_words(record, query)})"
+        pinned = f"{called} {escape(place)} ({pinned_cell(chosen, record, query)})"
     st.html(
         '<div class="nl-headline"><div>'
         f"{sentence(looks, number, place, bits, unary_only)}"

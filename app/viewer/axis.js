@@ -1,6 +1,6 @@
 /** The tokens along one side of an attention matrix, as analysis/axis.py: places first, then named ones. */
 
-import { positionsOf } from "./geometry.js";
+import { positionsOf, positionsWhere } from "./geometry.js";
 
 export class Axis {
   /**
@@ -51,12 +51,14 @@ export class Axis {
    *
    * @param {{ points: Point[], token?: string }} query
    * @param {number} [frame] of the grid
+   * @param {((point: Point) => boolean) | null} [holds] of the middle of each place, instead of the points
    * @returns {number[]}
    */
-  indicesOf({ points, token }, frame = 0) {
+  indicesOf({ points, token }, frame = 0, holds = null) {
     if (token !== undefined) return this.names.includes(token) ? [this.index(token)] : [];
     if (!this.grid) return [];
-    const found = positionsOf(points, this.grid).map((position) => this.at(frame * this.size + position));
+    const positions = holds ? positionsWhere(holds, this.grid) : positionsOf(points, this.grid);
+    const found = positions.map((position) => this.at(frame * this.size + position));
     return found.filter((index) => index !== null);
   }
 

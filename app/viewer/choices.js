@@ -24,7 +24,7 @@ export class Choices {
       selection.queries = view.queries
         .filter(there)
         .slice(0, MOST_QUERIES)
-        .map(({ points = [], token, name, frame }) => ({ points: points.map(([x, y]) => ({ x, y })), token, name: name ?? "", frame: inTime(frame) }));
+        .map(({ points = [], token, category, name, frame }) => ({ points: points.map(([x, y]) => ({ x, y })), token, category, name: name ?? "", frame: inTime(frame) }));
       const last = Math.max(0, selection.queries.length - 1);
       selection.active = Number.isInteger(view.active) && view.active >= 0 && view.active < last ? view.active : last;
       if (selection.queries.length) {
@@ -52,8 +52,9 @@ export class Choices {
     const { selection } = this.viewer;
     return {
       query: selection.pinned,
-      queries: selection.queries.map(({ points, token, name, frame }) => ({
+      queries: selection.queries.map(({ points, token, category, name, frame }) => ({
         ...(token === undefined ? { points: points.map(rounded) } : { token }),
+        ...(category ? { category } : {}),
         name: name ?? "",
         ...(this.viewer.frames > 1 ? { frame } : {}),
       })),

@@ -95,14 +95,26 @@ export function cornersOf(points, grid) {
 export function positionsOf(points, grid) {
   if (points.length > 1) {
     const outline = outlineOf(points);
-    const inside = [];
-    for (let position = 0; position < grid.height * grid.width; position++) {
-      if (contains(outline, centerOf(position, grid))) inside.push(position);
-    }
+    const inside = positionsWhere((middle) => contains(outline, middle), grid);
     if (inside.length) return inside;
   }
   const position = positionAt(points.length > 1 ? middleOf(points) : points[0], grid);
   return position === null ? [] : [position];
+}
+
+/**
+ * Return the flat positions of all cells of whose middles something holds.
+ *
+ * @param {(middle: Point) => boolean} holds
+ * @param {Grid} grid
+ * @returns {number[]}
+ */
+export function positionsWhere(holds, grid) {
+  const found = [];
+  for (let position = 0; position < grid.height * grid.width; position++) {
+    if (holds(centerOf(position, grid))) found.push(position);
+  }
+  return found;
 }
 
 /** Return whether a point lies in a polygon (even-odd rule). */

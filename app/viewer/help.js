@@ -10,6 +10,7 @@ const KEYS = [
   ["Shift + Enter", "pin one more query at the cursor"],
   ["T", "to the tokens that lie nowhere (class, registers, words) and back; the arrows move among them"],
   ["R", "mark a corner here; then, elsewhere, take the region between"],
+  ["S", "ask for all of the predicted class under the cursor, “all road”; again: for that place alone"],
   ["1 to 9", "choose one of the pins"],
   ["Delete", "remove the chosen query"],
   ["U, Ctrl + Z", "undo the last pin"],
@@ -30,6 +31,7 @@ const POINTER = [
   ["Hover, click", "preview a query, pin it; click it again to let it go"],
   ["Shift + click, long press", "pin one more"],
   ["Drag", "the mean attention of a region (Alt: lasso; Shift: one more)"],
+  ["A class of the legend", "the mean attention of all that is predicted so (Shift: one more)"],
   ["Ctrl + wheel", "zoom; drag with the middle button to move"],
 ];
 

@@ -47,6 +47,7 @@ export class Keyboard {
     } else if (key === "Escape") selection.clear();
     else if (letter === "t") this.viewer.tokens.toggle();
     else if (letter === "r") selection.markCorner();
+    else if (letter === "s") selection.pinClassUnder({ add: shiftKey });
     else if (key === "Delete") selection.queries.length && selection.remove(selection.active);
     else if (/^[1-9]$/.test(key)) selection.activate(Number(key) - 1);
     else if (key === "[") selection.move(selection.active, -1);

@@ -26,13 +26,30 @@ export class StrongestKeys {
       }),
     );
     this.lit = null;
-    return element("div", { class: "keys" }, this.title, ...this.chips);
+    this.all = button("", () => this.viewer.selection.pinClass(this.category), {
+      class: "chip all",
+      title: "Ask for all that is predicted so: the mean of its maps (S); again: for this place alone",
+    });
+    return element("div", { class: "keys" }, this.all, this.title, ...this.chips);
+  }
+
+  /** Offer all of the class that the pinned query lies in. */
+  offerAll() {
+    const { readout, selection } = this.viewer;
+    const pinned = selection.queries[selection.active];
+    const inClass = pinned?.points.length === 1 ? readout.classAt(pinned.points[0], pinned.frame) : null;
+    this.category = pinned?.category ?? inClass;
+    this.all.hidden = !this.category;
+    if (!this.category) return;
+    setText(this.all, `all ${this.category}`);
+    this.all.setAttribute("aria-pressed", String(Boolean(pinned.category)));
   }
 
   /** Show the chips of a row: over all frames that it spreads over. */
   update(rows, row) {
     const { viewer, chips } = this;
     const { leading, settings, selection } = viewer;
+    this.offerAll();
     const values = row?.onPicture ? row.whole.subarray(0, row.axis.placed) : row?.whole;
     this.found = values ? strongest(values, CHIPS) : [];
     this.rows = rows;

@@ -215,6 +215,15 @@ export function queryShapes(points, grid, position, project, { color = "#fff", l
   return shapes;
 }
 
+/** Return the outline of all cells of a class, labelled at one of them. */
+export function classShapes(inside, point, grid, project, { color = "#fff", label = "", faint = false } = {}) {
+  /** @type {Shape[]} */
+  const shapes = haloed(cellOutline(inside, grid, project), color, faint ? 1 : 1.5);
+  const { x, y } = project(point);
+  if (label) shapes.push({ text: label, x: x + 3, y: y - 4, fill: color });
+  return shapes;
+}
+
 export function cursorShapes(point, project) {
   return [{ d: circle(project(point), 3.5), stroke: "#000", width: 1.5, fill: "#fff" }];
 }

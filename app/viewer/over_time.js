@@ -103,12 +103,12 @@ export class FrameRecords {
    * @param {boolean} [following]
    * @returns {(Point[] | null)[]}
    */
-  placesOf({ points, token, frame = 0 }, following) {
+  placesOf({ points, token, category, frame = 0 }, following) {
     if (this.frames === 1) return [points];
     const every = Array.from({ length: this.frames }, (_, t) => t);
     if (token !== undefined) return every.map(() => points); // a token is in no frame, and in every one
     if (this.spacetime) return every.map((t) => (t === frame ? points : null));
-    if (!following || !this.flow) return every.map(() => points);
+    if (!following || !this.flow || category) return every.map(() => points); // a class is where each frame has it
     const middle = middleOf(points);
     const grid = this.spec.query_grid;
     const [height, width] = grid.image_hw;
@@ -132,9 +132,16 @@ export class Rows {
     this.version = record.attentions.map(() => 0); // of the rows, which slices are laid out of
   }
 
-  /** Take another query: nothing is computed before it is asked for. */
-  look(query, { follow = false, onPicture = false } = {}) {
+  /**
+   * Take another query: nothing is computed before it is asked for.
+   *
+   * @param {Query} query
+   * @param {{ follow?: boolean, onPicture?: boolean }} [how]
+   * @param {((point: Point, frame: number) => boolean) | null} [holds] of the places of a class
+   */
+  look(query, { follow = false, onPicture = false } = {}, holds = null) {
     this.query = query;
+    this.holds = holds;
     this.onPicture = onPicture;
     this.places = this.record.placesOf(query, follow);
     this.fresh.fill(null);
@@ -172,7 +179,8 @@ export class Rows {
     if (this.fresh[part] !== null) return this.fresh[part] ? maps : null;
     const points = record.spacetime ? query.points : this.places[frame];
     const first = record.spacetime ? (record.gridFrame(part, query.frame ?? 0, this.column) ?? 0) : 0;
-    const indices = points ? this.axisAt(frame).indicesOf({ points, token: query.token }, first) : [];
+    const holds = this.holds && ((point) => this.holds(point, record.spacetime ? (query.frame ?? 0) : frame));
+    const indices = points ? this.axisAt(frame).indicesOf({ points, token: query.token }, first, holds) : [];
     this.fresh[part] = indices.length > 0;
     if (!indices.length) return null;
     maps.onPicture = this.onPicture;

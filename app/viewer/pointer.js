@@ -40,7 +40,7 @@ export class Pointer {
 
   onLeave() {
     this.over = null;
-    if (this.viewer.readout.classUnder(this.viewer.selection.cursor)) this.viewer.stages.drawMarks();
+    if (this.viewer.readout.classAt(this.viewer.selection.cursor)) this.viewer.stages.drawMarks();
   }
 
   onMove(event, stage) {

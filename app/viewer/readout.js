@@ -3,7 +3,7 @@
 import { rankOf } from "./attention.js";
 import { formatValue } from "./color.js";
 import { element, setText } from "./elements.js";
-import { cellOf, centerOf, middleOf, positionAt, positionsOf, sumWithin } from "./geometry.js";
+import { cellOf, centerOf, middleOf, positionAt, positionsOf, positionsWhere, sumWithin } from "./geometry.js";
 import { UNITS } from "./panel.js";
 
 const DISC_SHARE = 0.05; // radius of the readout's disc, of the image's shorter side
@@ -135,9 +135,10 @@ export class Readout {
    *
    * @param {Query} query
    */
-  nameOf({ points, token, name }) {
+  nameOf({ points, token, category, name }) {
     if (name) return name;
     if (token !== undefined) return token;
+    if (category) return `all ${category}`;
     const { x, y } = middleOf(points);
     return `${points.length > 1 ? "region at " : ""}x ${Math.floor(x)}, y ${Math.floor(y)}`;
   }
@@ -148,12 +149,14 @@ export class Readout {
     const { points } = query;
     const time = viewer.frames > 1 ? `${this.timeOf(query.frame)} · ` : "";
     if (query.token !== undefined) return short && !query.name ? "off the picture" : this.offPicture(query.token);
-    if (points.length === 1) return time + this.describe(positionAt(points[0], viewer.queryGrid), viewer.queryGrid, { short, frame: query.frame });
+    if (points.length === 1 && !query.category) return time + this.describe(positionAt(points[0], viewer.queryGrid), viewer.queryGrid, { short, frame: query.frame });
     const row = viewer.rows?.find((row) => row.query === query);
     const maps = row && viewer.rowsOf(row, viewer.shown[0]).row(viewer.frame);
-    const cells = maps ?? { cells: 0, of: positionsOf(points, viewer.queryGrid).length };
+    const holds = viewer.classHeld(query);
+    const positions = () => (holds ? positionsWhere((middle) => holds(middle, query.frame), viewer.queryGrid) : positionsOf(points, viewer.queryGrid));
+    const cells = maps ?? { cells: 0, of: positions().length };
     const mean = cells.of > cells.cells && cells.cells ? `mean of ${cells.cells} of its ${cells.of} cells` : `mean of ${cells.of} cells`;
-    return time + (short ? mean : `${this.nameOf({ points, name: "" })} · ${mean}`);
+    return time + (short ? mean : `${this.nameOf({ ...query, name: "" })} · ${mean}`);
   }
 
   /** What a token is, that lies nowhere. */
@@ -173,10 +176,10 @@ export class Readout {
     return leading.spec.classes?.[leading.arraysAt(frame).cell_classes?.[position]]?.name ?? null;
   }
 
-  /** Return the predicted class under a point of the frame shown, if there is one. */
-  classUnder(point) {
+  /** Return the predicted class at a point of a frame, if there is one. */
+  classAt(point, frame = this.viewer.frame) {
     const grid = this.viewer.leading.spec.query_grid;
-    return this.classOf(positionAt(point, grid), grid);
+    return grid ? this.classOf(positionAt(point, grid), grid, frame) : null;
   }
 
   describe(position, grid, { short = false, frame = this.viewer.frame } = {}) {

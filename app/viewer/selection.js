@@ -1,11 +1,12 @@
 /**
  * Pinned queries: choosing, naming, ordering, moving them; and the live one under the pointer.
  *
- * A query is a place, { points }, or a token that lies nowhere: { points: [], token }.
+ * A query is a place, { points }; all places of a predicted class, { points, category }, where the
+ * point is one of them; or a token that lies nowhere: { points: [], token }.
  */
 
 import { setText } from "./elements.js";
-import { cellOf, centerOf, cornersOf, middleOf, positionAt, viewShowing } from "./geometry.js";
+import { cellOf, centerOf, cornersOf, middleOf, positionAt, positionsWhere, viewShowing } from "./geometry.js";
 import { RING } from "./marks.js";
 
 export const MOST_QUERIES = 16;
@@ -106,14 +107,14 @@ export class Selection {
    * @param {Query} spot
    * @param {{ add?: boolean, delay?: number }} [how]
    */
-  place({ points, token }, { add = false, delay = 0 } = {}) {
+  place({ points, token, category }, { add = false, delay = 0 } = {}) {
     if (points.length === 1) {
       // the middle of its cell, so that no rounding on the way to a host and back moves it to another
       const position = positionAt(points[0], this.viewer.queryGrid);
       if (position === null) return;
       points = [centerOf(position, this.viewer.queryGrid)];
     }
-    const query = { points, token, name: "", frame: this.viewer.frame };
+    const query = { points, token, category, name: "", frame: this.viewer.frame };
     const twin = points.length < 2 && add ? this.queryAt(query) : null;
     if (twin !== null) {
       this.activate(twin); // it is pinned: twice would be no more
@@ -190,17 +191,17 @@ export class Selection {
   }
 
   /** Return the index of the pinned query that is a token, or under a point of the frame shown: in its cell, or its ring. */
-  queryAt({ points, token }) {
+  queryAt({ points, token, category }) {
     const { viewer } = this;
     const [point] = points;
-    if (token !== undefined) {
-      const index = this.queries.findIndex((query) => query.token === token);
+    if (token !== undefined || category) {
+      const index = this.queries.findIndex((query) => query.token === token && query.category === category);
       return index < 0 ? null : index;
     }
     const project = viewer.camera.projection();
     const here = project(point);
     const grid = viewer.queryGrid;
-    const places = this.queries.map((_, index) => viewer.stages.pointsOf(index, viewer.shown[0]));
+    const places = this.queries.map((query, index) => (query.category ? null : viewer.stages.pointsOf(index, viewer.shown[0])));
     for (const [index, at] of places.entries()) {
       if (at?.length === 1 && positionAt(at[0], grid) === positionAt(point, grid)) return index;
     }
@@ -285,6 +286,27 @@ export class Selection {
       this.viewer.stages.drawMarks();
       setText(this.viewer.readout.status, this.cornerInWords());
     }
+  }
+
+  /** Ask for all places of a class that is predicted in the frame shown; if that is chosen, for its one point again. */
+  pinClass(category, { add = false } = {}) {
+    const { queryGrid, readout, frame } = this.viewer;
+    const chosen = this.queries[this.active];
+    if (chosen?.category === category) {
+      this.place({ points: chosen.points }, { add });
+      return;
+    }
+    const here = this.onToken === null && readout.classAt(this.cursor) === category;
+    const found = here ? [] : positionsWhere((middle) => readout.classAt(middle, frame) === category, queryGrid);
+    if (here || found.length) this.place({ points: [here ? this.cursor : centerOf(found[Math.floor(found.length / 2)], queryGrid)], category }, { add });
+    else setText(readout.status, `Nothing is predicted ${category} here.`);
+  }
+
+  /** Ask for all of the class under the cursor, as it is predicted. */
+  pinClassUnder({ add = false } = {}) {
+    const category = this.onToken === null ? this.viewer.readout.classAt(this.cursor) : null;
+    if (category) this.pinClass(category, { add });
+    else setText(this.viewer.readout.status, "No class is predicted here.");
   }
 
   cornerInWords() {

@@ -4,7 +4,7 @@ import { TITLES } from "./controls.js";
 import { formatValue, pinColor } from "./color.js";
 import { button, element, setText } from "./elements.js";
 import { centerOf, cornersOf, positionAt, sameGrid } from "./geometry.js";
-import { absentShapes, cursorShapes, litShapes, mapShapes, queryShapes, wordShapes } from "./marks.js";
+import { absentShapes, classShapes, cursorShapes, litShapes, mapShapes, queryShapes, wordShapes } from "./marks.js";
 import { Panel, UNITS } from "./panel.js";
 
 const WHOLE_SUBTITLES = {
@@ -56,7 +56,6 @@ export class Stages {
     if (url) {
       panel.prediction = element("img", { class: "prediction", src: url, alt: "Predicted segmentation", draggable: "false" });
       panel.layers.append(panel.prediction);
-      if (row === 0) panel.node.append(this.buildLegend());
     }
     return panel;
   }
@@ -80,6 +79,14 @@ export class Stages {
   pointsOf(row, record) {
     const rows = this.viewer.rowsOf(this.viewer.rows[row], record);
     return rows.places[this.viewer.frame];
+  }
+
+  /** Return what is drawn where a query is: around its place, or around all places of its class. */
+  shapesOf(query, points, grid, project, options) {
+    const holds = this.viewer.classHeld(query);
+    if (!holds || !grid) return queryShapes(points, grid, positionAt(points[0], grid), project, options);
+    const { frame } = this.viewer;
+    return classShapes((position) => holds(centerOf(position, grid), frame), points[0], grid, project, options);
   }
 
   /** Return buttons that bring each map of a row into view, where they do not stand side by side. */
@@ -116,14 +123,20 @@ export class Stages {
     return together;
   }
 
-  buildLegend() {
-    return element(
-      "ul",
-      { class: "legend", "aria-label": "Predicted classes" },
-      ...this.viewer.leading.spec.classes.map(({ name, color, share }) =>
+  /** Return the predicted classes, each a button that asks for all of it; none where none are predicted. */
+  legendItems() {
+    return (this.viewer.leading.spec.classes ?? []).map(({ name, color, share }) =>
+      element(
+        "li",
+        {},
         element(
-          "li",
-          { class: share > 0 ? "" : "absent", title: `${(100 * share).toFixed(1)} % of the pixels` },
+          "button",
+          {
+            type: "button",
+            title: `Ask for all of it: the mean attention of all that is predicted ${name}, ${(100 * share).toFixed(1)} % of the pixels`,
+            disabled: share > 0 ? null : "",
+            onclick: (event) => this.viewer.selection.pinClass(name, { add: event.shiftKey }),
+          },
           element("i", { style: `background: rgb(${color.join(",")})` }),
           name,
         ),
@@ -209,7 +222,7 @@ export class Stages {
     const column = settings.direction === "column";
     const many = selection.queries.length > 1;
     const { lit } = this.viewer.keys;
-    const word = this.viewer.pointer.over && this.viewer.readout.classUnder(selection.cursor);
+    const word = this.viewer.pointer.over && this.viewer.readout.classAt(selection.cursor);
     for (const panel of panels) {
       const { query } = rows[panel.row];
       const number = records[panel.record] ? panel.record : shown[0];
@@ -223,7 +236,7 @@ export class Stages {
         shapes.push(
           // of a difference, the strongest are those farthest from zero
           ...mapShapes(panel.difference ? panel.values.map(Math.abs) : panel.values, {
-            points: points ?? [],
+            points: points && !query.category ? points : [],
             grid: panel.grid,
             project,
             marks: settings,
@@ -236,12 +249,12 @@ export class Stages {
           const others = other !== query && this.pointsOf(index, number);
           if (!others?.length) continue;
           const options = { color: pinColor(index), label: String(index + 1), faint: true };
-          shapes.push(...queryShapes(others, grid, positionAt(others[0], grid), project, options));
+          shapes.push(...this.shapesOf(other, others, grid, project, options));
         }
       }
       const index = selection.queries.indexOf(query);
       const options = { color: index < 0 ? "#fff" : pinColor(index), label: many ? String(index + 1) : "" };
-      if (points) shapes.push(...queryShapes(points, grid, positionAt(points[0], grid), project, options));
+      if (points) shapes.push(...this.shapesOf(query, points, grid, project, options));
       const at = positionAt(selection.cursor, grid);
       const onItself = points?.length === 1 && at === positionAt(points[0], grid);
       if ((index >= 0 || !grid) && !onItself && selection.onToken === null) shapes.push(...cursorShapes(selection.cursor, project));

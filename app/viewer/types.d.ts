@@ -17,10 +17,14 @@ interface Grid {
   offset?: [number, number];
 }
 
-/** A query: one point, two corners of a rectangle, or a lasso, in a clip in a frame; or a token that lies nowhere. */
+/**
+ * A query: one point, two corners of a rectangle, or a lasso, in a clip in a frame; or a token that lies nowhere.
+ * With a category, all places of a predicted class, of which the point is one.
+ */
 interface Query {
   points: Point[];
   token?: string;
+  category?: string;
   name?: string;
   frame?: number;
 }

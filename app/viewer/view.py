@@ -1,5 +1,6 @@
 """What a viewer shows, beside records: pinned queries and settings. Pure values, both ways."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import isfinite
@@ -16,6 +17,8 @@ MOST_POINTS = 24
 MOST_LETTERS = 40
 MOST_TOKEN_LETTERS = 80
 
+CATEGORY = re.compile(r"[a-z][a-z ]{0,39}")
+
 MAPS = (*TERMS, "dependence")
 """What a viewer can show of a record: the maps of a query, and how much the query matters."""
 
@@ -30,13 +33,15 @@ Points = tuple[tuple[float, float], ...]
 class Query:
     """A pinned query: a place in image pixels, or a token that lies nowhere, by its name.
 
-    A place is one point, two corners of a rectangle, or a lasso; a token has no points.
+    A place is one point, two corners of a rectangle, or a lasso; a token has no points. With a
+    category, it is all places of a predicted class, of which the point is one.
     """
 
     points: Points
     name: str = ""  # that its user gave it
     frame: int | None = None  # of a clip, counted from 0
     token: str | None = None  # "class", "register 1", a word
+    category: str | None = None  # "pole", "road"
 
     @classmethod
     def at(cls, spot: Spot, frame: int | None = None) -> "Query":
@@ -52,6 +57,11 @@ class Query:
             return self.token
         xs, ys = zip(*self.points, strict=True)
         return (min(xs) + max(xs)) / 2, (min(ys) + max(ys)) / 2
+
+    @property
+    def alone(self) -> bool:
+        """Whether it is one place or one token, no region and no class."""
+        return len(self.points) < 2 and self.category is None
 
     def index(self, axis: Axis) -> int | None:
         """Return which token of an axis it is (of a region, its middle); None if it is none."""
@@ -70,7 +80,9 @@ class Query:
         frame = {} if self.frame is None else {"frame": self.frame}
         if self.token is not None:
             return {"token": self.token, "name": self.name, **frame}
-        return {"points": [list(point) for point in self.points], "name": self.name, **frame}
+        category = {} if self.category is None else {"category": self.category}
+        points = [list(point) for point in self.points]
+        return {"points": points, "name": self.name, **category, **frame}
 
 
 @dataclass(frozen=True, init=False)
@@ -175,12 +187,13 @@ def read_query(said: Any) -> Query | None:
     pairs = [] if is_token(token) else _points(said.get("points"))
     if pairs is None:
         return None
-    name, frame = said.get("name"), said.get("frame")
+    name, frame, category = said.get("name"), said.get("frame"), said.get("category")
     return Query(
         tuple(pairs),
         name[:MOST_LETTERS] if isinstance(name, str) else "",
         frame if _is_index(frame) and frame < MOST_FRAMES else None,
         token if is_token(token) else None,
+        category if is_category(category) and len(pairs) == 1 else None,
     )
 
 
@@ -199,6 +212,11 @@ def _points(said: Any) -> list[tuple[float, float]] | None:
 def is_token(value: Any) -> TypeGuard[str]:
     """Return whether a value can be the name of a token."""
     return isinstance(value, str) and 0 < len(value) <= MOST_TOKEN_LETTERS and value.isprintable()
+
+
+def is_category(value: Any) -> TypeGuard[str]:
+    """Return whether a value can be the name of a class."""
+    return isinstance(value, str) and CATEGORY.fullmatch(value) is not None
 
 
 def _is_number(value: Any) -> bool:

@@ -182,6 +182,7 @@ export class Viewer {
     const { width, height } = this.config.image;
     const hadFocus = this.stagesNode && this.stagesNode === this.root.getRootNode().activeElement;
     this.listNode = element("div", { class: "pins" });
+    this.legendNode = element("ul", { class: "legend", "aria-label": "Predicted classes" });
     this.colorBar.build();
     this.help = buildHelp();
     this.stagesNode = element("div", {
@@ -201,7 +202,7 @@ export class Viewer {
     this.resized.observe(this.stagesNode);
     this.root.replaceChildren(
       // the maps come first for the keyboard; the toolbar stands above them
-      this.stagesNode, buildToolbar(this), this.listNode, this.timeline.build(), this.keys.build(), this.readout.build(), this.readout.status, this.help,
+      this.stagesNode, buildToolbar(this), this.legendNode, this.listNode, this.timeline.build(), this.keys.build(), this.readout.build(), this.readout.status, this.help,
     );
     this.layOut();
     if (hadFocus) this.stagesNode.focus({ preventScroll: true });
@@ -248,6 +249,7 @@ export class Viewer {
     const first = lines.length === 1 ? 2 : columns;
     this.stagesNode.replaceChildren(...swiped.slice(0, first), this.colorBar.node, ...pager, ...swiped.slice(first));
     for (const panel of this.panels) panel.settle?.();
+    this.legendNode.replaceChildren(...this.stages.legendItems());
     this.listQueries();
     this.structure = this.structureKey();
     this.choices.applySettings();
@@ -283,7 +285,7 @@ export class Viewer {
   }
 
   compute(row) {
-    for (const rows of row.rows.values()) rows.look(row.query, this.settings);
+    for (const rows of row.rows.values()) rows.look(row.query, this.settings, this.classHeld(row.query));
     row.maps = this.shown.map((record) => this.rowsOf(row, record).at(this.frame));
   }
 
@@ -292,10 +294,15 @@ export class Viewer {
     let rows = row.rows.get(record);
     if (!rows) {
       rows = new Rows(this.records[record], this.settings.direction);
-      rows.look(row.query, this.settings);
+      rows.look(row.query, this.settings, this.classHeld(row.query));
       row.rows.set(record, rows);
     }
     return rows;
+  }
+
+  /** Return what holds of the places of a query's class, as the leading network predicts it; null of any other query. */
+  classHeld({ category }) {
+    return category ? (point, frame) => this.readout.classAt(point, frame) === category : null;
   }
 
   /** Show another frame: what was computed of it is there. */
