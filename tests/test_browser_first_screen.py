@@ -74,8 +74,14 @@ def test_pictures_are_chosen_by_thumbnails_and_dropped_or_pasted(chromium, addre
     page.close()
 
 
-def test_a_finger_swipes_the_maps_and_so_do_keys(chromium, address):
+def test_a_phone_shows_photo_and_map_together_a_finger_swipes_the_maps_and_so_do_keys(
+    chromium, address
+):
     page = opened(chromium, address, (390, 844), "dark")
+    for panel in ("photo", "whole"):
+        box = box_of(page.locator(f'[data-panel="{panel}"] .stage').first)
+        assert box["y"] >= 0
+        assert box["y"] + box["height"] <= 844, panel
     maps = page.get_by_role("group", name="Maps of this photo").first
     maps.focus()
     page.keyboard.press("ArrowRight")

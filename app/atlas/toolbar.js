@@ -25,6 +25,7 @@ export function buildBar(atlas) {
     oninput: () => atlas.change({ filter: filter.value }),
   });
   filter.value = view.filter;
+  const many = (/** @type {any[]} */ ...nodes) => (config.heads.length > 1 ? nodes : []); // of one there is nothing to arrange
   const count = element("span", { class: "count", role: "status" });
   const compare = button("", () => atlas.hears.compare?.(view.picked), { class: "compare" });
   const clear = button("Clear", () => {
@@ -35,12 +36,10 @@ export function buildBar(atlas) {
     "div",
     { class: "toolbar", role: "toolbar", "aria-label": "What the wall shows" },
     choice("Number", "statistic", statistics),
-    choice("Order", "order", ORDERS),
-    element("label", {}, grouped, element("span", {}, "By layer")),
+    ...many(choice("Order", "order", ORDERS), element("label", {}, grouped, element("span", {}, "By layer"))),
     choice("Map", "map", MAPS),
     choice("Scale", "scale", SCALES, () => (atlas.ranges = null)),
-    choice("Heads", "twins", TWINS),
-    element("label", {}, element("span", {}, "Filter"), filter),
+    ...many(choice("Heads", "twins", TWINS), element("label", {}, element("span", {}, "Filter"), filter)),
     choice("Size", "size", SIZES),
     count,
     compare,
@@ -51,7 +50,7 @@ export function buildBar(atlas) {
     update() {
       const { shown, heads, parts } = atlas;
       const coming = atlas.whole ? "" : `, ${parts.size - 1} of ${config.parts - 1} parts are here`;
-      setText(count, `${shown.length} of ${heads.length} heads${coming}`);
+      setText(count, heads.length > 1 ? `${shown.length} of ${heads.length} heads${coming}` : "One head");
       const { picked } = view;
       compare.hidden = picked.length < 2 || !atlas.hears.compare;
       clear.hidden = picked.length === 0;

@@ -171,9 +171,10 @@ def choose_record(records: tuple[AttentionRecord, ...], prefix: str = "explore")
 
     Where there is one only, nothing is shown.
     """
-    block = _choose_part("Block", [record.block for record in records], f"{prefix}-block")
-    heads = [record.head for record in records if record.block == block]
-    head = _choose_part("Head", heads, f"{prefix}-head")
+    with st.container(horizontal=True, gap="small", key=f"{prefix}-parts"):
+        block = _choose_part("Block", [record.block for record in records], f"{prefix}-block", 300)
+        heads = [record.head for record in records if record.block == block]
+        head = _choose_part("Head", heads, f"{prefix}-head", 130)
     return next(
         index
         for index, record in enumerate(records)
@@ -181,12 +182,19 @@ def choose_record(records: tuple[AttentionRecord, ...], prefix: str = "explore")
     )
 
 
-def _choose_part(label: str, parts: Sequence[Part], name: str) -> Part:
+def _choose_part(label: str, parts: Sequence[Part], name: str, width: int) -> Part:
     """Let the user choose if there is a choice; what another network had stays chosen there."""
     parts = list(dict.fromkeys(parts))
     if len(parts) == 1:
         return parts[0]
-    part: Part = st.selectbox(label, parts, **kept(name, parts[0], among=parts))
+    part: Part = st.selectbox(
+        label,
+        parts,
+        format_func=lambda part: f"{label} {part}",
+        label_visibility="collapsed",
+        width=width,
+        **kept(name, parts[0], among=parts),
+    )
     return part
 
 

@@ -28,6 +28,7 @@ class Looks(NamedTuple):
     share: float  # of the query's attention that lies on it
     lift: float  # over the class's share of the keys
     is_token: bool = False  # whether the origin is a token that lies nowhere
+    is_all: bool = False  # whether it is the mean of all of its class
 
 
 def looks_of(
@@ -60,6 +61,7 @@ def looks_of(
         float(mass[at]),
         float(mass[at] / chance[at]),
         query >= record.query_axis.placed,
+        len(queries) > 1,
     )
 
 
@@ -91,7 +93,8 @@ def sentence(
         start = f"Pinned{pin}: {escape(place)}."
     else:
         start = (
-            f"From the {'' if looks.is_token else 'predicted '}<b>{escape(looks.origin)}</b>"
+            f"From {'all' if looks.is_all else 'the'} "
+            f"{'' if looks.is_token else 'predicted '}<b>{escape(looks.origin)}</b>"
             f"{' token' if looks.is_token else ''}{pin} it favors "
             f"<b>{escape(looks.at)}</b>: {looks.share:.0%} of the attention, "
             f"{looks.lift:.1f} times its share of the picture."
