@@ -125,3 +125,53 @@ def comes_true(read: Callable[[], Any], expected: Any) -> None:
     while (seen := read()) != expected and time.monotonic() < deadline:
         time.sleep(0.05)
     assert seen == expected
+
+
+def emptied(page: Any, size: tuple[int, int], scheme: str) -> Any:
+    """Return a page as a new one is: empty, in a window of some size, remembering nothing.
+
+    A new one would start a process, and read and compile every script anew: three seconds for the
+    app, where this one needs a third of a second.
+    """
+    if page.url.startswith("http"):
+        page.evaluate("sessionStorage.clear()")
+    page.goto("about:blank")
+    session = page.context.new_cdp_session(page)
+    session.send("Storage.clearDataForOrigin", {"origin": "*", "storageTypes": "all"})
+    session.detach()
+    page.context.clear_cookies()
+    page.set_viewport_size({"width": size[0], "height": size[1]})
+    page.emulate_media(color_scheme=scheme)
+    return page
+
+
+@contextmanager
+def watched(page: Any, home: str | None = None) -> Iterator[None]:
+    """Watch a page; fail afterwards if it logged an error or asked others than home for anything.
+
+    Streamlit first looks for its server below the page's own path; that is no error of ours.
+    """
+    problems = []
+
+    def hear(entry: Any) -> None:
+        if entry.type == "error" and "/_stcore/" not in entry.location["url"]:
+            problems.append(entry.text)
+
+    def asked(request: Any) -> None:
+        ours = home is not None and request.url.startswith((home, home.replace("http", "ws")))
+        if not ours and request.url.startswith(("http", "ws")):
+            problems.append(request.url)
+
+    listeners = {
+        "pageerror": lambda error: problems.append(f"error: {error}"),
+        "console": hear,
+        "request": asked,
+    }
+    for event, listener in listeners.items():
+        page.on(event, listener)
+    try:
+        yield
+    finally:
+        for event, listener in listeners.items():
+            page.remove_listener(event, listener)
+    assert not problems

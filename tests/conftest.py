@@ -2,6 +2,7 @@
 
 import os
 import sys
+from contextlib import ExitStack
 
 # Tensors of tests are small: a second thread costs more than it brings, and tests run side by side.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -12,7 +13,7 @@ check_annotations(["nonlocal_lens.models", "nonlocal_lens.analysis"])
 
 import pytest  # noqa: E402
 import torch  # noqa: E402
-from browser import chromium_or_skip, running_app  # noqa: E402
+from browser import chromium_or_skip, emptied, running_app, watched  # noqa: E402
 from jaxtyping import config  # noqa: E402
 from watchful import watched_captures  # noqa: E402
 
@@ -59,16 +60,28 @@ def chromium():
         yield browser
 
 
+@pytest.fixture(scope="module")
+def tab(chromium):
+    """Open the page that the tests of a module take in turns."""
+    return chromium.new_context().new_page()
+
+
 @pytest.fixture
-def page(chromium):
-    """Return an empty page that hosts nothing; fail afterwards if it logged an error."""
-    page = chromium.new_page(viewport={"width": 1100, "height": 1000})
-    problems = []
-    page.on("pageerror", lambda error: problems.append(f"error: {error}"))
-    page.on("console", lambda entry: problems.append(entry.text) if entry.type == "error" else None)
-    yield page
-    page.close()
-    assert not problems
+def blank(tab):
+    """Return what empties the page; fail afterwards if it logged an error or asked strangers."""
+    with ExitStack() as watching:
+
+        def emptied_page(size=(1100, 1000), scheme="light", home=None):
+            watching.enter_context(watched(tab, home))
+            return emptied(tab, size, scheme)
+
+        yield emptied_page
+
+
+@pytest.fixture
+def page(blank):
+    """Return an empty page that hosts nothing."""
+    return blank()
 
 
 @pytest.fixture

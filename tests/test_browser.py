@@ -25,25 +25,12 @@ NETWORKS = ("streets-dnl", "streets-nl")
 
 
 @pytest.fixture
-def page(chromium, address):
-    """Open the app; fail afterwards if it logged an error or asked anybody else for anything."""
-    page = chromium.new_page(viewport={"width": 1440, "height": 1000})
-    problems = []
-    page.on("pageerror", lambda error: problems.append(f"error: {error}"))
-    page.on("console", lambda entry: problems.append(entry.text) if entry.type == "error" else None)
-    page.on(
-        "request",
-        lambda request: problems.append(request.url) if foreign(request.url, address) else None,
-    )
+def page(blank, address):
+    """Open the app on a photograph."""
+    page = blank((1440, 1000), home=address)
     page.goto(f"{address}/?picture=sample-motorcycle")
     wait_for_viewer(page)
-    yield page
-    page.close()
-    assert not problems
-
-
-def foreign(url, address):
-    return not url.startswith((address, address.replace("http", "ws"), "blob:", "data:"))
+    return page
 
 
 def wait_for_viewer(page, title=NETWORKS[0]):
@@ -122,13 +109,15 @@ def test_values_under_the_cursor_are_torchs(page, name):
     assert float(field(page, "entropy").split()[0]) == pytest.approx(entropy, abs=0.01)
 
 
-def test_hovering_sends_nothing(chromium, address):
-    page = chromium.new_page(viewport={"width": 1440, "height": 1000})
+def test_hovering_sends_nothing(blank, address):
+    page = blank((1440, 1000), home=address)
     frames = []
-    page.on("websocket", lambda socket: socket.on("framesent", lambda frame: frames.append(frame)))
-    page.on(
-        "websocket", lambda socket: socket.on("framereceived", lambda frame: frames.append(frame))
-    )
+
+    def listen(socket):
+        socket.on("framesent", lambda frame: frames.append(frame))
+        socket.on("framereceived", lambda frame: frames.append(frame))
+
+    page.on("websocket", listen)
     page.goto(f"{address}/?picture=sample-motorcycle")
     wait_for_viewer(page)
     page.wait_for_timeout(1000)
@@ -142,7 +131,6 @@ def test_hovering_sends_nothing(chromium, address):
     page.wait_for_timeout(500)
     assert len(queries) > 40
     assert frames == []
-    page.close()
 
 
 def test_colors_are_the_palettes_on_a_shared_scale(page):
@@ -303,8 +291,8 @@ def test_a_bad_upload_is_a_sentence_and_the_next_picture_works(page):
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_nothing_overflows_in_any_window_or_theme(chromium, address, scheme):
-    page = chromium.new_page(viewport={"width": 2200, "height": 900}, color_scheme=scheme)
+def test_nothing_overflows_in_any_window_or_theme(blank, address, scheme):
+    page = blank((2200, 900), scheme, address)
     page.goto(f"{address}/?picture=sample-motorcycle")
     wait_for_viewer(page)
     for width in (2200, 1440, 800, 390):  # narrower and narrower: what was laid out before is wide
@@ -322,11 +310,10 @@ def test_nothing_overflows_in_any_window_or_theme(chromium, address, scheme):
     dark = page.locator(".lens").evaluate("node => getComputedStyle(node).color")
     brightness = sum(map(int, re.findall(r"\d+", dark)[:3])) / 3
     assert (brightness > 128) == (scheme == "dark"), "the viewer follows the theme"
-    page.close()
 
 
-def test_the_pure_parts_of_the_viewer(page):
-    source = viewer_js()
+def test_the_pure_parts_of_the_viewer(blank):
+    page, source = blank(), viewer_js()
     results = page.evaluate(
         """async (source) => {
             const url = URL.createObjectURL(new Blob([source], { type: "text/javascript" }));
@@ -375,8 +362,8 @@ def test_the_pure_parts_of_the_viewer(page):
     assert results["texts"] == ["0", "0.0123", "1", "12.3", "1235", "1.23e-5"]
 
 
-def test_half_precision_is_widened_exactly(page):
-    source = viewer_js()
+def test_half_precision_is_widened_exactly(blank):
+    page, source = blank(), viewer_js()
     from safetensors.numpy import save
 
     bits = np.arange(0, 65536, 7, dtype=np.uint16)
@@ -397,13 +384,11 @@ def test_half_precision_is_widened_exactly(page):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_every_coupling_is_shown_as_torch_computes_it(chromium, generator, kind):
+def test_every_coupling_is_shown_as_torch_computes_it(blank, generator, kind):
     record = random_record(generator, **KINDS[kind])
     picture = np.full((40, 56, 3), 128, np.uint8)
     payload = pack(Observation(picture, torch.zeros(1), (record,)), record, title="t", alt="a")
-    page = chromium.new_page(viewport={"width": 1440, "height": 1000})
-    problems = []
-    page.on("pageerror", lambda error: problems.append(str(error)))
+    page = blank((1440, 1000))
     shown = page.evaluate(
         """async ([source, bytes, queries]) => {
             const url = URL.createObjectURL(new Blob([source], { type: "text/javascript" }));
@@ -447,5 +432,3 @@ def test_every_coupling_is_shown_as_torch_computes_it(chromium, generator, kind)
     if record.coupling == "unary":
         assert subtitles[0] == "softmax(unary): the same for every query"
         assert "no query takes part" in subtitles[1]
-    page.close()
-    assert not problems

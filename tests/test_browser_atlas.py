@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 
-import browser as host
 import numpy as np
 import pytest
 import torch
@@ -38,12 +37,6 @@ VALUES = """
 
 
 @pytest.fixture(scope="module")
-def chromium():
-    with host.chromium_or_skip() as browser:
-        yield browser
-
-
-@pytest.fixture(scope="module")
 def records():
     made = []
     for number, options in enumerate(KINDS):
@@ -54,33 +47,29 @@ def records():
 
 
 @pytest.fixture(scope="module")
-def wall(records):
+def wall(records, tmp_path_factory):
+    """Return where the wall is, as a page of its own."""
     heads = measure_heads(records)
     subject = payload.Subject("every kind", IMAGE, "noise", "Noise", records, "abc", random=True)
     others = [
         payload.part(subject, number, [heads[index] for index in indices])
         for number, indices in enumerate(payload.parts(records))
     ]
-    return taken.html_page(subject, [payload.first_part(subject), *others], {"order": "layer"})
+    path = tmp_path_factory.mktemp("atlas") / "wall.html"
+    parts = [payload.first_part(subject), *others]
+    path.write_bytes(taken.html_page(subject, parts, {"order": "layer"}))
+    return path.as_uri()
 
 
 @pytest.fixture
-def page(chromium, wall, tmp_path):
-    path = tmp_path / "wall.html"
-    path.write_bytes(wall)
-    page = chromium.new_page(viewport={"width": 1280, "height": 720})
-    problems = []
-    page.on("pageerror", lambda error: problems.append(f"error: {error}"))
-    page.on("console", lambda entry: problems.append(entry.text) if entry.type == "error" else None)
-    page.on(
-        "request",
-        lambda request: problems.append(request.url) if "http" in request.url[:4] else None,
-    )
-    page.goto(path.as_uri())
+def page(blank, wall):
+    return opened(blank((1280, 720)), wall)
+
+
+def opened(page, wall):
+    page.goto(wall)
     page.locator(".cell").first.wait_for()
-    yield page
-    page.close()
-    assert not problems
+    return page
 
 
 @pytest.mark.parametrize("shown", ["whole", "pairwise", "unary"])
@@ -175,14 +164,9 @@ def test_choices_arrange_the_wall(page):
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [390, 1440])
-def test_nothing_is_wider_than_the_window(chromium, wall, tmp_path, width, scheme):
-    path = tmp_path / "wall.html"
-    path.write_bytes(wall)
-    page = chromium.new_page(viewport={"width": width, "height": 844}, color_scheme=scheme)
-    page.goto(path.as_uri())
-    page.locator(".cell").first.wait_for()
+def test_nothing_is_wider_than_the_window(blank, wall, width, scheme):
+    page = opened(blank((width, 844), scheme), wall)
     assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
-    page.close()
 
 
 @pytest.mark.parametrize("few", [False, True])

@@ -10,9 +10,8 @@ from nonlocal_lens.analysis.terms import TERMS
 pytestmark = pytest.mark.browser
 
 
-def opened(chromium, address, size, scheme="light"):
-    width, height = size
-    page = chromium.new_page(viewport={"width": width, "height": height}, color_scheme=scheme)
+def opened(blank, address, size, scheme="light"):
+    page = blank(size, scheme, address)
     page.goto(address)
     page.locator('[data-panel="photo"] .stage').first.wait_for()
     page.locator(".nl-bits").first.wait_for()
@@ -20,8 +19,8 @@ def opened(chromium, address, size, scheme="light"):
 
 
 @pytest.mark.parametrize(("size", "scheme"), [((1440, 900), "light"), ((1280, 720), "dark")])
-def test_photo_maps_scale_and_bits_are_inside_the_window(chromium, address, size, scheme):
-    page = opened(chromium, address, size, scheme)
+def test_photo_maps_scale_and_bits_are_inside_the_window(blank, address, size, scheme):
+    page = opened(blank, address, size, scheme)
     parts = {
         "sentence": page.locator(".nl-sentence"),
         "bits": page.locator(".nl-bits .bar"),
@@ -36,11 +35,10 @@ def test_photo_maps_scale_and_bits_are_inside_the_window(chromium, address, size
     tops = [boxes[panel]["y"] for panel in ("photo", *TERMS)]
     assert max(tops) - min(tops) <= 1, "in one row"
     assert_nothing_is_found(page)
-    page.close()
 
 
-def test_it_opens_on_a_street_with_a_lamp_post_and_the_road_pinned(chromium, address):
-    page = opened(chromium, address, (1440, 900))
+def test_it_opens_on_a_street_with_a_lamp_post_and_the_road_pinned(blank, address):
+    page = opened(blank, address, (1440, 900))
     assert "pole" in page.locator(".nl-sentence").inner_text()
     wait_for(page, picture="street-2000030", q="1370-1200_2400-3000")
     assert page.get_by_role("list", name="Pinned queries").get_by_role("listitem").count() == 2
@@ -50,11 +48,10 @@ def test_it_opens_on_a_street_with_a_lamp_post_and_the_road_pinned(chromium, add
     assert f"① {place} (" in page.locator(".nl-place").inner_text(), "one place, one name"
     bar = page.locator(".nl-bits .bar").first.get_attribute("aria-label")
     assert "the same from everywhere" in bar
-    page.close()
 
 
-def test_pictures_are_chosen_by_thumbnails_and_dropped_or_pasted(chromium, address):
-    page = opened(chromium, address, (1440, 900))
+def test_pictures_are_chosen_by_thumbnails_and_dropped_or_pasted(blank, address):
+    page = opened(blank, address, (1440, 900))
     shelf = page.get_by_role("group", name="Pictures")
     shelf.get_by_role("button", name="The face of a tabby cat").click()
     wait_for(page, picture="sample-chelsea")
@@ -71,13 +68,12 @@ def test_pictures_are_chosen_by_thumbnails_and_dropped_or_pasted(chromium, addre
     )
     page.wait_for_function("() => /picture=[0-9a-f]{64}/.test(location.search)")
     page.locator('img[alt="The uploaded picture"]').first.wait_for()
-    page.close()
 
 
 def test_a_phone_shows_photo_and_map_together_a_finger_swipes_the_maps_and_so_do_keys(
-    chromium, address
+    blank, address
 ):
-    page = opened(chromium, address, (390, 844), "dark")
+    page = opened(blank, address, (390, 844), "dark")
     for panel in ("photo", "whole"):
         box = box_of(page.locator(f'[data-panel="{panel}"] .stage').first)
         assert box["y"] >= 0
@@ -90,11 +86,10 @@ def test_a_phone_shows_photo_and_map_together_a_finger_swipes_the_maps_and_so_do
     bar = box_of(page.locator(".common-bar"))
     second = box_of(page.locator('[data-panel="photo"]').nth(1))
     assert bar["y"] < second["y"], "the scale stands below the maps that come first"
-    page.close()
 
 
-def test_compare_shows_photo_two_networks_and_their_difference_in_one_row(chromium, address):
-    page = chromium.new_page(viewport={"width": 1280, "height": 720})
+def test_compare_shows_photo_two_networks_and_their_difference_in_one_row(blank, address):
+    page = blank((1280, 720), home=address)
     page.goto(f"{address}/compare")
     page.locator('[data-panel="difference"] .stage').first.wait_for()
     page.locator(".nl-bits .row").nth(1).wait_for()
@@ -111,4 +106,3 @@ def test_compare_shows_photo_two_networks_and_their_difference_in_one_row(chromi
     assert scale["x"] + scale["width"] <= boxes[3]["x"], "the difference has its own"
     page.locator(".nl-column").nth(1).wait_for()
     assert page.locator(".nl-column").count() == 2, "a column of numbers for each"
-    page.close()

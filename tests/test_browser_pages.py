@@ -5,7 +5,7 @@ import io
 import numpy as np
 import pytest
 from axe import assert_nothing_is_found
-from browser import box_of
+from browser import box_of, comes_true
 from PIL import Image
 from test_images import encoded
 
@@ -15,22 +15,12 @@ pytestmark = pytest.mark.browser
 
 
 @pytest.fixture
-def page(chromium, address):
-    """Open the Degeneracy page; fail afterwards if it logged an error."""
-    page = chromium.new_page(viewport={"width": 1440, "height": 1000})
-    problems = []
-    page.on("pageerror", lambda error: problems.append(f"error: {error}"))
-    page.on("console", lambda entry: problems.append(entry.text) if is_problem(entry) else None)
+def page(blank, address):
+    """Open the Degeneracy page."""
+    page = blank((1440, 1000), home=address)
     page.goto(f"{address}/degeneracy")
     page.get_by_role("button", name="Measure 6 pictures").wait_for()
-    yield page
-    page.close()
-    assert not problems
-
-
-def is_problem(entry):
-    """Streamlit first looks for its server below the page's own path; that is no error of ours."""
-    return entry.type == "error" and "/_stcore/" not in entry.location["url"]
+    return page
 
 
 def file(name, seed):
@@ -125,19 +115,16 @@ def address_says(page, name, text):
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [420, 800])
-def test_no_page_is_wider_than_the_window(chromium, address, width, scheme):
-    page = chromium.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
+def test_no_page_is_wider_than_the_window(blank, address, scheme):
+    page = blank((800, 900), scheme, address)
     for name, sign in [("degeneracy", "Measure 6 pictures"), ("export", "The same in the shell")]:
         page.goto(f"{address}/{name}")
         page.get_by_text(sign).first.wait_for()
-        wide = page.evaluate(
-            "() => { const main = document.querySelector('[data-testid=stMain]');"
-            " return main.scrollWidth - main.clientWidth; }"
-        )
-        assert wide <= 1, name
-        assert_nothing_is_found(page)
+        for width in (800, 420):
+            page.set_viewport_size({"width": width, "height": 900})
+            too_wide = "main => main.scrollWidth - main.clientWidth > 1"
+            main = page.get_by_test_id("stMain")
+            comes_true(lambda main=main, test=too_wide: main.evaluate(test), False)
+            assert_nothing_is_found(page)
     figure, form = (page.locator(f".st-key-export-{part}") for part in ("figure", "networks"))
-    above = box_of(figure)["y"] < box_of(form)["y"]
-    assert above or width > 640, "on a phone the figure comes before the form"
-    page.close()
+    assert box_of(figure)["y"] < box_of(form)["y"], "on a phone the figure comes before the form"

@@ -21,12 +21,10 @@ HOW_MANY = (
 
 
 @pytest.fixture
-def page(chromium, address):
-    context = chromium.new_context(viewport={"width": 1440, "height": 900})
-    page = context.new_page()
+def page(blank, address):
+    page = blank((1440, 900), home=address)
     page.base = address
-    yield page
-    context.close()
+    return page
 
 
 def noise(size=(96, 64)):
@@ -205,7 +203,7 @@ def test_there_are_never_two_viewers_even_if_one_chooses_while_the_page_runs(pag
     assert page.evaluate("most") == 1
 
 
-def test_a_viewer_that_opens_takes_the_place_of_another_one_on_the_page(chromium):
+def test_a_viewer_that_opens_takes_the_place_of_another_one_on_the_page(blank):
     """A host that was not told to go (its run was interrupted) stands beside the new one."""
     import torch
     from records import random_record
@@ -213,7 +211,7 @@ def test_a_viewer_that_opens_takes_the_place_of_another_one_on_the_page(chromium
 
     generator = torch.Generator().manual_seed(0)
     code = joined((*VIEWER, VIEWER[0].parent / "streamlit.js"))
-    page = chromium.new_page()
+    page = blank()
     page.set_content("<div id=old></div><div id=new></div>")
     first, second = (encoded(packed(random_record(generator))) for _ in range(2))
     counts = page.evaluate(
@@ -233,7 +231,6 @@ def test_a_viewer_that_opens_takes_the_place_of_another_one_on_the_page(chromium
         }""",
         [code, first, second],
     )
-    page.close()
     assert viewer_css()
     assert counts == [1, 1, 1]
 

@@ -28,21 +28,8 @@ CLIP = read_clip(render_clip(3, FRAMES, (120, 168)).images, stride=1, fps=5)
 
 
 @pytest.fixture
-def page(chromium):
-    """Return a page; fail afterwards if it logged an error or asked anybody for anything."""
-    page = chromium.new_page(viewport={"width": 1300, "height": 1100})
-    problems = []
-    page.on("pageerror", lambda error: problems.append(f"error: {error}"))
-    page.on("console", lambda entry: problems.append(entry.text) if entry.type == "error" else None)
-    page.on(
-        "request",
-        lambda request: (
-            None if request.url.startswith(("file:", "blob:")) else problems.append(request.url)
-        ),
-    )
-    yield page
-    page.close()
-    assert not problems
+def page(blank):
+    return blank((1300, 1100))
 
 
 def open_strip(page, tmp_path, records, flow=None, place=MIDDLE, name="walk"):
@@ -276,10 +263,8 @@ def test_an_exported_mp4_plays(page, tmp_path):
     page.wait_for_function("document.querySelector('video').ended")
 
 
-def test_the_video_page_shows_a_rendered_clip_and_a_pins_numbers(chromium, address):
-    problems = []
-    page = chromium.new_page(viewport={"width": 1440, "height": 1400})
-    page.on("pageerror", lambda error: problems.append(f"error: {error}"))
+def test_the_video_page_shows_a_rendered_clip_and_a_pins_numbers(blank, address):
+    page = blank((1440, 1400), home=address)
     page.goto(address)
     page.get_by_role("link", name="Video").click()
     page.locator(".lens .strip").wait_for()
@@ -289,5 +274,3 @@ def test_the_video_page_shows_a_rendered_clip_and_a_pins_numbers(chromium, addre
     assert page.locator(".stException").count() == 0
     assert page.locator(".nl-skeleton").count() == 0, "it went when the maps came"
     assert_nothing_is_found(page)
-    page.close()
-    assert not problems

@@ -16,6 +16,7 @@ from nbclient import NotebookClient
 from nbconvert import HTMLExporter
 from networks import tiny_architecture, tiny_network
 from PIL import Image
+from playwright.sync_api import expect
 
 from nonlocal_lens.analysis import capture, terms
 from nonlocal_lens.models.checkpoint import save_network
@@ -184,6 +185,20 @@ def point(page, viewers, x, y, click=False):
         page.mouse.click(*at)
 
 
+TOLD = """
+node => {
+    const viewer = node.parentNode.nonlocalLens;
+    return viewer && viewer.told === JSON.stringify(viewer.describeView());
+}
+"""
+
+
+def wait_until_told(page, viewers):
+    """Wait until Python was sent what the viewer of a cell shows."""
+    node = viewers.locator(".lens").element_handle()
+    page.wait_for_function(TOLD, arg=node)
+
+
 def queries(page):
     run(page, 2)
     text = cell(page, 2).locator(".jp-OutputArea-output").inner_text()
@@ -207,7 +222,7 @@ def test_it_lives_in_jupyterlab(page, rows):
 
     # clicking pins, and Python hears of it
     point(page, lens, 84, 44, click=True)
-    page.wait_for_timeout(1000)
+    wait_until_told(page, lens)
     point(page, lens, 84, 44)
     assert shown(lens) == pytest.approx(whole, rel=0.01)
 
@@ -221,18 +236,17 @@ def test_it_lives_in_jupyterlab(page, rows):
 
     # Python pins, the viewer follows
     run(page, 3)
-    page.wait_for_timeout(1000)
-    assert "row 1, column 3" in lens.locator('[data-field="query"]').first.inner_text()
-    assert "row 3, column 3" in other.locator('[data-field="query"]').first.inner_text()
+    expect(lens.locator('[data-field="query"]').first).to_contain_text("row 1, column 3")
+    expect(other.locator('[data-field="query"]').first).to_contain_text("row 3, column 3")
 
     # keys are the viewer's, not those of the notebook's command mode
     cells = page.locator(".jp-CodeCell").count()
     other.locator(".panels").focus()
     for key in ("ArrowDown", "a", "b", "d", "d", "x", "Enter"):
         page.keyboard.press(key)
-    page.wait_for_timeout(1000)
-    assert page.locator(".jp-CodeCell").count() == cells
+    wait_until_told(page, other)
     assert queries(page) == f"[38] [{position + grid_columns}]"
+    assert page.locator(".jp-CodeCell").count() == cells
 
     # the kernel goes: the viewer still answers, and running the cells again makes it whole
     page.evaluate(
@@ -240,12 +254,13 @@ def test_it_lives_in_jupyterlab(page, rows):
     )
     page.wait_for_function(IDLE)
     point(page, other, 12, 70)
+    old = other.locator(".lens").element_handle()
     run(page, 0)
     run(page, 1)
+    page.wait_for_function("node => !node.isConnected", arg=old)
     other.locator(".stage canvas").nth(2).wait_for()
-    page.wait_for_timeout(1000)
     point(page, other, 60, 20, click=True)
-    page.wait_for_timeout(1000)
+    wait_until_told(page, other)
     assert queries(page) == f"[] [{2 * grid_columns + 7}]"
 
     # closing takes it away, and the still picture is back
@@ -264,25 +279,27 @@ def test_a_clip_lives_in_jupyterlab(page):
     film.locator(".lens .strip").wait_for()
     film.locator("img[alt^='Attention of']").wait_for(state="hidden")
 
-    def queried():
-        page.wait_for_timeout(1000)
-        return film.locator('dd[data-field="query"]').all_inner_texts()
+    def says(text):
+        expect(film.locator('dd[data-field="query"]').first).to_contain_text(text)
+        assert all(
+            text in words for words in film.locator('dd[data-field="query"]').all_inner_texts()
+        )
 
-    assert all("frame 2 (0.10 s) · x " in words for words in queried())
+    says("frame 2 (0.10 s) · x ")
 
     picture = film.locator('.lens [data-frame="2"] .picture')
     picture.scroll_into_view_if_needed()
     box = host.box_of(picture)
     picture.click(position={"x": 0.25 * box["width"], "y": 0.75 * box["height"]})
-    page.wait_for_timeout(1000)
+    wait_until_told(page, film)
     run(page, 5)
     ((frame, x, y),) = literal_eval(cell(page, 5).locator(".jp-OutputArea-output").inner_text())
     assert frame == 2
     assert (x, y) == pytest.approx((70, 150), abs=3)
-    assert all(f"frame 3 (0.20 s) · x {int(x)}, y {int(y)}" in words for words in queried())
+    says(f"frame 3 (0.20 s) · x {int(x)}, y {int(y)}")
 
     run(page, 6)
-    assert all("frame 1 (0.00 s) · x " in words for words in queried())
+    says("frame 1 (0.00 s) · x ")
     page.evaluate(
         "() => window.jupyterapp.shell.currentWidget.sessionContext.session.kernel"
         ".requestExecute({ code: 'film.close()' }).done"

@@ -293,11 +293,8 @@ PAINTED = "new Promise((done) => requestAnimationFrame(() => requestAnimationFra
 
 
 @pytest.mark.browser
-def test_a_click_sets_the_query_and_the_query_moves_the_pins(chromium, film):
-    page = chromium.new_page(viewport={"width": 1100, "height": 1500})
-    problems = []
-    page.on("pageerror", lambda error: problems.append(f"error: {error}"))
-    page.on("console", lambda entry: problems.append(entry.text) if entry.type == "error" else None)
+def test_a_click_sets_the_query_and_the_query_moves_the_pins(blank, film):
+    page = blank((1100, 1500))
     page.set_content(f'<div class="{film.static_class}">still</div><div id="cell"></div>')
     state = {
         "payload": base64.b64encode(film.payload).decode(),
@@ -344,5 +341,3 @@ def test_a_click_sets_the_query_and_the_query_moves_the_pins(chromium, film):
     assert page.locator(".lens").count() == 0
     page.evaluate("window.leave()")
     assert page.get_by_text("still", exact=True).is_visible()
-    page.close()
-    assert not problems

@@ -477,12 +477,12 @@ def test_the_record_to_take_away_has_its_tokens(page, generator, pair):
     )
 
 
-def test_the_page_to_take_away_opens_with_the_pinned_token(chromium, page, generator, tmp_path):
+def test_the_page_to_take_away_opens_with_the_pinned_token(page, generator, tmp_path):
     mount(page, packed(both(generator)))
     chip(page, "register 1").click()
     path = tmp_path / "page.html"
     saved(page, "Live page").save_as(path)
-    opened = chromium.new_page()
+    opened = page.context.new_page()
     problems = []
     opened.on("pageerror", lambda error: problems.append(str(error)))
     opened.goto(path.as_uri())
@@ -532,10 +532,10 @@ def test_photo_maps_tokens_and_scale_stand_in_the_window(page, generator, size):
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_axe_finds_nothing_serious_about_tokens(chromium, generator, scheme):
+def test_axe_finds_nothing_serious_about_tokens(blank, generator, scheme):
     from axe_playwright_python.sync_playwright import Axe
 
-    page = chromium.new_page(viewport={"width": 1100, "height": 1000}, color_scheme=scheme)
+    page = blank(scheme=scheme)
     mount(page, packed(both(generator), record_of(generator, Axis(GRID, None, WORDS))))
     page.add_style_tag(content=":root { color-scheme: light dark; background: Canvas }")
     chip(page, "class").click()
@@ -548,7 +548,6 @@ def test_axe_finds_nothing_serious_about_tokens(chromium, generator, scheme):
         if one["impact"] in ("serious", "critical")
     ]
     assert serious == []
-    page.close()
 
 
 @pytest.mark.parametrize("axis", ["a grid and names", "some cells and names", "names alone"])
