@@ -6,6 +6,8 @@ what is stored against what the cells draw.
 
 import io
 from base64 import b64decode
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import nbformat
@@ -25,19 +27,36 @@ WIDEST = 1400  # pixels: twice a page's column
 
 def main() -> None:
     """Run the notebooks that draw pictures, and write the pictures, anew."""
-    for path in NOTEBOOKS:
-        if picture_names(nbformat.read(path, as_version=4)):
-            for name, picture in drawn(run(path)).items():
+    drawing = [path for path in NOTEBOOKS if picture_names(nbformat.read(path, as_version=4))]
+    with kernel() as client:
+        for path in drawing:
+            for name, picture in drawn(run(path, client)).items():
                 PICTURES.mkdir(exist_ok=True)
                 Image.fromarray(picture).save(picture_path(name), quality=88, method=6)
                 print(picture_path(name).relative_to(ROOT))  # noqa: T201
 
 
-def run(path: Path) -> NotebookNode:
-    """Return a notebook with its outputs; an exception in a cell is one here, with the cell."""
-    book = nbformat.read(path, as_version=4)
-    resources = {"metadata": {"path": str(path.parent)}}
-    NotebookClient(book, timeout=600, kernel_name="python3", resources=resources).execute()
+@contextmanager
+def kernel() -> Iterator[NotebookClient]:
+    """Start a kernel in which notebooks run one after another: what they need is imported once."""
+    resources = {"metadata": {"path": str(ROOT / "notebooks")}}
+    client = NotebookClient(
+        nbformat.v4.new_notebook(), timeout=600, kernel_name="python3", resources=resources
+    )
+    with client.setup_kernel():
+        yield client
+
+
+def run(path: Path, client: NotebookClient) -> NotebookNode:
+    """Return a notebook with its outputs, run in a kernel that forgot the names of those before.
+
+    An exception in a cell is one here, with the cell.
+    """
+    book = client.nb = nbformat.read(path, as_version=4)
+    client.reset_execution_trackers()
+    client.execute_cell(nbformat.v4.new_code_cell("%reset -f"), 0)
+    for number, cell in enumerate(book.cells):
+        client.execute_cell(cell, number)
     return book
 
 

@@ -207,7 +207,7 @@ def test_a_viewer_that_opens_takes_the_place_of_another_one_on_the_page(blank):
     """A host that was not told to go (its run was interrupted) stands beside the new one."""
     import torch
     from records import random_record
-    from test_viewer import encoded, packed
+    from viewing import encoded, packed
 
     generator = torch.Generator().manual_seed(0)
     code = joined((*VIEWER, VIEWER[0].parent / "streamlit.js"))

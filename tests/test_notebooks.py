@@ -11,7 +11,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from docs.notebook_pictures import NOTEBOOKS, PICTURES, drawn, picture_names, picture_path, run
+from docs.notebook_pictures import (
+    NOTEBOOKS,
+    PICTURES,
+    drawn,
+    kernel,
+    picture_names,
+    picture_path,
+    run,
+)
 
 pytestmark = pytest.mark.slow
 
@@ -33,12 +41,20 @@ def test_stored_without_outputs(path):
             assert cell.execution_count is None
 
 
+@pytest.fixture(scope="module")
+def offline():
+    """Start a kernel without a network."""
+    with pytest.MonkeyPatch.context() as patch:
+        for proxy in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
+            patch.setenv(proxy, "http://127.0.0.1:9")  # nothing listens there
+        patch.setenv("HF_HUB_OFFLINE", "1")
+        with kernel() as client:
+            yield client
+
+
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_runs_offline_and_draws_what_the_site_shows(path, monkeypatch):
-    for proxy in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
-        monkeypatch.setenv(proxy, "http://127.0.0.1:9")  # nothing listens there
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    book = run(path)
+def test_runs_offline_and_draws_what_the_site_shows(path, offline):
+    book = run(path, offline)
     for cell in book.cells:
         warnings = [
             output.text

@@ -15,6 +15,7 @@ from nonlocal_lens.app.stats.options import Options
 from nonlocal_lens.app.stats.run import measure_all
 
 ray = pytest.importorskip("ray")
+ray_engine = pytest.importorskip("nonlocal_lens.app.batch.ray_engine")
 
 pytestmark = [
     pytest.mark.slow,
@@ -158,3 +159,21 @@ def test_a_cluster_that_is_not_there_is_named(photos, network, tmp_path):
     assert result.exit_code == 2
     assert result.stderr.startswith("error: there is no Ray cluster at nowhere: ")
     assert result.stderr.count("\n") == 1
+
+
+def test_a_cluster_that_did_not_start_in_time_is_started_again(monkeypatch):
+    starts = []
+
+    def slow(**options):
+        starts.append(options["address"])
+        if len(starts) < ray_engine.STARTS:
+            raise Exception("The current node timed out during startup.")
+
+    monkeypatch.setattr(ray, "init", slow)
+    with ray_engine.connected(None):
+        assert starts == ["local"] * ray_engine.STARTS
+    starts.clear()
+    sentence = r"there is no Ray cluster at ray:1: The current node"
+    with pytest.raises(ValueError, match=sentence), ray_engine.connected("ray:1"):
+        pass
+    assert starts == ["ray:1"]

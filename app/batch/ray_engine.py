@@ -86,6 +86,11 @@ def on_ray(
             ) from error
 
 
+STARTS = 3
+"""Times that a cluster is started on this machine: Ray gives each half a minute, and a machine that
+is busy with other work takes longer than that now and then."""
+
+
 @contextmanager
 def connected(address: str | None) -> Iterator[None]:
     """Connect to a cluster, or start one on this machine, until the `with` ends."""
@@ -93,12 +98,19 @@ def connected(address: str | None) -> Iterator[None]:
     if address is None:
         options["include_dashboard"] = False
     with TemporaryDirectory() as folder:
-        options["runtime_env"] = {"py_modules": [str(_package(Path(folder)))]}
-        try:
-            ray.init(address=address or "local", **options)
-        except Exception as error:  # Ray raises a plain Exception where a node does not start
-            there = f"at {address}" if address else "on this machine"
-            raise ValueError(f"there is no Ray cluster {there}: {_first_line(error)}") from error
+        package = str(_package(Path(folder)))
+        for left in reversed(range(1 if address else STARTS)):
+            try:
+                environment = {"py_modules": [package]}
+                ray.init(address=address or "local", runtime_env=environment, **options)
+                break
+            except Exception as error:  # Ray raises a plain Exception where a node does not start
+                ray.shutdown()
+                if left:
+                    continue
+                there = f"at {address}" if address else "on this machine"
+                sentence = f"there is no Ray cluster {there}: {_first_line(error)}"
+                raise ValueError(sentence) from error
     try:
         yield
     finally:
