@@ -72,8 +72,9 @@ def blank(tab):
     with ExitStack() as watching:
 
         def emptied_page(size=(1100, 1000), scheme="light", home=None):
-            watching.enter_context(watched(tab, home))
-            return emptied(tab, size, scheme)
+            page = emptied(tab, size, scheme)  # first: what was there may still ask for something
+            watching.enter_context(watched(page, home))
+            return page
 
         yield emptied_page
 
