@@ -174,4 +174,4 @@ def watched(page: Any, home: str | None = None) -> Iterator[None]:
     finally:
         for event, listener in listeners.items():
             page.remove_listener(event, listener)
-    assert not problems
+    assert not problems, problems
