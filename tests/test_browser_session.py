@@ -203,7 +203,7 @@ def test_there_are_never_two_viewers_even_if_one_chooses_while_the_page_runs(pag
     assert page.evaluate("most") == 1
 
 
-def test_a_viewer_that_opens_takes_the_place_of_another_one_on_the_page(blank):
+def test_a_viewer_that_opens_takes_the_place_of_another_one_on_the_page(tab):
     """A host that was not told to go (its run was interrupted) stands beside the new one."""
     import torch
     from records import random_record
@@ -211,7 +211,7 @@ def test_a_viewer_that_opens_takes_the_place_of_another_one_on_the_page(blank):
 
     generator = torch.Generator().manual_seed(0)
     code = joined((*VIEWER, VIEWER[0].parent / "streamlit.js"))
-    page = blank()
+    page = emptied(tab, (1100, 1000), "light")
     page.set_content("<div id=old></div><div id=new></div>")
     first, second = (encoded(packed(random_record(generator))) for _ in range(2))
     counts = page.evaluate(

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from records import KEYS, random_record
-from test_viewer import click, last_told, mount, packed, pins
+from viewing import click, last_told, mount, packed, pins
 
 from nonlocal_lens.analysis import terms
 from nonlocal_lens.app.link import read_queries, write_queries
