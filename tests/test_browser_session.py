@@ -4,7 +4,7 @@ import io
 from urllib.parse import quote
 
 import pytest
-from browser import box_of, comes_true
+from browser import box_of, comes_true, emptied
 from PIL import Image
 from playwright.sync_api import expect
 
