@@ -17,6 +17,7 @@ def test_the_sink_of_the_whole_is_the_statistic(generator, coupling):
     assert sinks["whole"].share == pytest.approx(report.sink_share, abs=1e-12)
     assert sinks["whole"].concentration == pytest.approx(report.sink_concentration, rel=1e-9)
     assert sinks["whole"].rate == report.sink_rate
+    assert sinks["whole"].routed == pytest.approx(report.sink_routed)
     for term in terms.TERMS:
         row = terms.attention(record, range(QUERIES), term).double().mean(dim=0)
         torch.testing.assert_close(mean_row(record, term), row / row.sum())
@@ -29,6 +30,7 @@ def test_a_sink_is_told_in_the_term_that_has_it(generator):
     sinks = sinks_by_term(replace(record, unary=planted))
     assert sinks["unary"].rate == 1
     assert sinks["unary"].share > 0.99
+    assert (sinks["unary"].routed, sinks["pairwise"].routed) == (1, 0)
     assert sinks["pairwise"].rate == 0
     assert sinks["whole"].share == pytest.approx(0.5, abs=0.05), "of two softmaxes"
 
