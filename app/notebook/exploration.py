@@ -3,36 +3,24 @@
 import html
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
-from numbers import Integral, Real
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, cast
 from uuid import uuid4
 
 import anywidget
-import torch
 import traitlets
 from matplotlib.figure import Figure
 
-from nonlocal_lens.analysis import degeneracy
 from nonlocal_lens.analysis.axis import Axis
 from nonlocal_lens.analysis.clips import Clip
 from nonlocal_lens.analysis.degeneracy import DegeneracyReport
 from nonlocal_lens.analysis.figures import Look, attention_figure, figure_bytes
 from nonlocal_lens.analysis.figures.panels import DEFAULT_SHOWN, Shown
 from nonlocal_lens.analysis.figures.queries import QuerySpec, query_at
-from nonlocal_lens.analysis.over_time import (
-    degeneracy_over_time,
-    drift_by_frame,
-    frame_degeneracy,
-    unary_maps,
-)
 from nonlocal_lens.analysis.query_map import most_different
-from nonlocal_lens.analysis.record import AttentionRecord
-from nonlocal_lens.analysis.scene import Place, Records, Scene, flow_of, middle_frame
-from nonlocal_lens.analysis.tables.rows import STATISTICS, report_cells
-from nonlocal_lens.analysis.vectors import VectorDistances, distances_of
+from nonlocal_lens.analysis.scene import Place, Scene, flow_of
 from nonlocal_lens.app import PRODUCT
 from nonlocal_lens.app.batch.inputs import Source, safe_name
 from nonlocal_lens.app.batch.writing import write_atomically
@@ -43,6 +31,8 @@ from nonlocal_lens.app.export.page import page_bytes, payload_of
 from nonlocal_lens.app.export.provenance import versions
 from nonlocal_lens.app.export.scene import Subject, places_of
 from nonlocal_lens.app.export.strip import strips
+from nonlocal_lens.app.notebook.passes import NetworkPasses, over_time_table, report_table
+from nonlocal_lens.app.notebook.pins import clip_query_of, position_of
 from nonlocal_lens.app.notebook.still import still_html, still_text
 from nonlocal_lens.app.viewer.bundle import viewer_css, viewer_js
 from nonlocal_lens.app.viewer.view import MOST_QUERIES
@@ -52,48 +42,8 @@ if TYPE_CHECKING:
 
 HERE = Path(__file__).parent
 
-WORDS = ("token_shares", "verdict")
-"""What a report says in words."""
-
 AUTO = QuerySpec.parse("auto:1")
 """What a clip shows while nothing is pinned: the query whose row differs most from the rest."""
-
-
-class ClipQuery(NamedTuple):
-    """What is pinned in a clip."""
-
-    frame: int  # of the frames that are looked at, counted from 0
-    x: float  # image pixels
-    y: float
-
-
-class ClipToken(NamedTuple):
-    """A token that is no place, pinned in a clip."""
-
-    frame: int  # of the frames that are looked at, counted from 0
-    token: str  # what it is called
-
-
-@dataclass(frozen=True, eq=False)
-class Pass:
-    """What a network's blocks did in one forward pass: over the input, or over a frame of it."""
-
-    records: tuple[AttentionRecord, ...]
-    vectors: dict[str, VectorDistances]  # of its blocks, by name
-
-    def measure(self, record: AttentionRecord) -> DegeneracyReport:
-        """Return the degeneracy of one of the records."""
-        return degeneracy.measure(record, vectors=distances_of(record, self.records, self.vectors))
-
-
-@dataclass(frozen=True, eq=False)
-class NetworkPasses:
-    """One network on the input."""
-
-    passes: list[Pass]
-    shown: Records  # of the block and head that are shown
-    output: Any = None  # of a picture
-    sha256: str = ""  # of the weights, where they are a file
 
 
 def _module() -> str:
@@ -186,49 +136,15 @@ class Exploration(anywidget.AnyWidget):
     def _checked(self, proposal: dict[str, Any]) -> list[Any]:
         given = proposal["value"]
         if not self.is_clip:
-            return [self._position(query) for query in given]
+            return [position_of(query, self._axis) for query in given]
         if len(given) > MOST_QUERIES:
             raise ValueError(f"at most {MOST_QUERIES} queries can be pinned, got {len(given)}")
-        return [self._place(query) for query in given]
+        axes = [over.first.query_axis for over in self._open.scene.records.values()]
+        return [clip_query_of(query, len(self.clip), axes) for query in given]
 
     @property
     def _axis(self) -> Axis:
         return self._open.scene.first.first.query_axis
-
-    def _position(self, query: Any) -> int:
-        axis = self._axis
-        if isinstance(query, str):
-            return axis.index(query)
-        if isinstance(query, Integral):
-            position = int(query)
-            if not 0 <= position < len(axis):
-                raise ValueError(f"position must be in [0, {len(axis)}), got {position}")
-            return position
-        if not (isinstance(query, list | tuple) and len(query) == 2):
-            raise ValueError(
-                "a query must be a point (x, y), a flat position or the name of a token, "
-                f"got {query!r}"
-            )
-        return axis.under(query[0], query[1])
-
-    def _place(self, query: Any) -> ClipQuery | ClipToken:
-        wrong = f"a query in a clip must be (frame, x, y) or (frame, token), got {query!r}"
-        if not (isinstance(query, list | tuple) and len(query) in (2, 3)):
-            raise ValueError(wrong)
-        frame, *spot = query
-        if not isinstance(frame, Integral):
-            raise ValueError(wrong)
-        if not 0 <= int(frame) < len(self.clip):
-            raise ValueError(f"frame must be in [0, {len(self.clip)}) of the clip, got {frame}")
-        if len(spot) == 1 and isinstance(spot[0], str):
-            self._axis.index(spot[0])
-            return ClipToken(int(frame), spot[0])
-        if len(spot) != 2 or not all(isinstance(number, Real) for number in spot):
-            raise ValueError(wrong)
-        x, y = map(float, spot)
-        for over in self._open.scene.records.values():
-            over.first.query_axis.under(x, y)
-        return ClipQuery(int(frame), x, y)
 
     @property
     def _places(self) -> list[Place]:
@@ -267,19 +183,7 @@ class Exploration(anywidget.AnyWidget):
         each block, of all frames together (`frame` is missing); one that looks at images has a row
         for each frame.
         """
-        import pandas as pd
-
-        self._open  # noqa: B018  # says that it is closed
-        rows = []
-        for title, one in self._explored.items():
-            for frame, run in enumerate(one.passes):
-                when = {"frame": None if one.shown.of_clips else frame} if self.is_clip else {}
-                for record in run.records:
-                    cells = report_cells(run.measure(record))
-                    where = {"network": title, **when, "block": record.block, "head": record.head}
-                    rows.append({**where, **{n: cells[n] for n in (*STATISTICS, *WORDS)}})
-        table = pd.DataFrame(rows).astype({"head": "Int64"})
-        return table.astype({"frame": "Int64"}) if self.is_clip else table
+        return report_table(self._explored, self.is_clip)
 
     def over_time(self) -> "pd.DataFrame":
         """Return how degenerate every block and head of every network is frame by frame.
@@ -289,36 +193,7 @@ class Exploration(anywidget.AnyWidget):
         `unary_share`, `query_information_bits` and `cosine_distance` of the frame's queries, and
         `drift_nats` of the unary map from the frame before, missing in the first.
         """
-        import pandas as pd
-
-        clip, rows = self.clip, []
-        for title, one in self._explored.items():
-            for records in zip(*(run.records for run in one.passes), strict=True):
-                first = records[0]
-                grid, before = first.query_grid, 0
-                if one.shown.of_clips:
-                    frames = list(degeneracy_over_time(first).frames)
-                    shown = [middle_frame(grid, at, len(clip)) for at in range(grid.frames)]
-                    start, end = grid.clip_span(0, len(clip))
-                    before = round(start / (end - start))  # frames of the groups before this
-                else:
-                    frames = [frame_degeneracy(record) for record in records]
-                    shown = list(range(len(frames)))
-                maps = torch.cat([unary_maps(record) for record in records])
-                drift = drift_by_frame(maps, len(frames))
-                for number, (frame, change) in enumerate(zip(frames, drift, strict=True)):
-                    rows.append(
-                        {
-                            "network": title,
-                            "block": first.block,
-                            "head": first.head,
-                            "frame": before + number,
-                            "time_s": float(clip.times[shown[number]]),
-                            **vars(frame),
-                            "drift_nats": change,
-                        }
-                    )
-        return pd.DataFrame(rows).astype({"head": "Int64"})
+        return over_time_table(self._explored, self.clip)
 
     @property
     def _reports(self) -> Mapping[str, DegeneracyReport]:

@@ -20,7 +20,8 @@ from nonlocal_lens.analysis.vectors import vector_distances
 from nonlocal_lens.app.batch.clips import default_frames
 from nonlocal_lens.app.export.scene import observations
 from nonlocal_lens.app.networks import weights_path
-from nonlocal_lens.app.notebook.exploration import Exploration, NetworkPasses, Pass
+from nonlocal_lens.app.notebook.exploration import Exploration
+from nonlocal_lens.app.notebook.passes import NetworkPasses, Pass
 from nonlocal_lens.models.file_hash import file_sha256
 
 Query = int | str | tuple[float, float] | tuple[int, float, float]

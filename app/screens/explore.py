@@ -7,13 +7,11 @@ import streamlit as st
 from nonlocal_lens.analysis import degeneracy, terms
 from nonlocal_lens.analysis.record import AttentionRecord
 from nonlocal_lens.app import cache
-from nonlocal_lens.app.address import keep_address, opened_link, token_of
+from nonlocal_lens.app.address import keep_address, token_of
 from nonlocal_lens.app.components.attribution import show_attribution
-from nonlocal_lens.app.components.bar import choose_picture_in_bar, show_shelf
 from nonlocal_lens.app.components.bits_bar import bits_bars, bits_of
 from nonlocal_lens.app.components.intervention import show_intervention
-from nonlocal_lens.app.components.network_picker import choose_network, choose_record, open_network
-from nonlocal_lens.app.components.picture_picker import current_picture, open_known
+from nonlocal_lens.app.components.network_picker import choose_record
 from nonlocal_lens.app.components.queries import (
     middle_of,
     pinned_cell,
@@ -26,6 +24,7 @@ from nonlocal_lens.app.components.query_dependence import show_query_dependence
 from nonlocal_lens.app.components.sentence import NUMBERS, sentence
 from nonlocal_lens.app.components.skeleton import skeleton
 from nonlocal_lens.app.components.statistics_panel import show_statistics
+from nonlocal_lens.app.components.subject import choose_subject
 from nonlocal_lens.app.components.tour import tour
 from nonlocal_lens.app.link import Link
 from nonlocal_lens.app.markdown import literal
@@ -35,47 +34,24 @@ from nonlocal_lens.app.session import kept, kept_open
 from nonlocal_lens.app.shown import (
     ShownPicture,
     first_view,
-    named_part,
     part_name,
     remember,
 )
 from nonlocal_lens.app.viewer import show_viewer
 from nonlocal_lens.app.viewer.view import View
-from nonlocal_lens.app.views import keep_view, opened_view, take_view
+from nonlocal_lens.app.views import keep_view, opened_view
 
 
 def explore() -> None:
     """Draw the page from top to bottom."""
     tour()
-    link = opened_link("explore")
-    if link is not None:
-        open_what_it_names(link)
-    bar = st.container(horizontal=True, vertical_alignment="center", gap="small", key="bar")
-    with bar:
-        show_shelf()
-        picture = choose_picture_in_bar()
-    network_name = choose_network(bar=bar)
-    if picture is None:
-        st.info(
-            "Choose a file to see what the network attends to in it. It stays on this computer."
-        )
-        return
-    if network_name is None:
-        st.info("Choose a network to see what it attends to.")
-        return
-    show_lens(network_name, picture)
-
-
-def open_what_it_names(link: Link) -> None:
-    """Choose the picture, the network and the pins that a link names; the rest stays."""
-    open_known(link.picture)
-    if link.networks:
-        open_network(link.networks[0], *named_part((link.blocks or ("",))[0]))
-    take_view(link, current_picture(), "explore")
+    subject = choose_subject("explore")
+    if subject is not None:
+        show_lens(*subject)
 
 
 @st.fragment  # a pin reruns this part alone
-def show_lens(network_name: str, picture: Picture) -> None:
+def show_lens(picture: Picture, network_name: str) -> None:
     """Show the viewer, above it what it says in one line, and below it all numbers.
 
     Every part has a place that is kept from the start, so that what was there stays, dimmed, until

@@ -5,21 +5,20 @@ from collections.abc import Sequence
 import streamlit as st
 
 from nonlocal_lens.app import cache
-from nonlocal_lens.app.address import keep_address, opened_link
+from nonlocal_lens.app.address import keep_address
 from nonlocal_lens.app.atlas.choices import FIELDS, given_view, keep_choices
 from nonlocal_lens.app.atlas.component import bring_part, show_wall
 from nonlocal_lens.app.atlas.payload import part_bytes, parts, parts_within, with_view
 from nonlocal_lens.app.components.atlas_files import offer_files
-from nonlocal_lens.app.components.bar import choose_picture_in_bar, show_shelf
-from nonlocal_lens.app.components.network_picker import NETWORK, choose_network, open_network
-from nonlocal_lens.app.components.picture_picker import current_picture, open_known
+from nonlocal_lens.app.components.network_picker import NETWORK, open_network
+from nonlocal_lens.app.components.subject import choose_subject
 from nonlocal_lens.app.link import MOST_NETWORKS, Link
 from nonlocal_lens.app.networks import short_name
 from nonlocal_lens.app.pictures import Picture
 from nonlocal_lens.app.session import choose
 from nonlocal_lens.app.shown import first_view, named_part
 from nonlocal_lens.app.viewer.view import View
-from nonlocal_lens.app.views import keep_view, opened_view, take_view
+from nonlocal_lens.app.views import keep_view, opened_view
 
 # To see a whole wall on where no other transformers are here; their weights are random.
 EXAMPLES = ("torchvision:vit_b_16?weights=none", "torchvision:swin_t?weights=none")
@@ -32,33 +31,13 @@ GOING = "going to"  # where the session keeps the page that a click on the wall 
 def layers() -> None:
     """Draw the page from top to bottom."""
     go_where_a_click_leads()
-    link = opened_link("layers", FIELDS)
-    if link is not None:
-        open_what_it_names(link)
-    bar = st.container(horizontal=True, vertical_alignment="center", gap="small", key="bar")
-    with bar:
-        show_shelf()
-        picture = choose_picture_in_bar()
-    network = choose_network(bar=bar)
-    if picture is None:
-        st.info("Choose a picture to see what every head attends to in it.")
-        return
-    if network is None:
-        st.info("Choose a network to see all its heads.")
-        return
-    show_network(network, picture)
-
-
-def open_what_it_names(link: Link) -> None:
-    """Choose the picture, the network and the query that a link names; the rest stays."""
-    open_known(link.picture)
-    if link.networks:
-        open_network(link.networks[0], "", None)
-    take_view(link, current_picture(), "layers")
+    subject = choose_subject("layers", FIELDS)
+    if subject is not None:
+        show_network(*subject)
 
 
 @st.fragment  # a choice on the wall reruns this part alone
-def show_network(network: str, picture: Picture) -> None:
+def show_network(picture: Picture, network: str) -> None:
     """Show the wall, bring it its parts, and keep the address up with it."""
     subject = cache.atlas_subject(network, picture)
     if not subject.records:
