@@ -30,6 +30,7 @@ from nonlocal_lens.analysis.divergence import jensen_shannon_nats
 from nonlocal_lens.analysis.early_exit import observe_blocks
 from nonlocal_lens.analysis.spectrum import sampled_rank
 from nonlocal_lens.analysis.streaming import sum_rows
+from nonlocal_lens.analysis.vectors import distances_of
 from nonlocal_lens.app.batch.inputs import Source, find_sources, read_source
 from nonlocal_lens.app.batch.networks import load, one_thread
 from nonlocal_lens.app.stats.columns import columns
@@ -86,7 +87,8 @@ def compare(network: str, sources: list[Source]) -> tuple[float, float]:
         "stats --baselines": lambda source: measure_input(source, full),
     }
     observed = observe_blocks(module, read_source(sources[0].location).image, to_the_end=False)
-    record, vectors = observed.records[-1], observed.vectors[observed.records[-1].block]
+    record = observed.records[-1]
+    vectors = distances_of(record, observed.records, observed.vectors)
     sums = sum_rows(record, generator=seeded(), shuffles=False)
     parts = {
         "  reading and hashing the file": lambda source: read_source(source.location),

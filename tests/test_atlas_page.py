@@ -52,7 +52,7 @@ def test_what_is_not_here_is_offered_not_downloaded():
     page = opened(picture="sample-chelsea", networks="torchvision:vit_l_16")
     assert not page.exception
     assert any("is not here" in one.value for one in page.caption)
-    assert page.info[0].value == "Choose a network to see all its heads."
+    assert page.info[0].value == "Choose a network to see what it attends to."
 
 
 def test_a_notebook_has_the_wall_its_numbers_and_its_files(tmp_path):

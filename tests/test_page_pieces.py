@@ -20,6 +20,7 @@ from nonlocal_lens.app.components.painting import (
 )
 from nonlocal_lens.app.components.range_bar import number_text, range_bar, share
 from nonlocal_lens.app.components.statistics_panel import OTHERS, grouped_statistics
+from nonlocal_lens.app.components.time_left import TimeLeft, duration
 from nonlocal_lens.streets.classes import STREET_CLASSES
 
 IMAGE = np.full((23, 31, 3), 100, np.uint8)
@@ -110,3 +111,23 @@ def test_street_classes_keep_their_colors_and_others_have_their_own():
     many = class_colors([f"class {index}" for index in range(150)])
     assert len({tuple(color) for color in many.tolist()}) > 100
     assert "&lt;b&gt;" in class_legend(["<b>"], [0])
+
+
+def test_the_time_left_is_that_of_the_pace_since_the_work_was_first_told_of():
+    now = [100.0]
+    left = TimeLeft(lambda: now[0])
+    assert left.words(60, 100) == "", "what was there before says nothing of the pace"
+    now[0] += 1
+    assert left.words(62, 100) == "", "too soon to know"
+    now[0] += 4
+    assert left.words(70, 100) == ", 15 s left"  # 10 in 5 s, 30 to go
+    now[0] += 5
+    assert left.words(71, None) == "", "nobody knows how much there is"
+    assert left.words(100, 100) == ""
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"), [(0.2, "1 s"), (59.4, "59 s"), (90, "2 min"), (5400, "1.5 h")]
+)
+def test_a_duration_is_said_in_words_that_fit_its_length(seconds, words):
+    assert duration(seconds) == words

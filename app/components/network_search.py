@@ -6,6 +6,7 @@ from functools import cache
 import streamlit as st
 
 from nonlocal_lens.app import cache as kept_results
+from nonlocal_lens.app.components.time_left import TimeLeft
 from nonlocal_lens.app.markdown import literal
 from nonlocal_lens.app.networks import is_here, is_random, published_label
 from nonlocal_lens.app.uploads import user_message
@@ -197,12 +198,13 @@ def _download_published(name: str) -> bool:
         size = spec.size[:1].upper() + spec.size[1:]
         st.caption(f"{size} from {spec.url.split('/')[2]}, kept in `{path.parent}`.")
         return False
+    left = TimeLeft()
     bar = st.progress(0.0, f"Connecting to {spec.url.split('/')[2]}…")
 
     def progress(arrived: int, total: int | None) -> None:
         of = f" of {total / 1e6:.0f}" if total else ""
         share = min(arrived / total, 1.0) if total else 0.0
-        bar.progress(share, f"{arrived / 1e6:.0f}{of} MB")
+        bar.progress(share, f"{arrived / 1e6:.0f}{of} MB{left.words(arrived, total)}")
 
     try:
         fetch(spec.url, spec.sha256_prefix, progress)

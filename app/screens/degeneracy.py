@@ -27,6 +27,7 @@ from nonlocal_lens.app.components.survey_pictures import (
     own_items,
 )
 from nonlocal_lens.app.components.survey_tables import show_charts, show_tables
+from nonlocal_lens.app.components.time_left import duration
 from nonlocal_lens.app.line import turns_of_others
 from nonlocal_lens.app.link import Link
 from nonlocal_lens.app.markdown import literal
@@ -173,14 +174,6 @@ def show_progress(survey: Survey, drawn: News) -> None:
     if line.button("Cancel", key="cancel", disabled=survey.cancelled):
         survey.cancel()
         st.toast("It stops after the picture that is under way.")
-
-
-def duration(seconds: float) -> str:
-    """Return a time in words that fit its length."""
-    if seconds < 60:
-        return f"{max(1, round(seconds))} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 90 else f"{minutes / 60:.1f} h"
 
 
 def show_results(survey: Survey) -> None:

@@ -2,37 +2,31 @@
 
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import replace
-from math import isfinite
-from typing import Any, NamedTuple
+from typing import Any
 
-import altair as alt
-import pandas as pd
 import streamlit as st
-import torch
 from streamlit.delta_generator import DeltaGenerator
 from torch import nn
 
-from nonlocal_lens.analysis import terms
 from nonlocal_lens.analysis.capture import observe, observe_frames, takes_clips
-from nonlocal_lens.analysis.clips import MOST_FRAMES, Clip, frames_of
-from nonlocal_lens.analysis.over_time import (
-    Degeneracy,
-    degeneracy_over_time,
-    frame_degeneracy,
-    row_over_time,
-    strongest_arrows,
-    unary_drift,
-    unary_maps,
-)
+from nonlocal_lens.analysis.clips import MOST_FRAMES, Clip
 from nonlocal_lens.analysis.record import AttentionRecord
-from nonlocal_lens.analysis.scene import Place, Records, groups_of, middle_frame
+from nonlocal_lens.analysis.scene import Records, groups_of
 from nonlocal_lens.analysis.tracking import CellFlow, cell_flow
 from nonlocal_lens.app import cache
 from nonlocal_lens.app.address import keep_address, opened_link
 from nonlocal_lens.app.clip_address import clip_fields, note_clip, open_what_it_names
+from nonlocal_lens.app.components.clip_numbers import (
+    pick_of,
+    show_degeneracy,
+    show_frames,
+    show_pinned,
+    show_row,
+)
 from nonlocal_lens.app.components.clip_picker import choose_reel
 from nonlocal_lens.app.components.network_picker import choose_network, choose_record
 from nonlocal_lens.app.components.skeleton import skeleton
+from nonlocal_lens.app.components.working import working
 from nonlocal_lens.app.line import page_turn
 from nonlocal_lens.app.link import Link
 from nonlocal_lens.app.markdown import literal
@@ -42,16 +36,10 @@ from nonlocal_lens.app.shown import ShownClip, clip_spot, part_name, query_text,
 from nonlocal_lens.app.video_clips import Reel
 from nonlocal_lens.app.viewer import show_viewer
 from nonlocal_lens.app.viewer.payload import Shown, pack_all, with_view
-from nonlocal_lens.app.viewer.view import Query, View
+from nonlocal_lens.app.viewer.view import Query
 from nonlocal_lens.app.views import keep_view, opened_view
 
 USUAL_FRAMES = 8
-
-UNITS = {
-    "unary_share": "Unary share (0 to 1)",
-    "query_information_bits": "Query information (bits)",
-    "cosine_distance": "Cosine distance (0 to 0.5)",
-}
 
 
 def video() -> None:
@@ -128,57 +116,6 @@ def choose_frames(network: nn.Module) -> dict[str, int | None]:
         if not spread:
             stride = st.number_input("Every … frames", 1, **kept("video-stride", 1))
     return {"start": start, "stride": stride, "frames": frames}
-
-
-def working(
-    key: Hashable,
-    shelf: cache.Shelf,
-    label: str,
-    make: Callable[[Callable[[int, int], None]], Any],
-    places: tuple[DeltaGenerator, DeltaGenerator],
-) -> Any:
-    """Return what is kept under a key, or make it with a progress bar and a button to cancel.
-
-    Any change on the page ends the work, too: what is drawn while it goes on raises in between.
-
-    Args:
-        key: Of what is made.
-        shelf: Where it is kept.
-        label: What is done for every step of it.
-        make: What makes it, telling how far it is.
-        places: For the progress bar, and of what holds the place of maps until they come.
-    """
-    said, waiting = places
-    if key in shelf:
-        return shelf.get(key, lambda: make(lambda done, total: None))
-    if st.session_state.get("video_cancelled") == key:
-        waiting.empty()
-        st.info("Cancelled.")
-        st.button("Go on", on_click=st.session_state.pop, args=("video_cancelled", None))
-        st.stop()
-    place = said.empty()
-    with place.container(horizontal=True, vertical_alignment="center"):
-        bar = st.progress(0.0, text=f"{label}…")
-        st.button(
-            "Cancel", key=f"cancel-{label}", on_click=_cancel, args=(key,), icon=":material/close:"
-        )
-
-    def progress(done: int, total: int) -> None:
-        bar.progress(done / total, text=f"{label} {done} of {total}…")
-
-    try:
-        made = shelf.get(key, lambda: make(progress))
-    except (ValueError, OSError) as error:
-        place.empty()
-        waiting.empty()
-        st.error(f"This clip cannot be used: {literal(str(error))}.")
-        st.stop()
-    place.empty()
-    return made
-
-
-def _cancel(key: Hashable) -> None:
-    st.session_state["video_cancelled"] = key
 
 
 def records_of(
@@ -261,21 +198,6 @@ def show_clip(
     )
 
 
-class Pick(NamedTuple):
-    """A pinned query."""
-
-    frame: int  # of the clip
-    x: float  # image pixels
-    y: float
-    follow: bool  # whether it moves with the picture
-
-
-def pick_of(query: Query, view: View) -> Pick | None:
-    """Return a pinned place; of a region, its middle. None of a token that lies nowhere."""
-    spot = query.spot
-    return None if isinstance(spot, str) else Pick(query.frame or 0, *spot, view.follow is True)
-
-
 def inside(query: Query, over: Records) -> bool:
     """Return whether a query, which may be of another clip or network, is one of this."""
     spot, axis = query.spot, over.first.query_axis
@@ -284,139 +206,6 @@ def inside(query: Query, over: Records) -> bool:
     x, y = spot
     height, width = (0, 0) if axis.grid is None else axis.grid.image_hw
     return 0 <= (query.frame or 0) < over.frames and 0 <= x < width and 0 <= y < height
-
-
-def show_pinned(over: Records, pick: Pick) -> None:
-    """Show the strongest keys of a pinned query, computed by torch in single precision."""
-    record, query = over.query(Place(pick.frame, pick.x, pick.y))
-    keys = len(record.key)
-    rows = {term: terms.attention(record, [query], term)[0] * keys for term in terms.TERMS}
-    st.markdown(f"**Pinned query** in frame {pick.frame + 1} at x {pick.x:.0f}, y {pick.y:.0f}")
-    table = []
-    for arrow in strongest_arrows(record, query):
-        weights = {
-            term.capitalize(): round(rows[term][arrow.key].item(), 3) for term in terms.TERMS
-        }
-        table.append(
-            {
-                "Key in frame": middle_frame(record.key_grid, arrow.cell.frame, over.frames) + 1,
-                "at x, y": f"{arrow.x:.0f}, {arrow.y:.0f}",
-                **weights,
-            }
-        )
-    st.dataframe(table, hide_index=True, height=248)
-    unit = "as logits" if record.signed else "in multiples of uniform"
-    st.caption(f"Its 20 strongest keys in all frames, {unit}, by torch in single precision.")
-
-
-def show_row(
-    records: tuple[AttentionRecord, ...], pick: Pick, flow: CellFlow | None, clip: Clip
-) -> None:
-    """Show the statistics of a pinned query's row in every frame."""
-    path: list[tuple[float, float] | None] = [(pick.x, pick.y)] * len(records)
-    if pick.follow and flow is not None:
-        path = flow.follow(pick.x, pick.y, pick.frame)
-    moves = "followed by optical flow from" if pick.follow else "staying at"
-    place = f"x {pick.x:.0f}, y {pick.y:.0f} of frame {pick.frame + 1}"
-    st.markdown(f"**Pinned query**, {moves} {place}")
-    table = [
-        {
-            "Frame": frame + 1,
-            "Time (s)": round(float(clip.times[frame]), 2),
-            "x, y": "lost" if point is None else f"{point[0]:.0f}, {point[1]:.0f}",
-            "Entropy (bits)": round(row.entropy_bits, 3),
-            "Pairwise share": round(row.pairwise_share, 3),
-            "Change from the frame before (nats, 0 to 0.693)": round(row.change_nats, 4),
-        }
-        for frame, (point, row) in enumerate(zip(path, row_over_time(records, path), strict=True))
-    ]
-    st.dataframe(table, hide_index=True)
-
-
-def show_degeneracy(records: tuple[AttentionRecord, ...], clip: Clip, key: Hashable) -> None:
-    """Show how degenerate a block that looks at whole clips is, frame by frame and across them."""
-    (record,) = records
-    found = cache.shelf("over time").get((key, "degeneracy"), lambda: degeneracy_over_time(record))
-    numbers = {
-        "Unary share": found.whole.unary_share,
-        "Query information (bits)": found.whole.query_information_bits,
-        "of it, by the query's frame (bits)": found.frame_information_bits,
-        "Cosine distance": found.whole.cosine_distance,
-    }
-    with st.container(horizontal=True):
-        for label, value in numbers.items():
-            st.metric(label, f"{value:.3f}" if isfinite(value) else "undefined", width=220)
-    times = [float(clip.times[index]) for index in frames_of(clip, record.query_grid.frames)]
-    show_curves(list(found.frames), times, found.drift_nats.tolist())
-    matrix = found.frame_to_frame.tolist()
-    cells = pd.DataFrame(
-        [
-            {"From frame": row + 1, "To frame": column + 1, "Share": value}
-            for row, values in enumerate(matrix)
-            for column, value in enumerate(values)
-        ]
-    )
-    chart = (
-        alt.Chart(cells, title="Share of attention from frame to frame")
-        .mark_rect()
-        .encode(
-            x="To frame:O",
-            y="From frame:O",
-            color=alt.Color("Share:Q", scale=alt.Scale(scheme="viridis", domainMin=0)),
-            tooltip=["From frame", "To frame", alt.Tooltip("Share", format=".3f")],
-        )
-        .properties(width=320, height=300)
-    )
-    st.altair_chart(chart, width="content")
-
-
-def show_frames(records: tuple[AttentionRecord, ...], clip: Clip, key: Hashable) -> None:
-    """Show how degenerate a block that looks at images is in every frame."""
-    frames = working(
-        (key, "frames"),
-        cache.shelf("over time"),
-        "Measuring frame",
-        lambda progress: measured(records, progress),
-        (st.container(), st.empty()),
-    )
-    maps = torch.cat([unary_maps(record) for record in records])
-    show_curves(frames, [float(time) for time in clip.times], unary_drift(maps).tolist())
-
-
-def measured(
-    records: tuple[AttentionRecord, ...], progress: Callable[[int, int], None]
-) -> list[Degeneracy]:
-    """Return the degeneracy of every frame."""
-    found = []
-    for record in records:
-        found.append(frame_degeneracy(record))
-        progress(len(found), len(records))
-    return found
-
-
-def show_curves(frames: list[Degeneracy], times: list[float], drift: list[float]) -> None:
-    """Draw a line over the frames for every statistic."""
-    curves = {label: [getattr(frame, name) for frame in frames] for name, label in UNITS.items()}
-    curves["Drift of the unary map (nats, 0 to 0.693)"] = [float("nan"), *drift][: len(frames)]
-    columns = st.columns(2, gap="large")
-    for index, (label, values) in enumerate(curves.items()):
-        numbers = range(1, len(values) + 1)
-        table = pd.DataFrame({"Frame": numbers, "Time": times, "Value": values}).dropna()
-        with columns[index % 2]:
-            if table.empty:
-                st.caption(f"{label}: undefined here")
-                continue
-            chart = (
-                alt.Chart(table, title=label)
-                .mark_line(point=True)
-                .encode(
-                    x=alt.X("Frame:Q", axis=alt.Axis(tickMinStep=1, format="d")),
-                    y=alt.Y("Value:Q", title=None, scale=alt.Scale(zero=True)),
-                    tooltip=["Frame", alt.Tooltip("Time", format=".2f"), "Value"],
-                )
-                .properties(height=170)
-            )
-            st.altair_chart(chart)
 
 
 def watched_of(
