@@ -1,6 +1,7 @@
 """The central type: what one attention block did on one input, before any softmax."""
 
 import json
+from copy import copy
 from dataclasses import asdict, dataclass, replace
 from math import isfinite, nan
 from pathlib import Path
@@ -165,6 +166,12 @@ class AttentionRecord:
     def title(self) -> str:
         """What the block, and the head where it has several, is called."""
         return self.block if self.head is None else f"{self.block}, head {self.head}"
+
+    def with_proof(self, proof: Proof) -> "AttentionRecord":
+        """Return the same with a proof; all else has been checked already."""
+        proved = copy(self)
+        object.__setattr__(proved, "proof", proof)
+        return proved
 
     def save(self, path: str | Path) -> None:
         """Write the record to one safetensors file; nothing half-written is left behind."""

@@ -49,7 +49,7 @@ logits, seen by a softmax or not.
 
 from collections.abc import Callable, Sequence
 from functools import wraps
-from typing import Literal, TypeVar, get_args
+from typing import Literal, NamedTuple, TypeVar, get_args
 from weakref import WeakKeyDictionary
 
 import torch
@@ -236,6 +236,79 @@ def attention(
         weights, shared = (_weights(record, one, unseen) for one in (pairwise, unary))
         return torch.add(shared, weights, alpha=record.pairwise_gain, out=weights)
     return _weights(record, pairwise + unary, unseen)  # in couplings of one term, the other is 0
+
+
+class HeadRows(NamedTuple):
+    """Rows of several heads: what goes into their softmax, nothing taken out, and what comes."""
+
+    logits: Float[Tensor, "heads queries key_pos"]
+    attention: Float[Tensor, "heads queries key_pos"]
+
+
+def rows_of_heads(records: Sequence[AttentionRecord], queries: Queries) -> HeadRows:
+    """Return what `logits` and `attention` give of the same queries of several heads.
+
+    All are computed in one go where nothing but numbers tells one from another: then the keys' mean
+    is taken out of their products instead of out of every key.
+
+    Raises:
+        ValueError: A query is not a position of the records' query grid.
+    """
+    first = records[0]
+    index = positions(first, queries)
+    if not _differ_in_numbers_alone(records):
+        return HeadRows(
+            torch.stack([logits(record, index) for record in records]),
+            torch.stack([attention(record, index) for record in records]),
+        )
+    query, key = stacked([one.query for one in records]), stacked([one.key for one in records])
+    scale = query.new_tensor([one.scale for one in records])[:, None, None]
+    mean_key = key.mean(dim=1, keepdim=True).mT
+    mean = scale * query[:, : meant(first)].mean(dim=1, keepdim=True)
+    chosen = scale * query[:, index]
+    sides = torch.cat((chosen - mean, mean), dim=1)
+    parts = sides @ key.mT
+    parts -= sides @ mean_key
+    pairwise, unary = parts[:, :-1], parts[:, -1:]
+    split = pairwise + unary
+    weights = (pairwise if first.coupling == "pairwise" else split).softmax(dim=-1)
+    return HeadRows(split.add_(chosen @ mean_key), weights)
+
+
+def _differ_in_numbers_alone(records: Sequence[AttentionRecord]) -> bool:
+    """Return whether records are of products of all queries and keys under one softmax."""
+    kinds = {(one.coupling, one.query.shape, one.key.shape) for one in records}
+    return (
+        len(records) > 1
+        and len(kinds) == 1
+        and records[0].coupling in ("coupled", "pairwise")
+        and all(
+            one.reach is None
+            and one.unary is None
+            and FORMS[one.form].means is None
+            and one.query_axis is records[0].query_axis
+            for one in records
+        )
+    )
+
+
+def stacked(tensors: Sequence[Tensor]) -> Tensor:
+    """Return tensors of one shape along a new first side; without a copy where they lie so."""
+    first, *others = tensors
+    if not others:
+        return first[None]
+    start, step = first.storage_offset(), others[0].storage_offset() - first.storage_offset()
+    memory, form = first.untyped_storage()._cdata, (first.shape, first.stride())
+    lie_so = step > 0 and all(
+        one.storage_offset() == start + step * at
+        and (one.shape, one.stride()) == form
+        and one.untyped_storage()._cdata == memory
+        and one.dtype == first.dtype
+        for at, one in enumerate(others, start=1)
+    )
+    if lie_so:
+        return first.as_strided((len(tensors), *first.shape), (step, *first.stride()))
+    return torch.stack(list(tensors))
 
 
 def positions(record: AttentionRecord, queries: Queries) -> Int[Tensor, " queries"]:

@@ -200,3 +200,34 @@ def test_rectified_means_worked_by_hand():
     assert terms.unary_logits(record).tolist() == [-1.75, 1.75]
     assert terms.pairwise_logits(record, [0, 1]).tolist() == [[0.25, -0.25], [-0.25, 0.25]]
     assert terms.attention(record, [1])[0].tolist() == [1, 3]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("count", [1, 3])
+def test_heads_at_a_time_attend_as_each_of_them(generator, kind, count):
+    first = random_record(generator, **KINDS[kind])
+    heads = [first] + [
+        replace(
+            first,
+            query=torch.randn_like(first.query) + 0.7,
+            key=first.key + torch.randn_like(first.key),
+            scale=first.scale if first.key.shape[1] == 1 else 0.1 * (at + 1),
+        )
+        for at in range(count - 1)
+    ]
+    rows = [3, 0, 17]
+    together = terms.rows_of_heads(heads, rows)
+    for found, alone in ((together.logits, terms.logits), (together.attention, terms.attention)):
+        expected = torch.stack([alone(head, rows) for head in heads])
+        torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-13)
+
+
+def test_tensors_that_lie_side_by_side_are_stacked_without_a_copy():
+    whole = torch.randn(3, 5, 7)
+    parts = list(whole)
+    assert terms.stacked(parts).data_ptr() == whole.data_ptr()
+    assert torch.equal(terms.stacked(parts[::2]), whole[::2])
+    for others in (parts[::-1], parts[:2], [parts[0]] * 3, [x.clone() for x in parts]):
+        assert torch.equal(terms.stacked(others), torch.stack(others))
+    turned = list(whole.mT.contiguous().mT)
+    assert torch.equal(terms.stacked(turned), whole)

@@ -368,18 +368,41 @@ def _tokens(attention):
     ],
     ids=["all", "causal", "bias", "nothing padded", "padded"],
 )
-def test_multihead_attention_is_read_with_any_mask(need_weights, batch_first, mask):
+@pytest.mark.parametrize("heads", [3, 4, 12])  # torch has a fast path where they are even
+def test_multihead_attention_is_read_with_any_mask(need_weights, batch_first, mask, heads):
     torch.manual_seed(4)
-    attention = nn.MultiheadAttention(12, 3, batch_first=batch_first).eval()
+    attention = nn.MultiheadAttention(12, heads, batch_first=batch_first).eval()
     for parameter in attention.parameters():
         nn.init.normal_(parameter, std=0.4)
     x = torch.randn((1, 9, 12) if batch_first else (9, 1, 12))
     _, own = attention(x, x, x, average_attn_weights=False, **(mask or {}))
     records, refused = traced(attention, x, x, x, need_weights=need_weights, **(mask or {}))
     assert not refused
-    assert len(records) == 3
+    assert len(records) == heads
+    weight, bias = attention.in_proj_weight[24:], attention.in_proj_bias[24:]
+    value = F.linear(x, weight, bias).detach().reshape(9, heads, -1)
+    way_out = attention.out_proj.weight.detach().unflatten(1, (heads, -1))
     for head, record in enumerate(records):
         assert error(record, own[0, head].detach()) < 1e-5
+        assert record.scale == pytest.approx((12 // heads) ** -0.5)
+        length = (value[:, head] @ way_out[:, head].T).norm(dim=1)
+        torch.testing.assert_close(record.value_norm, length, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("inference", [False, True])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64])
+def test_the_fast_path_is_read_in_any_precision_and_mode(dtype, inference):
+    torch.manual_seed(4)
+    attention = nn.MultiheadAttention(12, 4, batch_first=True).eval().to(dtype)
+    x = torch.randn(2, 9, 12).to(dtype)
+    with torch.inference_mode(inference):
+        _, own = attention(x, x, x, average_attn_weights=False)
+        records, refused = traced(attention, x, x, x, need_weights=False)
+    assert not refused
+    assert len(records) == 8
+    allowed = 1e-5 if dtype != torch.bfloat16 else 1e-2
+    for record, weights in zip(records, own.flatten(0, 1), strict=True):
+        assert error(record, weights.detach()) < allowed
         assert record.value_norm is not None
 
 

@@ -26,6 +26,9 @@ class Log(Observer):
         return [module for name, module, _ in self.names if name == op_name]
 
 
+ATTENDING = {"_softmax", "_masked_softmax", "_scaled_dot_product_flash_attention_for_cpu"}
+
+
 class Twice(nn.Module):
     def __init__(self) -> None:
         super().__init__()
@@ -68,8 +71,7 @@ def test_the_fast_path_is_seen_through_and_its_output_kept_bit_for_bit(heads, ne
         right = network(x)
     output, log = seen_in(network, x)
     assert torch.equal(output, right)
-    attending = {"_softmax", "_scaled_dot_product_flash_attention_for_cpu"}
-    assert {module for name, module, _ in log.names if name in attending} == {"attn"}
+    assert {module for name, module, _ in log.names if name in ATTENDING} == {"attn"}
     assert torch.backends.mha.get_fastpath_enabled()
 
 
@@ -89,8 +91,7 @@ def test_a_whole_encoder_layer_is_seen_through(norm_first, activation, padded):
     log = Log()
     output = run(network, (x,), {"src_key_padding_mask": mask}, observers=[log])
     assert torch.equal(output, right)
-    attending = ("_softmax", "_scaled_dot_product_flash_attention_for_cpu")
-    modules = [module for name in attending for module in log.modules_of(name)]
+    modules = [module for name, module, _ in log.names if name in ATTENDING]
     assert modules == ["layers.0.self_attn", "layers.1.self_attn"]
     assert all(name != "_transformer_encoder_layer_fwd" for name, _, _ in log.names)
     assert torch.backends.mha.get_fastpath_enabled()

@@ -1,6 +1,7 @@
 """What values are weighted with: softmaxes, the sums that they are part of, and what they meet."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from math import prod
 from typing import NamedTuple
 
@@ -19,6 +20,7 @@ from nonlocal_lens.analysis.tracing.labelled import (
     leaves,
 )
 from nonlocal_lens.analysis.tracing.logits import Logits, arranged
+from nonlocal_lens.analysis.tracing.squares import Squares
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,6 +40,26 @@ class Softmax:
     def sides(self) -> Sides:
         """The indices that count groups, queries and keys."""
         return self.logits.groups, self.logits.rows, self.logits.columns
+
+    @cached_property
+    def kept(self) -> "Softmax":
+        """The same on the processor, and in single precision at least."""
+        logits = self.logits
+        query_from, key_from, seen = logits.query_from, logits.key_from, logits.seen
+        moved = replace(
+            logits,
+            query=on_processor(logits.query),
+            key=on_processor(logits.key),
+            seen=None if seen is None else (seen[0].cpu(), seen[1].cpu()),
+            query_from=None if query_from is None else query_from.cpu(),
+            key_from=None if key_from is None else key_from.cpu(),
+        )
+        return replace(self, logits=moved, own=on_processor(self.own), probes=self.probes.cpu())
+
+
+def on_processor(x: Tensor) -> Tensor:
+    """Return a tensor on the processor, in single precision at least."""
+    return x.detach().to("cpu", torch.promote_types(x.dtype, torch.float32))
 
 
 class Part(NamedTuple):
@@ -69,26 +91,34 @@ class Aggregate:
     columns: Side
     value: Factor
 
-    def lengths(self, weight: Factor | None = None) -> Float[Tensor, "groups keys"] | None:
-        """Return how long every value is, or what a layer makes of it; None if it mixes others."""
+    def lengths(
+        self, weight: Factor | None = None, squares: Squares | None = None
+    ) -> Float[Tensor, "groups keys"] | None:
+        """Return how long every value is, or what a layer makes of it; None if it mixes others.
+
+        Args:
+            weight: Of the layer.
+            squares: Knows layers from the network's last run.
+        """
         groups, columns = leaves(self.groups), leaves(self.columns)
         inner = tuple(i for i in self.value.indices if i not in (*groups, *columns))
         order = (*groups, *columns, *inner)
         value = arranged(self.value, order).float()
-        count = [prod(i.size for i in side) for side in (groups, columns)]
-        value = value.expand([i.size for i in order]).reshape(*count, -1)
+        sizes, keys = [i.size for i in groups], prod(i.size for i in columns)
+        value = value.expand([i.size for i in order]).reshape(prod(sizes), keys, -1)
         if weight is None:
             lengths: Tensor = value.norm(dim=2)
             return lengths
         outer = tuple(i for i in weight.indices if i not in order)
         if not set(inner) <= set(weight.indices) or set(columns) & set(weight.indices):
             return None
-        matrix = arranged(weight, (*groups, *inner, *outer)).float()
-        shape = [i.size for i in (*groups, *inner)]
-        matrix = matrix.expand(*shape, *matrix.shape[len(shape) :])
-        matrix = matrix.reshape(count[0], value.shape[2], -1)
-        squares: Tensor = ((value @ (matrix @ matrix.mT)) * value).sum(dim=2)
-        return squares.clamp_min(0).sqrt()
+        matrix = arranged(weight, (*groups, *inner, *outer))
+        of_groups, channels = matrix.shape[: len(groups)], value.shape[2]
+        matrix = matrix.reshape(of_groups.numel(), channels, -1)
+        square = (squares or Squares()).of(matrix).reshape(*of_groups, channels, channels)
+        square = square.expand(*sizes, channels, channels).reshape(-1, channels, channels)
+        squared: Tensor = (value @ square.to(value)).mul_(value).sum(dim=2)
+        return squared.clamp_min(0).sqrt()
 
 
 class Refused(NamedTuple):

@@ -1,12 +1,13 @@
 """A dictionary of tensors by identity that keeps none of them alive."""
 
 from collections.abc import Callable
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, overload
 from weakref import ref
 
 from torch import Tensor
 
 Value = TypeVar("Value")
+Other = TypeVar("Other")
 
 
 class ByIdentity(Generic[Value]):
@@ -15,10 +16,16 @@ class ByIdentity(Generic[Value]):
     def __init__(self) -> None:
         self._entries: dict[int, tuple[ref[Tensor], Value]] = {}
 
-    def get(self, tensor: Tensor) -> Value | None:
-        """Return what is known of a tensor, or None."""
+    @overload
+    def get(self, tensor: Tensor) -> Value | None: ...
+
+    @overload
+    def get(self, tensor: Tensor, default: Other) -> Value | Other: ...
+
+    def get(self, tensor: Tensor, default: Any = None) -> Any:
+        """Return what is known of a tensor, or something else."""
         entry = self._entries.get(id(tensor))
-        return None if entry is None else entry[1]
+        return default if entry is None else entry[1]
 
     def set(self, tensor: Tensor, value: Value) -> None:
         """Know something of a tensor, and no longer what was known before."""
@@ -28,6 +35,9 @@ class ByIdentity(Generic[Value]):
     def drop(self, tensor: Tensor) -> None:
         """Know nothing of a tensor."""
         self._entries.pop(id(tensor), None)
+
+    def __contains__(self, tensor: Tensor) -> bool:
+        return id(tensor) in self._entries
 
     def __len__(self) -> int:
         return len(self._entries)

@@ -13,7 +13,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.weak import WeakTensorKeyDictionary
 
 from nonlocal_lens.analysis.tracing import fused
 from nonlocal_lens.analysis.tracing.attended import (
@@ -30,6 +29,7 @@ from nonlocal_lens.analysis.tracing.attended import (
     same,
     softmaxes,
 )
+from nonlocal_lens.analysis.tracing.by_identity import ByIdentity
 from nonlocal_lens.analysis.tracing.computation_rules import RULES, add
 from nonlocal_lens.analysis.tracing.labelled import (
     Factor,
@@ -39,6 +39,7 @@ from nonlocal_lens.analysis.tracing.labelled import (
     UnfollowedError,
     flat,
     leaves,
+    masked,
     new_sides,
     one,
     product,
@@ -48,10 +49,11 @@ from nonlocal_lens.analysis.tracing.mode import Observer
 from nonlocal_lens.analysis.tracing.operation import Operation, out_of_place
 from nonlocal_lens.analysis.tracing.other_weights import weighs_places
 from nonlocal_lens.analysis.tracing.running import Running
+from nonlocal_lens.analysis.tracing.squares import squares_of
 from nonlocal_lens.analysis.tracing.unnormalized import Weighted, is_mean, rows, weighted
 
 PROBES = 32
-SOFTMAXES = {"_softmax", "_safe_softmax"}
+SOFTMAXES = {"_softmax", "_safe_softmax", "_masked_softmax"}
 MOVES = {"view", "_unsafe_view", "reshape", "_reshape_alias", "permute", "transpose", "t", "slice"}
 MOVES |= {"unsqueeze", "squeeze", "expand", "clone", "_to_copy", "alias", "detach", "select"}
 LAYERS = {"mm": 1, "addmm": 2, "convolution": 1}
@@ -93,9 +95,12 @@ class Computation(Observer):
         self.found, self.refused = [], []
         self.number = -1
         self._running = running
-        self._numbers: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
-        self._depths: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
-        self._known: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
+        self._numbers: ByIdentity[float] = ByIdentity()
+        self._depths: ByIdentity[int] = ByIdentity()
+        self._known: ByIdentity[tuple[Sum | Lost, int]] = ByIdentity()
+        self._is_written = False  # whether what is looked at writes into a tensor that was there
+        self._squares = squares_of(network)
+        self._squares.begin()
         self._parameters = {
             parameter.untyped_storage()._cdata for parameter in network.parameters()
         }
@@ -107,10 +112,10 @@ class Computation(Observer):
         if self._depths:
             self._deepen(operation)
         kwargs = {key: value for key, value in operation.kwargs.items() if key != "out"}
-        in_place = name != operation.op_name or len(kwargs) < len(operation.kwargs)
+        self._is_written = name != operation.op_name or len(kwargs) < len(operation.kwargs)
         operation = operation._replace(op_name=name, kwargs=kwargs)
         try:
-            self._look(operation, in_place)
+            self._look(operation)
         except UNFORESEEN as error:
             self.unforeseen(error, name, operation.outputs)
 
@@ -120,22 +125,25 @@ class Computation(Observer):
         for out in outputs:
             self._learn(out, Lost(f"the operation {name!r} is not followed here", True))
 
-    def _look(self, operation: Operation, in_place: bool) -> None:
+    def _look(self, operation: Operation) -> None:
         """Follow an operation under its name out of place."""
         name, args = operation.op_name, operation.args
         if name in SOFTMAXES:
-            self._softmax(args[0], args[1], operation.outputs[0])
+            self._softmax(args, operation.outputs[0])
         elif name in fused.FUSED:
             self._fused(operation)
         elif any(x in self._known for x in operation.tensors):
-            self._follow(operation, in_place)
+            self._follow(operation)
         elif name in PRODUCTS:
-            self._product(operation, in_place)
+            self._product(operation)
             for is_left in (True, False):
                 why = "they are no product of queries and keys"
                 self._look_for_other_weights(operation, is_left, why)
         elif name in ("mul", "div") or self._numbers:
             self._count(operation)
+        elif name == "_transform_bias_rescale_qkv":
+            query = operation.outputs[0]
+            self._numbers.set(query, query.shape[3] ** -0.5)
 
     def _count(self, operation: Operation) -> None:
         """Remember numbers that tensors were multiplied by before they are multiplied together."""
@@ -154,14 +162,14 @@ class Computation(Observer):
             return
         if number != 1.0:
             for out in operation.outputs:
-                self._numbers[out] = number
+                self._numbers.set(out, number)
 
     def _deepen(self, operation: Operation) -> None:
         """Count aggregations on the way of what an operation was given to what it gave."""
-        deepest = max((self._depths.get(x, 0) for x in operation.tensors), default=0)
+        deepest = max((self._depths.get(x) or 0 for x in operation.tensors), default=0)
         if deepest:
             for out in operation.outputs:
-                self._depths[out] = deepest
+                self._depths.set(out, deepest)
 
     def _what(self, x: Any) -> Sum | Lost | None:
         """Return what is known of a tensor; nothing if somebody wrote into it since."""
@@ -173,20 +181,21 @@ class Computation(Observer):
         what, version = known
         return what if version == _version(x) else None
 
-    def _learn(self, tensor: Tensor, what: Sum | Lost | None, written: bool = False) -> None:
+    def _learn(self, tensor: Tensor, what: Sum | Lost | None) -> None:
         """Know something of a tensor from now on; if it was written into, torch counts it later."""
         if what is None:
-            self._known.pop(tensor, None)
+            self._known.drop(tensor)
         else:
-            self._known[tensor] = what, _version(tensor) + written
+            later = self._is_written and not tensor.is_inference()
+            self._known.set(tensor, (what, _version(tensor) + later))
 
     def _learn_whole(self, view: Tensor, what: Sum) -> None:
         """Learn of a tensor what was just written into a view of all of it."""
         whole = view._base
         if whole is not None and (whole.shape, whole.stride()) == (view.shape, view.stride()):
-            self._learn(whole, what, written=True)
+            self._learn(whole, what)
 
-    def _product(self, operation: Operation, written: bool = False) -> None:
+    def _product(self, operation: Operation) -> None:
         """Begin to follow the product of two tensors that the network computed."""
         name, kwargs = operation.op_name, operation.kwargs
         left, right = operation.args[-2:]
@@ -201,12 +210,12 @@ class Computation(Observer):
                     result = add(result, operation.args[0], kwargs.get("beta", 1))
                 except UnfollowedError:
                     return
-        self._learn(operation.outputs[0], result, written)
+        self._learn(operation.outputs[0], result)
 
     def _is_parameter(self, x: Tensor) -> bool:
         return x.untyped_storage()._cdata in self._parameters
 
-    def _follow(self, operation: Operation, in_place: bool) -> None:
+    def _follow(self, operation: Operation) -> None:
         """Follow an operation on what is known."""
         name, _, args, kwargs, outputs, _ = operation
         known = [self._what(x) for x in args]
@@ -220,10 +229,10 @@ class Computation(Observer):
         if not sums:
             for out in outputs:
                 kept = lost[0] if lost and out.numel() >= max(_numels(args)) else None
-                self._learn(out, kept, in_place)
+                self._learn(out, kept)
             return
         if any(is_aggregate(x) for x in sums):
-            self._after(operation, in_place, known)
+            self._after(operation, known)
             return
         if name in PRODUCTS and self._multiplies(operation, known):
             return
@@ -237,20 +246,21 @@ class Computation(Observer):
         except UnfollowedError as error:
             weights = any(softmaxes(x) for x in sums)
             for out in outputs:
-                self._learn(out, Lost(str(error), weights), in_place)
+                self._learn(out, Lost(str(error), weights))
             return
         for out, what in zip(
             outputs, [result] if isinstance(result, Sum) else result, strict=False
         ):
             if not meets_values(what):
-                self._learn(out, what, in_place)
-                if in_place:
+                self._learn(out, what)
+                if self._is_written:
                     self._learn_whole(out, what)
             else:
                 self._found(what, out)
 
-    def _softmax(self, x: Tensor, side: int, out: Tensor) -> None:
+    def _softmax(self, args: tuple[Any, ...], out: Tensor) -> None:
         """Keep queries and keys of a softmax, and a few rows of its weights."""
+        x, side, mask = softmax_operands(args)
         what = self._what(x)
         if isinstance(what, Lost):
             self._learn(out, what._replace(normalized=True))
@@ -263,7 +273,11 @@ class Computation(Observer):
             self._learn(out, Lost("it is a softmax of a softmax", True))
             return
         try:
+            if mask is not None:
+                logits_sum = masked(logits_sum, mask)
             logits = logits_of(logits_sum, side, self.lookup)
+            if self._is_written or mask is not None:  # memory is used again: maybe that of queries
+                logits = _apart(logits, logits_sum)
             softmax = _observed(logits, logits_sum.sides, out, self.number)
         except UnfollowedError as error:
             self._learn(out, Lost(str(error), True))
@@ -310,16 +324,19 @@ class Computation(Observer):
             self._product(operation)
         return True
 
-    def logits(self, x: Tensor, side: int) -> tuple[Logits, Sides]:
-        """Return what is about to go into a softmax, and its sides.
+    def logits(self, args: tuple[Any, ...]) -> tuple[Logits, Sides]:
+        """Return what is about to go into a softmax, given its operands, and its sides.
 
         Raises:
             UnfollowedError: It cannot be followed.
         """
+        x, side, mask = softmax_operands(args)
         what = self._what(x)
         if isinstance(what, Lost):
             raise UnfollowedError(what.why)
         known = one(x) if what is None else what
+        if mask is not None:
+            known = masked(known, mask)
         return logits_of(known, side, self.lookup), known.sides
 
     def fused_logits(self, call: fused.FusedCall) -> Logits:
@@ -386,14 +403,14 @@ class Computation(Observer):
         depth = self._depths.get(out, 0)
         module = self._running.block
         attended = Attended(module, self._running.call_of(module), depth, tuple(parts))
-        self._depths[out] = depth + 1
+        self._depths.set(out, depth + 1)
         self.found.append(attended)
         term = what.terms[0]
         sides = next(f.sides for f in term.factors if isinstance(f.tensor, Softmax))
         aggregate = Aggregate(attended, leaves(sides[0]), leaves(sides[2]), value)
         self._learn(out, Sum(what.sides, (Term(1.0, (Factor(aggregate, what.sides),)),)))
 
-    def _after(self, operation: Operation, in_place: bool, known: list[Sum | Lost | None]) -> None:
+    def _after(self, operation: Operation, known: list[Sum | Lost | None]) -> None:
         """Follow what was aggregated until it is added to another aggregate of the same values."""
         name, _, args, kwargs, outputs, _ = operation
         result: Any = None
@@ -414,7 +431,7 @@ class Computation(Observer):
             self._divided(known)
         results = [result] * len(outputs) if isinstance(result, Sum | None) else result
         for out, what in zip(outputs, results, strict=False):
-            self._learn(out, what, in_place)
+            self._learn(out, what)
 
     def _divided(self, known: list[Sum | Lost | None]) -> None:
         """Refuse products that are normalized by something after values were weighted with them."""
@@ -455,7 +472,7 @@ class Computation(Observer):
                 matrix = matrix.flatten(1).t()
             (outer,) = new_sides(matrix.shape[1:])
             weight = Factor(matrix, (leaves(what.sides[side]), outer))
-        lengths = aggregate.lengths(weight)
+        lengths = aggregate.lengths(weight, self._squares)
         aggregate.attended.value_norm = None
         if lengths is not None:
             number *= aggregate.attended.value_scale
@@ -507,6 +524,29 @@ class Computation(Observer):
         self.refused.append(Refused(module, self._running.call_of(module), why))
 
 
+def softmax_operands(args: tuple[Any, ...]) -> tuple[Tensor, int, Tensor | None]:
+    """Return logits, the side that is normalized, and a mask that is True at what is not seen.
+
+    The type of a mask says whose it is: 0 of every query and key, 1 of every item's keys, 2 of all.
+    """
+    x, second, *rest = args
+    if not isinstance(second, Tensor):
+        return x, second, None
+    side, kind = (*rest, -1, 2)[:2] if len(rest) < 2 else rest[:2]
+    return x, side, second[:, None, None] if kind == 1 else second
+
+
+def _apart(logits: Logits, x: Sum) -> Logits:
+    """Return logits that stay as they are when the network writes into what they are made of."""
+    tensors = [f.tensor for term in x.terms for f in term.factors if isinstance(f.tensor, Tensor)]
+    memory = {tensor.untyped_storage()._cdata for tensor in tensors}
+    query, key = (
+        side.clone() if side.untyped_storage()._cdata in memory else side
+        for side in (logits.query, logits.key)
+    )
+    return replace(logits, query=query, key=key)
+
+
 def _version(x: Tensor) -> int:
     """Return how often a tensor was written into; that of inference tensors is not counted."""
     return 0 if x.is_inference() else x._version
@@ -528,6 +568,6 @@ def _observed(logits: Logits, sides: Sides, out: Tensor, number: int) -> Softmax
     weights = arranged(Factor(out, sides), (*groups, *rows, *columns))
     probes = _probes(logits)
     index = torch.unravel_index(probes, [i.size for i in rows]) if rows else ()
-    chosen = weights[(slice(None),) * len(groups) + index] if rows else weights
+    chosen = weights[(slice(None),) * len(groups) + index] if rows else weights.clone()
     shape = logits.query.shape[0], len(probes), logits.key.shape[1]
-    return Softmax(logits, probes, chosen.reshape(shape).clone(), out.dtype, number=number)
+    return Softmax(logits, probes, chosen.reshape(shape), out.dtype, number=number)

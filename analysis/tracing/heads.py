@@ -6,62 +6,24 @@ windows, or chunks of its queries, and are put together.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from nonlocal_lens.analysis.tracing.attended import Attended, Part, Refused, Softmax
+from nonlocal_lens.analysis.tracing.attended import Attended, Part, Refused, Softmax, on_processor
+from nonlocal_lens.analysis.tracing.head import Head, UnreadableError
+from nonlocal_lens.analysis.tracing.logits import Logits
+from nonlocal_lens.analysis.tracing.windows import chunks, windows
 from nonlocal_lens.models.blocks import Reach
 
 Pictures = Callable[[Int[Tensor, "..."]], Int[Tensor, "..."]]
 """Where tokens came from -> which picture of the batch that is, -1 for none of them."""
 
-SOFTMAX = "the output of its softmax"
-FUSED = "rows computed from the operands of its fused attention, which lead to its output"
-PRODUCT = "rows of its products of queries and keys, which lead to its output"
+PicturesOf = Callable[[Int[Tensor, " tokens"]], set[int]]
+
 ROUNDING = 1e-4  # a mean query shorter than this, relative, is one that was subtracted
-
-
-@dataclass(frozen=True, eq=False)
-class Head:
-    """What one head of one block did on one picture, and a few rows of its weights as proof.
-
-    Fields that `AttentionRecord` has, too, mean the same. Where tokens came from is None if nobody
-    told.
-    """
-
-    block: str
-    call: int
-    head: int | None
-    form: str
-    coupling: str
-    scale: float
-    query: Float[Tensor, "queries channels"]
-    key: Float[Tensor, "keys channels"]
-    probes: Int[Tensor, " probes"]
-    own: Float[Tensor, "probes keys"]
-    unary: Float[Tensor, " keys"] | None = None
-    pairwise_gain: float = 1.0
-    whitened: bool = True
-    reach: Reach | None = None
-    value_norm: Float[Tensor, " keys"] | None = None
-    query_from: Int[Tensor, " queries"] | None = None
-    key_from: Int[Tensor, " keys"] | None = None
-    picture: int = 0
-    precision: torch.dtype = torch.float32
-    fused: str = ""
-    error: float = 0.0
-    said: tuple[str, ...] = field(default=())
-    made_by: tuple[tuple[int, int], ...] = ()  # number of each operation, and the group in it
-
-    @property
-    def how(self) -> str:
-        """What its rows are compared with."""
-        if self.coupling == "unnormalized":
-            return PRODUCT
-        return FUSED if self.fused else SOFTMAX
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,9 +34,9 @@ class _Group:
     unary: Softmax | None
     gain: float
     at: int  # which group of the pairwise one, or of the unary one where there is no other
-    attended: Attended
+    norms: Float[Tensor, "groups keys"] | None  # of values
     said: tuple[str, ...]
-    whitened: bool
+    is_centered: bool = False  # whether the mean query may be 0
 
     @property
     def main(self) -> Softmax:
@@ -90,13 +52,13 @@ class _Group:
         sides = [x for x in (logits.query_from, logits.key_from) if x is not None]
         if not sides:
             return None
-        return tuple(x[self.at].cpu().numpy().tobytes() for x in sides)
+        return tuple(x[self.at].numpy().tobytes() for x in sides)
 
     @property
     def keys_alone(self) -> bytes:
         """What tells whether other groups have the same keys."""
         key_from = self.main.logits.key_from
-        return b"" if key_from is None else key_from[self.at].cpu().numpy().tobytes()
+        return b"" if key_from is None else key_from[self.at].numpy().tobytes()
 
 
 def heads(
@@ -108,6 +70,7 @@ def heads(
         found: What `Computation` found.
         pictures: Tells pictures of a batch apart; where it is None, there is but one.
     """
+    pictures_of = None if pictures is None else _once(pictures)
     blocks: dict[tuple[str, int, int], list[Attended]] = {}
     for attended in found:
         blocks.setdefault((attended.module, attended.call, attended.depth), []).append(attended)
@@ -119,16 +82,25 @@ def heads(
         try:
             groups = [group for attended in together for group in _groups(attended)]
             for one_kind in _alike(groups):
-                new = _heads(module, call, one_kind, pictures)
+                new = _heads(module, call, one_kind, pictures_of)
                 times[module] = max(times[module], *(head.call + 1 for head in new))
                 result += new
-        except _UnreadableError as error:
+        except UnreadableError as error:
             refused.append(Refused(module, call, str(error)))
     return result, refused
 
 
-class _UnreadableError(ValueError):
-    """Weights that no record can hold."""
+def _once(pictures: Pictures) -> PicturesOf:
+    """Return what tells the pictures of tokens, and works them out once: most blocks ask alike."""
+    known: dict[bytes, set[int]] = {}
+
+    def of(tokens: Int[Tensor, " tokens"]) -> set[int]:
+        key = tokens.numpy().tobytes()
+        if key not in known:
+            known[key] = set(pictures(tokens).unique().tolist())
+        return known[key]
+
+    return of
 
 
 def _groups(attended: Attended) -> list[_Group]:
@@ -149,30 +121,46 @@ def _groups(attended: Attended) -> list[_Group]:
 
 
 def _of_one(part: Part, attended: Attended, said: tuple[str, ...]) -> list[_Group]:
-    softmax = part.softmax
+    softmax, norms = part.softmax.kept, _norms(attended)
     if abs(part.number - 1) > 1e-6:
-        raise _UnreadableError(
+        raise UnreadableError(
             f"its weights are multiplied by {part.number:.6g}: rows that add up to that are no "
             "known kind"
         )
     count = softmax.own.shape[0]
     if softmax.logits.is_vector:
-        return [_Group(None, softmax, 1.0, at, attended, said, True) for at in range(count)]
-    return [_Group(softmax, None, 1.0, at, attended, said, True) for at in range(count)]
+        return [_Group(None, softmax, 1.0, at, norms, said) for at in range(count)]
+    centered = _are_centered(softmax.logits)
+    return [_Group(softmax, None, 1.0, at, norms, said, centered[at]) for at in range(count)]
 
 
 def _of_two(pairwise: Part, unary: Part, attended: Attended) -> list[_Group]:
     if abs(unary.number - 1) > 1e-6:
-        raise _UnreadableError(
+        raise UnreadableError(
             f"its unary weights are multiplied by {unary.number:.6g}, beside pairwise ones"
         )
-    count = len(pairwise.softmax.own)
+    count, norms = len(pairwise.softmax.own), _norms(attended)
     if len(unary.softmax.own) not in (1, count):
-        raise _UnreadableError("its unary weights are those of other heads than its pairwise ones")
+        raise UnreadableError("its unary weights are those of other heads than its pairwise ones")
+    first, second = pairwise.softmax.kept, unary.softmax.kept
+    centered = _are_centered(first.logits)
     return [
-        _Group(pairwise.softmax, unary.softmax, pairwise.number, at, attended, (), True)
-        for at in range(count)
+        _Group(first, second, pairwise.number, at, norms, (), centered[at]) for at in range(count)
     ]
+
+
+def _norms(attended: Attended) -> Float[Tensor, "groups keys"] | None:
+    return None if attended.value_norm is None else on_processor(attended.value_norm)
+
+
+def _are_centered(logits: Logits) -> list[bool]:
+    """Return of which groups the mean query may be 0: a glance at all of them at once."""
+    query = logits.query
+    if logits.seen is not None:
+        return [False] * len(query)
+    length = query.norm(dim=(1, 2)) / query.shape[1] ** 0.5
+    centered: list[bool] = (query.mean(dim=1).norm(dim=1) <= 1e-3 * length).tolist()
+    return centered
 
 
 def _is_alike_for_all(softmax: Softmax) -> bool:
@@ -195,29 +183,29 @@ def _alike(groups: list[_Group]) -> list[list[_Group]]:
     return list(kinds.values())
 
 
-def _heads(block: str, call: int, groups: list[_Group], pictures: Pictures | None) -> list[Head]:
+def _heads(block: str, call: int, groups: list[_Group], pictures: PicturesOf | None) -> list[Head]:
     """Put groups of the same tokens side by side, as heads, and the others together."""
     if groups[0].tokens is None:
-        count = len(groups)
+        several = len(groups) > 1
         return [
-            replace(_head(block, call, [group]), head=at if count > 1 else None)
-            for at, group in enumerate(groups)
+            _head(block, call, [group], at if several else None) for at, group in enumerate(groups)
         ]
     by_tokens: dict[tuple[bytes, ...] | None, list[_Group]] = {}
     for group in groups:
         by_tokens.setdefault(group.tokens, []).append(group)
     count = len(next(iter(by_tokens.values())))
     if any(len(same) != count for same in by_tokens.values()):
-        raise _UnreadableError("some of its tokens attend in more heads than others")
-    windows = list(by_tokens.values())
+        raise UnreadableError("some of its tokens attend in more heads than others")
     of_pictures: dict[int, list[list[_Group]]] = {}
-    for same in windows:
+    for same in by_tokens.values():
         of_pictures.setdefault(_picture(same[0], pictures), []).append(same)
     return [
-        replace(
-            _head(block, call + number, [same[at] for same in view]),
-            head=at if count > 1 else None,
-            picture=picture,
+        _head(
+            block,
+            call + number,
+            [same[at] for same in view],
+            at if count > 1 else None,
+            picture,
         )
         for picture, together in of_pictures.items()
         for number, view in enumerate(_views(together))
@@ -230,6 +218,8 @@ def _views(windows: list[list[_Group]]) -> list[list[list[_Group]]]:
 
     There are several where a batch holds the picture more than once, flipped for example.
     """
+    if len(windows) == 1:
+        return [windows]
     views: list[tuple[set[int], list[list[_Group]]]] = []
     for same in windows:
         query_from = same[0].main.logits.query_from
@@ -245,63 +235,73 @@ def _views(windows: list[list[_Group]]) -> list[list[list[_Group]]]:
     return [view for _, view in views]
 
 
-def _picture(group: _Group, pictures: Pictures | None) -> int:
+def _picture(group: _Group, pictures: PicturesOf | None) -> int:
     """Return the picture of a group's tokens, the first where they have none."""
     logits = group.main.logits
     if pictures is None:
         return 0
-    found = set()
+    found: set[int] = set()
     for side in (logits.query_from, logits.key_from):
         if side is not None:
-            found |= set(pictures(side[group.at]).unique().tolist())
+            found |= pictures(side[group.at])
     found -= {-1}
     if len(found) > 1:
-        raise _UnreadableError("tokens of several pictures attend to each other")
+        raise UnreadableError("tokens of several pictures attend to each other")
     return found.pop() if found else 0
 
 
-def _head(block: str, call: int, groups: list[_Group]) -> Head:
+def _head(block: str, call: int, groups: list[_Group], head: int | None, picture: int = 0) -> Head:
     """Return one head, of one group or of several windows."""
-    each = [_of_group(block, call, group) for group in groups]
+    each = [_of_group(block, call, group, head, picture) for group in groups]
     if len(each) == 1:
         return each[0]
     same_keys = len({group.keys_alone for group in groups}) == 1
-    return _chunks(each) if same_keys else _windows(each)
+    return chunks(each) if same_keys else windows(each)
 
 
-def _of_group(block: str, call: int, group: _Group) -> Head:
+def _of_group(block: str, call: int, group: _Group, head: int | None, picture: int) -> Head:
     main, at = group.main, group.at
-    logits = main.logits
-    own = main.own[at].float()
-    unary = None
+    logits, own, norms = main.logits, main.own[at], group.norms
+    key, query = logits.key[at], logits.query[at]
+    query_from = None if logits.query_from is None else logits.query_from[at]
+    key_from = None if logits.key_from is None else logits.key_from[at]
+    form, coupling, scale, gain, unary = "embedded_gaussian", "coupled", logits.scale, 1.0, None
+    reach, whitened = _reach(main, at), True
     if group.unary is not None:
-        shared = group.unary
-        number = at if len(shared.own) > 1 else 0
-        of_keys = (
-            shared.logits.scale * shared.logits.query[number, :1] @ shared.logits.key[number].mT
-        )
-        unary = _cpu(of_keys[0])
-        if group.pairwise is not None:
-            own = group.gain * own + shared.own[number, :1].float()
-    key, query = _cpu(logits.key[at]), _cpu(logits.query[at])
-    norm = group.attended.value_norm
-    if norm is not None:
-        norm = _cpu(norm[at if len(norm) > 1 else 0])
-    result = Head(
+        number = at if len(group.unary.own) > 1 else 0
+        of_keys = group.unary.logits
+        unary = (of_keys.scale * of_keys.query[number, :1] @ of_keys.key[number].mT)[0]
+    if group.pairwise is None:  # every place of the keys gets the same row
+        form, coupling, scale, query_from = "query_independent", "unary", 1.0, key_from
+        key = query = key.new_zeros(len(key), 0)
+    elif not main.normalized:  # a record divides by the number of keys
+        form, coupling, scale = "dot_product", "unnormalized", logits.scale * len(key)
+    else:
+        plain = group.is_centered and _is_whitened(query, key)
+        if group.unary is not None:
+            coupling, gain, whitened = "disentangled", group.gain, plain
+            own = gain * own + group.unary.own[number, :1]
+        elif plain and len(query) > 1:
+            coupling = "pairwise"
+    return Head(
         block=block,
         call=call,
-        head=None,
-        form="embedded_gaussian",
-        coupling="coupled",
-        scale=logits.scale,
+        head=head,
+        form=form,
+        coupling=coupling,
+        scale=scale,
         query=query,
         key=key,
-        probes=main.probes.cpu(),
-        own=_cpu(own),
-        value_norm=norm,
-        query_from=None if logits.query_from is None else logits.query_from[at].cpu(),
-        key_from=None if logits.key_from is None else logits.key_from[at].cpu(),
-        reach=_reach(main, at),
+        probes=main.probes,
+        own=own,
+        unary=unary,
+        pairwise_gain=gain,
+        whitened=whitened,
+        reach=reach,
+        value_norm=None if norms is None else norms[at if len(norms) > 1 else 0],
+        query_from=query_from,
+        key_from=key_from,
+        picture=picture,
         precision=max((logits.precision, main.dtype), key=lambda t: torch.finfo(t).eps),
         fused=main.fused,
         error=main.error,
@@ -312,42 +312,15 @@ def _of_group(block: str, call: int, group: _Group) -> Head:
             if softmax is not None
         ),
     )
-    if group.pairwise is None:
-        count = key.shape[0]  # every place of the keys gets the same row
-        return replace(
-            result,
-            form="query_independent",
-            coupling="unary",
-            scale=1.0,
-            query=key.new_zeros(count, 0),
-            key=key.new_zeros(count, 0),
-            unary=unary,
-            query_from=result.key_from,
-        )
-    if not main.normalized:
-        count = key.shape[0]  # a record divides by it
-        return replace(
-            result, form="dot_product", coupling="unnormalized", scale=logits.scale * count
-        )
-    plain = _is_whitened(result)
-    if unary is not None:
-        return replace(
-            result, coupling="disentangled", unary=unary, pairwise_gain=group.gain, whitened=plain
-        )
-    return replace(result, coupling="pairwise" if plain and len(query) > 1 else "coupled")
 
 
-def _is_whitened(head: Head) -> bool:
+def _is_whitened(query: Tensor, key: Tensor) -> bool:
     """Return whether the logits have no part that is the same for all queries."""
-    if head.reach is not None:
-        return False
-    mean = head.query.mean(dim=0)
-    if mean.norm() > 1e-3 * head.query.norm() / len(head.query) ** 0.5:
-        return False  # as of most: the exact answer takes longer
-    unary = head.key @ mean
-    unary = (unary - unary.mean()).norm() * len(head.query) ** 0.5
-    query = head.query - mean
-    key = head.key - head.key.mean(dim=0)
+    mean = query.mean(dim=0)
+    unary = key @ mean
+    unary = (unary - unary.mean()).norm() * len(query) ** 0.5
+    query = query - mean
+    key = key - key.mean(dim=0)
     pairwise = ((query.T @ query) * (key.T @ key)).sum().clamp_min(0).sqrt()
     return bool(unary <= ROUNDING * pairwise)
 
@@ -356,110 +329,5 @@ def _reach(softmax: Softmax, at: int) -> Reach | None:
     seen = softmax.logits.seen
     if seen is None:
         return None
-    query, key = (side[at if len(side) > 1 else 0].cpu() for side in seen)
+    query, key = (side[at if len(side) > 1 else 0] for side in seen)
     return Reach("mask", query, key)
-
-
-def _chunks(each: list[Head]) -> Head:
-    """Put chunks of queries together that look at the same keys."""
-    first = each[0]
-    for other in each[1:]:
-        if not torch.allclose(other.key, first.key, rtol=1e-5, atol=1e-6):
-            raise _UnreadableError("its queries look at the same keys in different ways")
-    reach = None
-    if first.reach is not None:
-        if any(h.reach is None or not h.reach.key.equal(first.reach.key) for h in each):
-            raise _UnreadableError("a mask of its keys is another one for other queries")
-        reach = replace(first.reach, query=torch.cat([h.reach.query for h in each if h.reach]))
-    return _joined(each, first.key, first.value_norm, first.unary, first.key_from, reach)
-
-
-def _windows(each: list[Head]) -> Head:
-    """Put windows together: every token attends in one only."""
-    key_from = torch.cat([h.key_from for h in each if h.key_from is not None])
-    query_from = torch.cat([h.query_from for h in each if h.query_from is not None])
-    for side in (key_from, query_from):
-        placed = side[side >= 0]
-        if len(placed.unique()) < len(placed):
-            raise _UnreadableError("its windows overlap: a place is in several of them")
-    labels: list[tuple[Tensor, Tensor]] = []
-    next_label = 0
-    for head in each:
-        if head.reach is None:
-            query, key = (torch.zeros(len(x), 1, dtype=torch.long) for x in (head.query, head.key))
-        else:
-            query, key = head.reach.query, head.reach.key
-        top = int(max(query.max(), key.max())) + 1
-        labels.append(tuple(torch.where(x < 0, x, x + next_label) for x in (query, key)))  # type: ignore[arg-type]
-        next_label += top
-    width = max(query.shape[1] for query, _ in labels)
-    reach = Reach(
-        "window",
-        torch.cat([_wide(query, width, -1) for query, _ in labels]),
-        torch.cat([_wide(key, width, -2) for _, key in labels]),
-    )
-    norms = [h.value_norm for h in each if h.value_norm is not None]
-    unaries = [h.unary for h in each if h.unary is not None]
-    return _joined(
-        each,
-        torch.cat([h.key for h in each]),
-        torch.cat(norms) if len(norms) == len(each) else None,
-        torch.cat(unaries) if len(unaries) == len(each) else None,
-        key_from,
-        reach,
-    )
-
-
-def _wide(labels: Tensor, width: int, value: int) -> Tensor:
-    return torch.nn.functional.pad(labels, (0, width - labels.shape[1]), value=value)
-
-
-def _joined(
-    each: list[Head],
-    key: Tensor,
-    value_norm: Tensor | None,
-    unary: Tensor | None,
-    key_from: Tensor | None,
-    reach: Reach | None,
-) -> Head:
-    """Return one head of all queries; of the rows that prove it, some from every part."""
-    first = each[0]
-    per_part = max(1, -(-32 // len(each)))
-    chosen = each if len(each) <= 32 else [each[i * len(each) // 32] for i in range(32)]
-    starts = dict(zip(map(id, each), _starts([len(h.query) for h in each]), strict=True))
-    key_starts = dict(zip(map(id, each), _starts([len(h.key) for h in each]), strict=True))
-    probes, own = [], []
-    for head in chosen:
-        some = torch.linspace(0, len(head.probes) - 1, min(per_part, len(head.probes))).long()
-        probes.append(head.probes[some] + starts[id(head)])
-        rows = head.own[some]
-        if len(key) != rows.shape[1]:
-            wide = rows.new_zeros(len(rows), len(key))
-            at = key_starts[id(head)]
-            wide[:, at : at + rows.shape[1]] = rows
-            rows = wide
-        own.append(rows)
-    froms = [h.query_from for h in each if h.query_from is not None]
-    return replace(
-        first,
-        query=torch.cat([h.query for h in each]),
-        key=key,
-        unary=unary,
-        value_norm=value_norm,
-        reach=reach,
-        query_from=torch.cat(froms) if len(froms) == len(each) else None,
-        key_from=key_from,
-        probes=torch.cat(probes),
-        own=torch.cat(own),
-        coupling="coupled" if first.coupling == "pairwise" else first.coupling,
-        error=max(h.error for h in each),
-        made_by=tuple(dict.fromkeys(made for h in each for made in h.made_by)),
-    )
-
-
-def _starts(lengths: list[int]) -> list[int]:
-    return [sum(lengths[:at]) for at in range(len(lengths))]
-
-
-def _cpu(x: Tensor) -> Tensor:
-    return x.detach().to("cpu", torch.promote_types(x.dtype, torch.float32), copy=True).contiguous()

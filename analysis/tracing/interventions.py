@@ -202,6 +202,7 @@ class Changeable:
         observers = [provenance, self._computation, self._residuals]
         self.output = run(network, args, kwargs, observers=observers)
         self._found, refused = heads(self._computation.found, provenance.pictures)
+        provenance.end()
         self._refused = [*self._computation.refused, *refused]
         if not self._found:
             self._refuse()
@@ -391,6 +392,7 @@ def _plan_of_all(
     computation = Computation(provenance.lookup)
     residuals = Residuals(computation)
     run(network, args, kwargs, observers=[provenance, computation, residuals])
+    provenance.end()
     for refused in computation.refused:
         if refused.module not in besides:
             raise UnchangeableError(
@@ -520,7 +522,7 @@ class _Changing(Editor):
     def _softmax(
         self, func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], target: _Target
     ) -> Tensor:
-        logits, sides = self.computation.logits(args[0], args[1])
+        logits, sides = self.computation.logits(args)
         out: Tensor = func(*args, **kwargs)
         order = [leaves(s) for s in (logits.groups, logits.rows, logits.columns)]
         weights = arranged(Factor(out, sides), [i for side in order for i in side])

@@ -46,7 +46,7 @@ def joined(sources: Sources, operands: Sequence[Operand], dimensions: int, what:
         return label.lost_ownership()
     label, shape = _lifted(label, shape, dimensions)
     for other, other_shape in others:
-        if _same(label, other):
+        if label.alike(other):
             label = label.lost_ownership()
             continue
         other, other_shape = _lifted(other, other_shape, dimensions)
@@ -140,19 +140,6 @@ def _met(sources: Sources, a: Ids, b: Ids, what: str) -> Ids:
         middle[~np.isfinite(middle)] = 0
         result[between] = sources.anyhow(middle) + np.arange(between.sum())
     return result
-
-
-def _same(a: Label, b: Label) -> bool:
-    """Return whether two labels are the same at a glance."""
-    if a is b:
-        return True
-    if a.affine is not None or b.affine is not None:
-        return a.affine == b.affine
-    ours, theirs = a.tracks, b.tracks
-    return len(ours) == len(theirs) and all(
-        x is y or (x.shape == y.shape and np.array_equal(x, y))
-        for x, y in zip(ours, theirs, strict=True)
-    )
 
 
 def _lifted(label: Label, shape: Shape, dimensions: int) -> Operand:

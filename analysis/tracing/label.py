@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from math import prod
 
 import numpy as np
@@ -44,7 +45,7 @@ class Label:
     written: tuple[Ids, ...] | None = None
     own: bool = False
 
-    @property
+    @cached_property
     def tracks(self) -> tuple[Ids, ...]:
         """`written`, or what `affine` would have written."""
         if self.written is not None:
@@ -56,6 +57,23 @@ class Label:
     def ids(self) -> Ids:
         """The first of the tracks."""
         return self.tracks[0]
+
+    @cached_property
+    def canonical(self) -> Ids:
+        """The first of the tracks, places that are the same as the same number."""
+        return self.sources.canonical(self.ids)
+
+    def alike(self, other: "Label") -> bool:
+        """Return whether another label says the same, at a glance."""
+        if self is other:
+            return True
+        if self.affine is not None or other.affine is not None:
+            return self.affine == other.affine
+        ours, theirs = self.tracks, other.tracks
+        return len(ours) == len(theirs) and all(
+            x is y or (x.shape == y.shape and np.array_equal(x, y))
+            for x, y in zip(ours, theirs, strict=True)
+        )
 
     def moved(self, move: Callable[[Ids], Ids]) -> "Label":
         """Return the label of a tensor whose elements come from this one's by a move."""

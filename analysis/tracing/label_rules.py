@@ -258,6 +258,22 @@ def multiplied_and_added(step: Step) -> Label | None:
     return label if label is not None else step.join([step.args[0]])
 
 
+@rule("_transform_bias_rescale_qkv")
+def parted_in_heads(step: Step) -> list[Label | None]:
+    """Queries, keys and values side by side as channels, each parted in heads."""
+    x, _, heads = step.args
+    label = step.label(x)
+    if label is None:
+        return [None] * 3
+
+    def part(at: int, ids: Ids) -> Ids:
+        third = ids if ids.shape[2] == 1 else np.split(ids, 3, axis=2)[at]
+        inner = third.shape[2] // heads if third.shape[2] > 1 else 1
+        return third.reshape(*third.shape[:2], -1, inner).transpose(0, 2, 1, 3)
+
+    return [label.moved(partial(part, at)) for at in range(3)]
+
+
 @rule("linear", "mkldnn_linear", "_linear")
 def linear(step: Step) -> Label | None:
     """A layer over channels."""

@@ -15,14 +15,17 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 from torch._ops import OpOverload
+from torch.autograd.graph import increment_version
 
 from nonlocal_lens.analysis.evaluating import evaluating
 from nonlocal_lens.analysis.quiet_mode import QuietMode
 from nonlocal_lens.analysis.tracing.operation import Operation
 from nonlocal_lens.analysis.tracing.running import Entered, Left, Running
-from nonlocal_lens.analysis.tracing.written_out import WRITTEN_OUT, agree
 
 _COMPOSITE = torch._C.DispatchKey.CompositeImplicitAutograd
+
+HIDING = {"_native_multi_head_attention": 5, "_transformer_encoder_layer_fwd": None}
+"""Operation that hides attention -> the operand that tells which module attends, if one does."""
 
 
 class Observer:
@@ -141,6 +144,7 @@ class _Watch(QuietMode):
         self.running = running
         self.observers = observers
         self.run = editor.run if type(editor) is not Editor else None
+        self.is_inside = False  # of an operation that hides attention
 
     def __torch_dispatch__(
         self,
@@ -163,12 +167,12 @@ class _Watch(QuietMode):
         if _is_composite(func):  # so it comes in inference mode, and from inside of this method
             with self:
                 return func._op_dk(_COMPOSITE, *args, **kwargs)
-        if name in WRITTEN_OUT:
-            return self._run_written_out(name, func, args, kwargs)
+        if name in HIDING and (kernel := _kernel(func, args[0].device.type)) is not None:
+            return self._run_inside(kernel, func, args, kwargs, HIDING[name])
         if self.run is None:
             result = func(*args, **kwargs)
         else:
-            result = self.run(name, func, args, kwargs, running.name)
+            result = _written(name, kwargs, args, self.run(name, func, args, kwargs, running.name))
         outputs = _tensors(result)
         if outputs:
             self._tell(Operation(name, func, args, kwargs, outputs, running.name))
@@ -177,28 +181,48 @@ class _Watch(QuietMode):
     def _tell(self, operation: Operation) -> None:
         for observer in self.observers:
             observer.seen(operation)
+        if self.is_inside:  # where torch itself does not count what is written into a tensor
+            name, kwargs, outputs = operation.op_name, operation.kwargs, operation.outputs
+            if ("out" in kwargs or name.endswith("_")) and not outputs[0].is_inference():
+                increment_version(outputs[0])
 
-    def _run_written_out(
-        self, name: str, func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    def _run_inside(
+        self,
+        kernel: Any,
+        func: Any,
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any],
+        weight: int | None,
     ) -> Any:
-        """Run an operation that hides attention, and tell of the operations that it stands for.
+        """Run an operation that hides attention, and see the operations that it consists of.
 
-        What it gives itself goes on, as a copy of what these gave, if that is the same.
+        They are those of torch's own code for the device, so that nothing is computed otherwise.
         """
-        weight, written_out = WRITTEN_OUT[name]
-        owner = self.running.owner(args[weight]) or self.running.name
-        with self.running.inside(owner), self:
-            rebuilt = _tensors(written_out(*args, **kwargs))
-        if self.run is not None:  # what was edited in there counts
-            return rebuilt[0] if len(func._schema.returns) == 1 else (*rebuilt, None)[:2]
-        result = func(*args, **kwargs)
-        for own, copy in zip(_tensors(result), rebuilt, strict=False):
-            hidden = Operation(name, func, args, kwargs, (own,), self.running.name)
-            same = hidden._replace(
-                op_name="alias", func=torch.ops.aten.alias.default, args=(copy,), kwargs={}
-            )
-            self._tell(same if agree(own, copy) else hidden)
+        running = self.running
+        owner = None if weight is None else running.owner(args[weight])
+        was_inside, self.is_inside = self.is_inside, True
+        try:
+            with running.inside(owner or running.name), self:
+                return func._op_dk(kernel, *args, **kwargs)
+        finally:
+            self.is_inside = was_inside
+
+
+def _written(op_name: str, kwargs: Mapping[str, Any], args: tuple[Any, ...], result: Any) -> Any:
+    """Return what an edited operation gave, in the tensor that it was to write into, if any."""
+    target = kwargs.get("out", args[0] if op_name.endswith("_") and args else None)
+    if not isinstance(target, Tensor) or not isinstance(result, Tensor) or result is target:
         return result
+    return target.copy_(result)
+
+
+@cache
+def _kernel(func: Any, device: str) -> Any:
+    """Return the key of an operation's code for a kind of device; None where it has none."""
+    key = getattr(torch._C.DispatchKey, device.upper(), None)
+    if key is None or not torch._C._dispatch_has_kernel_for_dispatch_key(func.name(), key):
+        return None
+    return key
 
 
 def _observed(

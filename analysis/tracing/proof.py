@@ -25,39 +25,45 @@ class UnprovedError(ValueError):
     """A record does not lead to the weights that the network computed."""
 
 
-def prove(
-    rebuilt: Float[Tensor, "queries keys"],
-    own: Float[Tensor, "queries keys"],
-    *,
-    how: str,
-    precision: torch.dtype,
-    largest_logit: float = 0.0,
-    error: float = 0.0,
-) -> Proof:
-    """Compare rows of a record with the network's own.
+def differences(
+    rebuilt: Float[Tensor, "heads queries keys"], own: Float[Tensor, "heads queries keys"]
+) -> list[float]:
+    """Return of every head the largest difference of a weight, over the largest of its row.
 
     Args:
-        rebuilt: What `terms.attention` makes of the record.
+        rebuilt: What `terms.attention` makes of the records.
         own: The same rows as the network computed them.
+    """
+    rebuilt, own = rebuilt.double(), own.double()
+    largest = own.abs().amax(dim=-1, keepdim=True).clamp_min(torch.finfo(torch.float32).tiny)
+    of_rows = (rebuilt - own).abs().amax(dim=-1, keepdim=True) / largest
+    found: list[float] = of_rows.amax(dim=(1, 2)).tolist()
+    return found
+
+
+def prove(
+    error: float, *, how: str, queries: int, precision: torch.dtype, largest_logit: float = 0.0
+) -> Proof:
+    """Return the proof of a record, if it is as near to the network as rounding explains.
+
+    Args:
+        error: See `differences`; and how far the network's own rows are themselves from leading to
+            its output, relative, whichever is larger.
         how: Where these come from, in words.
+        queries: How many rows were compared.
         precision: The coarsest type that the network computed them in.
         largest_logit: The largest of what went into the softmax, which was rounded to that type.
-        error: How far `own` is itself from leading to the network's output, relative.
 
     Raises:
         UnprovedError: They differ by more than rounding explains.
     """
-    rebuilt, own = rebuilt.double(), own.double()
-    largest = own.abs().amax(dim=-1, keepdim=True).clamp_min(torch.finfo(torch.float32).tiny)
-    differences = ((rebuilt - own).abs() / largest).amax()
-    found = max(float(differences), error)
     allowed = tolerance(precision, largest_logit)
-    if not found <= allowed:
+    if not error <= allowed:
         raise UnprovedError(
-            f"the weights rebuilt from its queries and keys are {found:.1e} from those that the "
+            f"the weights rebuilt from its queries and keys are {error:.1e} from those that the "
             f"network computed, relative; rounding explains {allowed:.1e}"
         )
-    return Proof(how, len(own), found, allowed)
+    return Proof(how, queries, error, allowed)
 
 
 def tolerance(precision: torch.dtype, largest_logit: float = 0.0) -> float:

@@ -17,6 +17,7 @@ from nonlocal_lens.analysis.tracing.mode import Observer
 from nonlocal_lens.analysis.tracing.moves import MOVES, UnmovableError
 from nonlocal_lens.analysis.tracing.naming import called
 from nonlocal_lens.analysis.tracing.operation import Operation
+from nonlocal_lens.analysis.tracing.recall import Labels, Parameters, Recall, described, taken
 from nonlocal_lens.analysis.tracing.running import Running, plain
 from nonlocal_lens.analysis.tracing.running import sources as parameters_of
 from nonlocal_lens.analysis.tracing.sources import (
@@ -32,8 +33,6 @@ from nonlocal_lens.analysis.tracing.sources import (
     Sources,
 )
 from nonlocal_lens.analysis.tracing.step import Step
-
-Labels = list[Label | None]
 
 CONVOLUTIONS = {"convolution", "mkldnn_convolution", "cudnn_convolution"}
 
@@ -63,18 +62,26 @@ class Provenance(Observer):
             picture, as a generator; None where they lie nowhere.
 
     Attributes:
-        sources: All sources of the run.
         first_picture: Height and width of the first picture, and how many frames it has.
     """
 
     def __init__(self, tiled: tuple[int, int] | None = None) -> None:
-        self._tiled, self._is_tiling = tiled, False
-        self.sources = Sources()
+        self._tiled = tiled
+        self._network: nn.Module | None = None
+        self._recall = Recall({})
+        self._forget()
+
+    def _forget(self) -> None:
+        self._is_tiling = False
         self._labels: ByIdentity[Label] = ByIdentity()
         self._views: ByIdentity[View] = ByIdentity()
-        self._parameters: dict[int, tuple[str, Tensor]] = {}
-        self._own: dict[int, Label | None] = {}
+        self._parameters: Parameters = {}
         self.first_picture: tuple[tuple[int, int], int | None] = (1, 1), None
+
+    @property
+    def sources(self) -> Sources:
+        """All sources of the run."""
+        return self._recall.sources
 
     def begin(
         self,
@@ -84,7 +91,7 @@ class Provenance(Observer):
         running: Running,
     ) -> None:
         """Forget everything, and learn which tensors are inputs and which are parameters."""
-        self.__init__(self._tiled)  # type: ignore[misc]
+        self._forget()
         weights = {
             id(parameter)
             for module in network.modules()
@@ -96,20 +103,32 @@ class Provenance(Observer):
             for name, tensor in parameters_of(network)
             if id(tensor) not in weights
         }
-        for tensor, label in labels_of(self.sources, network, args, kwargs):
+        if not (args or kwargs):  # nothing runs yet
+            self._network, self._recall = None, Recall(self._parameters)
+        elif self._network is not network or not self._recall.fits(self._parameters):
+            self._network, self._recall = network, taken(network, self._parameters)
+        inputs = list(labels_of(self.sources, network, args, kwargs))
+        labels = self._recall.begin([label for _, label in inputs])
+        for (tensor, _), label in zip(inputs, labels, strict=True):
             if self.first_picture == ((1, 1), None) and label.affine is not None:
                 self.first_picture = _size(label)
             self._labels.set(tensor, label)
         if self._tiled is not None and self.first_picture == ((1, 1), None):
             self.first_picture, self._is_tiling = (self._tiled, None), True
 
+    def end(self) -> None:
+        """Let the network's next run reuse what does not depend on values."""
+        if self._network is not None:
+            self._recall.keep(self._network)
+        self._network = None
+
     def lookup(self, tensor: Tensor) -> Tensor | None:
         """Return the number of each element's source; None where they come from no source."""
         label = self.label(tensor)
         if label is None:
             return None
-        ids = self.sources.canonical(label.ids)
-        return torch.from_numpy(np.ascontiguousarray(ids)).expand(tensor.shape)
+        ids = np.ascontiguousarray(label.canonical)
+        return torch.from_numpy(ids).expand(tensor.shape)
 
     def tokens(self, tensor: Tensor, channels: int) -> Ids | None:
         """Return the number of each token's source, (batch, tokens); None if it has none.
@@ -121,7 +140,7 @@ class Provenance(Observer):
         label = self.label(tensor)
         if label is None:
             return None
-        ids = self.sources.canonical(label.ids)
+        ids = label.canonical
         spread = ids.shape[channels] > 1 and (ids != ids.take([0], axis=channels)).any(channels)
         ids = ids.take(0, axis=channels) if ids.shape[channels] else ids.sum(axis=channels)
         shape = [size for d, size in enumerate(tensor.shape) if d != channels]
@@ -153,7 +172,8 @@ class Provenance(Observer):
         """Label what an operation gave."""
         op_name, func, args, _, outputs, _ = operation
         in_place = op_name.endswith("_") and not op_name.endswith("__")
-        if not any(self.label(x) is not None for x in operation.tensors):
+        operands = [self.label(x) for x in operation.tensors]
+        if not any(label is not None for label in operands):
             if self._is_tiling and op_name in CONVOLUTIONS and min(outputs[0].shape[2:]) > 1:
                 self._labels.set(outputs[0], self._tile(outputs[0]))
             if _is_view(func):
@@ -161,7 +181,11 @@ class Provenance(Observer):
             elif in_place and outputs:
                 self._wrote(outputs[0], None)
             return
-        labels = self._labels_of(Step(self, operation), op_name)
+        what = described(operation)
+        labels = self._recall.outputs(what, operands)
+        if labels is None:
+            labels = self._labels_of(Step(self, operation), op_name)
+            self._recall.note(what, operands, labels)
         if in_place and outputs and args and outputs[0] is args[0]:
             self._wrote(outputs[0], labels[0] if labels else None)
             return
@@ -282,12 +306,13 @@ class Provenance(Observer):
     def _own_label(self, tensor: Any) -> Label | None:
         """Return the names of a parameter's rows; None where the tensor is no parameter."""
         key = id(tensor)
-        if key not in self._own:
-            named = self._parameters.get(key)
-            if named is None or named[1] is not tensor:
-                return None
-            self._own[key] = None if tensor.ndim == 0 else self._named_rows(*named)
-        return self._own[key]
+        named = self._parameters.get(key)
+        if named is None or named[1] is not tensor:
+            return None
+        own = self._recall.own
+        if key not in own:
+            own[key] = None if tensor.ndim == 0 else self._named_rows(*named)
+        return own[key]
 
     def _named_rows(self, name: str, tensor: Tensor) -> Label:
         text, strong = called(name)

@@ -1,23 +1,28 @@
 """Attention of any network, as records: each is proved, and its tokens lie where they came from."""
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import groupby
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from jaxtyping import Int
-from torch import nn
+from torch import Tensor, nn
 
 from nonlocal_lens.analysis.record import AttentionRecord
+from nonlocal_lens.analysis.terms import stacked
 from nonlocal_lens.analysis.tracing.attended import Refused
 from nonlocal_lens.analysis.tracing.computation import Computation
-from nonlocal_lens.analysis.tracing.heads import Head, heads
+from nonlocal_lens.analysis.tracing.head import Head
+from nonlocal_lens.analysis.tracing.heads import heads
 from nonlocal_lens.analysis.tracing.layout import Layout
 from nonlocal_lens.analysis.tracing.mode import Editor, run
 from nonlocal_lens.analysis.tracing.placed import Size, UnplacedError
 from nonlocal_lens.analysis.tracing.proof import UnprovedError
 from nonlocal_lens.analysis.tracing.provenance import Provenance
-from nonlocal_lens.analysis.tracing.records import record_of
+from nonlocal_lens.analysis.tracing.records import records_of
+from nonlocal_lens.analysis.tracing.sources import Ids
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,45 +85,82 @@ def read(
     """
     found, refused = heads(computation.found, layout.provenance.pictures)
     records, sentences = [], [*computation.refused, *refused]
-    for head in found:
-        if head.picture != picture:
-            continue
+    for alike in _side_by_side([head for head in found if head.picture == picture]):
+        block, call = alike[0].block, alike[0].call
         try:
-            at = min(number for number, _ in head.made_by)
-            records.append(Read(at, _record(head, layout)))
-        except (UnplacedError, UnprovedError) as error:
-            sentences.append(Refused(head.block, head.call, str(error)))
+            query, key = layout.sides(*_from(alike[0]))
+        except UnplacedError as error:
+            sentences.append(Refused(block, call, str(error)))
+            continue
+        made = records_of(_ordered(alike, query.order, key.order), query.axis, key.axis)
+        for head, record in zip(alike, made, strict=True):
+            if isinstance(record, UnprovedError):
+                sentences.append(Refused(block, call, str(record)))
+            else:
+                records.append(Read(min(number for number, _ in head.made_by), record))
+    layout.provenance.end()
     return records, list(dict.fromkeys(sentences))
 
 
-def _record(head: Head, layout: Layout) -> AttentionRecord:
-    """Return a head as a record whose tokens are in the order of their places."""
-    query, key = layout.sides(
-        None if head.query_from is None else head.query_from.numpy(),
-        None if head.key_from is None else head.key_from.numpy(),
+def _side_by_side(found: list[Head]) -> Iterator[list[Head]]:
+    """Yield heads that one block computed at a time, of the same tokens and in the same way."""
+
+    def kind(head: Head) -> tuple[object, ...]:
+        tokens = tuple(None if ids is None else ids.tobytes() for ids in _from(head))
+        shapes = head.query.shape, head.key.shape, head.own.shape
+        return head.block, head.call, head.made_by[0][0], tokens, shapes, head.coupling
+
+    for _, alike in groupby(found, kind):
+        yield list(alike)
+
+
+def _from(head: Head) -> tuple[Ids | None, Ids | None]:
+    """Return where queries come from, and where keys do."""
+    query_from, key_from = (
+        None if ids is None else ids.numpy() for ids in (head.query_from, head.key_from)
     )
-    return record_of(_ordered(head, query.order, key.order), query.axis, key.axis)
+    return query_from, key_from
 
 
-def _ordered(head: Head, queries: Int[np.ndarray, " queries"], keys: np.ndarray) -> Head:
-    """Return a head with some of its queries, and all of its keys, in another order."""
-    new_place = np.full(len(head.query), -1)
+def _ordered(
+    alike: list[Head], queries: Int[np.ndarray, " queries"], keys: Int[np.ndarray, " keys"]
+) -> list[Head]:
+    """Return heads with some of their queries, and all of their keys, in another order."""
+    first = alike[0]
+    new_place = np.full(len(first.query), -1)
     new_place[queries] = np.arange(len(queries))
-    probes = torch.from_numpy(new_place)[head.probes]
+    probes = torch.from_numpy(new_place)[first.probes]
     kept = probes >= 0
+    probes = probes[kept]
     of_query, of_key = torch.from_numpy(queries), torch.from_numpy(keys)
-    reach = head.reach
-    if reach is not None:
-        reach = replace(reach, query=reach.query[of_query], key=reach.key[of_key])
-    return replace(
-        head,
-        query=head.query[of_query],
-        key=head.key[of_key],
-        probes=probes[kept],
-        own=head.own[kept][:, of_key],
-        unary=None if head.unary is None else head.unary[of_key],
-        value_norm=None if head.value_norm is None else head.value_norm[of_key],
-        reach=reach,
-        query_from=None if head.query_from is None else head.query_from[of_query],
-        key_from=None if head.key_from is None else head.key_from[of_key],
-    )
+
+    def moved(tensors: list[Tensor], order: Tensor) -> Sequence[Tensor]:
+        return stacked(tensors).index_select(1, order).unbind()
+
+    def moved_if_any(tensors: list[Tensor | None]) -> Sequence[Tensor | None]:
+        there = [x for x in tensors if x is not None]
+        return moved(there, of_key) if len(there) == len(tensors) else [None] * len(tensors)
+
+    query = moved([head.query for head in alike], of_query)
+    key = moved([head.key for head in alike], of_key)
+    unary = moved_if_any([head.unary for head in alike])
+    value_norm = moved_if_any([head.value_norm for head in alike])
+    rows = stacked([head.own for head in alike])
+    own = rows.flatten(0, 1).index_select(1, of_key).reshape(rows.shape)[:, kept]
+    return [
+        replace(
+            head,
+            query=query[at],
+            key=key[at],
+            probes=probes,
+            own=own[at],
+            unary=unary[at],
+            value_norm=value_norm[at],
+            reach=None
+            if head.reach is None
+            else replace(head.reach, query=head.reach.query[of_query], key=head.reach.key[of_key]),
+            query_from=None,  # the sides tell
+            key_from=None,
+        )
+        for at, head in enumerate(alike)
+    ]

@@ -1,10 +1,10 @@
 """Heads as records, each proved: its rows of attention are those that the network computed."""
 
-from dataclasses import replace
+from collections.abc import Sequence
 from typing import cast
 
 import torch
-from jaxtyping import Int
+from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -12,8 +12,8 @@ from nonlocal_lens.analysis import terms
 from nonlocal_lens.analysis.axis import Axis
 from nonlocal_lens.analysis.grid import Grid
 from nonlocal_lens.analysis.record import AttentionRecord
-from nonlocal_lens.analysis.tracing.heads import Head
-from nonlocal_lens.analysis.tracing.proof import prove
+from nonlocal_lens.analysis.tracing.head import Head
+from nonlocal_lens.analysis.tracing.proof import UnprovedError, differences, prove
 
 
 def record_of(head: Head, query_axis: Axis, key_axis: Axis) -> AttentionRecord:
@@ -22,10 +22,45 @@ def record_of(head: Head, query_axis: Axis, key_axis: Axis) -> AttentionRecord:
     Raises:
         UnprovedError: The record does not lead to the weights that the network computed.
     """
+    (record,) = records_of([head], query_axis, key_axis)
+    if isinstance(record, UnprovedError):
+        raise record
+    return record
+
+
+def records_of(
+    alike: Sequence[Head], query_axis: Axis, key_axis: Axis
+) -> list[AttentionRecord | UnprovedError]:
+    """Return what heads of the same tokens did as records, proved; of some, why they are not.
+
+    They have the same probes.
+    """
+    records = [_record(head, query_axis, key_axis) for head in alike]
+    probes = alike[0].probes
+    rows = terms.rows_of_heads(records, probes)
+    apart = differences(rows.attention, terms.stacked([head.own for head in alike]))
+    largest = rows.logits.abs().amax(dim=(1, 2)).tolist()
+    proved: list[AttentionRecord | UnprovedError] = []
+    for record, head, found, logit in zip(records, alike, apart, largest, strict=True):
+        try:
+            proof = prove(
+                max(found, head.error),
+                how=head.how,
+                queries=len(probes),
+                precision=head.precision,
+                largest_logit=logit if record.unary is None else max(logit, _largest(record.unary)),
+            )
+            proved.append(record.with_proof(proof))
+        except UnprovedError as error:
+            proved.append(error)
+    return proved
+
+
+def _record(head: Head, query_axis: Axis, key_axis: Axis) -> AttentionRecord:
     form = head.form
     if form == "embedded_gaussian" and _are_features(head, query_axis, key_axis):
         form = "gaussian"
-    record = AttentionRecord(
+    return AttentionRecord(
         block=head.block,
         form=form,
         coupling=head.coupling,
@@ -44,24 +79,15 @@ def record_of(head: Head, query_axis: Axis, key_axis: Axis) -> AttentionRecord:
         call=head.call,
         value_norm=head.value_norm,
     )
-    proof = prove(
-        terms.attention(record, head.probes),
-        head.own,
-        how=head.how,
-        precision=head.precision,
-        largest_logit=_largest_logit(record, head.probes),
-        error=head.error,
-    )
-    return replace(record, proof=proof)
 
 
 def _are_features(head: Head, query_axis: Axis, key_axis: Axis) -> bool:
     """Return whether keys are the very queries at their places, maybe pooled: plain features."""
     grid, key_grid = query_axis.grid, key_axis.grid
-    if grid is None or key_grid is None or not head.query.any():
+    if grid is None or key_grid is None:
         return False
-    if query_axis == key_axis:
-        return bool(torch.equal(head.query, head.key))
+    if query_axis is key_axis or query_axis == key_axis:
+        return torch.equal(head.query, head.key) and bool(head.query.any())
     axes = query_axis.is_whole_grid, key_axis.is_whole_grid
     steps = [
         round(size / own)
@@ -72,6 +98,8 @@ def _are_features(head: Head, query_axis: Axis, key_axis: Axis) -> bool:
     ]
     if not all(axes) or min(steps) < 1 or grid.frames != key_grid.frames:
         return False
+    if not head.query.any():
+        return False
     features = head.query.T.unflatten(1, grid.shape)
     pooled = [pool(features, (1, *steps)).flatten(1).T for pool in (F.max_pool3d, F.avg_pool3d)]
     return any(
@@ -80,9 +108,5 @@ def _are_features(head: Head, query_axis: Axis, key_axis: Axis) -> bool:
     )
 
 
-def _largest_logit(record: AttentionRecord, probes: Int[Tensor, " probes"]) -> float:
-    """Return the largest logit of some queries, as the network rounded it."""
-    largest = 0.0 if record.unary is None else float(record.unary.abs().max())
-    if record.coupling == "unary":
-        return largest
-    return max(largest, float(terms.logits(record, probes).abs().max()))
+def _largest(unary: Float[Tensor, " keys"]) -> float:
+    return float(unary.abs().max())

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.utils.weak import WeakTensorKeyDictionary
 
+from nonlocal_lens.analysis.tracing.by_identity import ByIdentity
 from nonlocal_lens.analysis.tracing.computation import Computation
 from nonlocal_lens.analysis.tracing.mode import Observer
 from nonlocal_lens.analysis.tracing.operation import Operation, out_of_place
@@ -52,7 +52,7 @@ class Residuals(Observer):
         self.sums: dict[int, Residual] = {}
         self._count = -1
         self._found: set[int] = set()
-        self._after: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
+        self._after: ByIdentity[frozenset[int]] = ByIdentity()
 
     def seen(self, operation: Operation) -> None:
         """Follow one operation."""
@@ -70,7 +70,7 @@ class Residuals(Observer):
             self.sums[self._count] = Residual(past, frozenset(blocks))
             blocks = set()
         for out in operation.outputs:
-            self._after[out] = frozenset(blocks)
+            self._after.set(out, frozenset(blocks))
 
     def without(self, blocks: Collection[int]) -> tuple[dict[int, int], set[int]]:
         """Return what to do at sums so that blocks are left out, and which blocks that leaves out.

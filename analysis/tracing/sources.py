@@ -94,6 +94,9 @@ class Sources:
         self._notes = [(padding, 1), (spread, 1)]  # each with how many numbers it stands for
         self._note_ends = [1, 2]
 
+    def __len__(self) -> int:
+        return len(self._known)
+
     def lattice(self, fixed: tuple[float, ...], sides: tuple[Side, ...]) -> int:
         """Return the number of a lattice's first place; the rest follows row by row."""
         return self._block((fixed, sides), Block(fixed, sides, None), prod(s.count for s in sides))
