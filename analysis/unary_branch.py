@@ -13,13 +13,14 @@ from math import log, log2
 from pathlib import Path
 from typing import Annotated, NamedTuple
 
+import numpy as np
 import typer
 from tqdm import tqdm
 
 from nonlocal_lens.analysis.capture import capture
 from nonlocal_lens.analysis.datasets import Source, read_labeled
 from nonlocal_lens.analysis.evaluate import Every
-from nonlocal_lens.analysis.intervals import mean_interval
+from nonlocal_lens.analysis.intervals import CONFIDENCE, Interval, mean_interval
 from nonlocal_lens.analysis.paper_tables import PAGE, fill, markdown, write
 from nonlocal_lens.analysis.record import AttentionRecord
 from nonlocal_lens.analysis.streaming import entropy_nats
@@ -30,6 +31,9 @@ from nonlocal_lens.models.training.data import Sample
 from nonlocal_lens.models.training.evaluation import confusion_matrix, mean_iou
 
 cli = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+RESAMPLES = 4000
+"""Of images and pairs, for an interval."""
 
 MARK = "unary branch"
 """What the marks around the table are called."""
@@ -84,24 +88,49 @@ def measure(title: str, network: SegmentationNetwork, samples: Sequence[Sample])
 def table(branch: Sequence[Measured], without: Sequence[Measured]) -> str:
     """Return a row for every network, and for what changes without the branch.
 
-    Differences are between the two networks of a seed on the same image, with 95 % intervals over
-    images; the last row has the mean over seeds of every image. How much another seed would change
-    is no part of an interval: the rows of single seeds show it.
+    Differences are between the two networks of a pair on the same image. Intervals are of 95 % and
+    over images; that of the last row is over images and pairs, both drawn anew: of two pairs it
+    says no more than how far these differ.
     """
-    rows = [["pairwise branch of", "mIoU", *COLUMNS]]
-    for one in (*branch, *without):
-        rows.append([one.title, f"{100 * one.miou:.1f}", *_cells(one.images)])
-    pairs = [
-        _less(after.images, before.images) for before, after in zip(branch, without, strict=True)
-    ]
+    rows = [["pairwise branch", "mIoU", *COLUMNS]]
+    for title, networks in (("with", branch), ("without", without)):
+        for number, one in enumerate(networks, start=1):
+            name = f"{title} the unary one, pair {number}"
+            rows.append([name, f"{100 * one.miou:.1f}", *_cells(_intervals(one.images))])
+    seeds = zip(branch, without, strict=True)
+    pairs = [_less(after.images, before.images) for before, after in seeds]
     for number, changes in enumerate(pairs, start=1):
-        rows.append([f"without less with, pair {number}", "", *_cells(changes, signed=True)])
-    over_pairs = [
-        OfImage(*(sum(values) / len(values) for values in zip(*changes, strict=True)))
-        for changes in zip(*pairs, strict=True)
-    ]
-    rows.append(["without less with, all pairs", "", *_cells(over_pairs, signed=True)])
+        title = f"without less with, pair {number}"
+        rows.append([title, "", *_cells(_intervals(changes), signed=True)])
+    title = "without less with, all pairs"
+    rows.append([title, "", *_cells(over_images_and_pairs(pairs), signed=True)])
     return markdown(rows)
+
+
+def over_images_and_pairs(pairs: Sequence[Sequence[OfImage]], *, seed: int = 0) -> list[Interval]:
+    """Return for every field the mean over pairs and images, with a bootstrap interval over both.
+
+    Args:
+        pairs: Of every pair the values of all images, in one order.
+        seed: Of the resamples.
+    """
+    values = np.array(pairs)  # pair x image x field
+    count, images, _ = values.shape
+    draws = np.random.default_rng(seed)
+    means = [
+        values[draws.integers(0, count, count)][:, draws.integers(0, images, images)].mean((0, 1))
+        for _ in range(RESAMPLES)
+    ]
+    ends = np.quantile(means, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2], axis=0)
+    of_fields = zip(values.mean((0, 1)), *ends, strict=True)
+    return [
+        Interval(float(mean), float(low), float(high), count * images)
+        for mean, low, high in of_fields
+    ]
+
+
+def _intervals(images: Sequence[OfImage]) -> list[Interval]:
+    return [mean_interval(values) for values in zip(*images, strict=True)]
 
 
 def _less(after: Sequence[OfImage], before: Sequence[OfImage]) -> list[OfImage]:
@@ -111,10 +140,9 @@ def _less(after: Sequence[OfImage], before: Sequence[OfImage]) -> list[OfImage]:
     ]
 
 
-def _cells(images: Sequence[OfImage], *, signed: bool = False) -> list[str]:
+def _cells(intervals: Sequence[Interval], *, signed: bool = False) -> list[str]:
     cells = []
-    for name, values in zip(OfImage._fields, zip(*images, strict=True), strict=True):
-        interval = mean_interval(values)
+    for name, interval in zip(OfImage._fields, intervals, strict=True):
         digits = "+" * signed + (".1f" if name == "concentration" else ".4f")
         mean, low, high = (format(end, digits) for end in interval[:3])
         ends = "" if interval.low != interval.low else f" [{low}, {high}]"

@@ -46,12 +46,15 @@ def test_differences_are_within_an_image_and_over_the_seeds():
     branch = [measured("a", 0.1, 0.2, 0.3), measured("b", 0.2, 0.3, 0.4)]
     without = [measured("c", 0.2, 0.3, 0.4), measured("d", 0.5, 0.6, 0.7)]
     lines = [line.split(" | ") for line in table(branch, without).splitlines()]
-    assert [line[0] for line in lines[2:6]] == ["| a", "| b", "| c", "| d"]
+    assert [line[0].removeprefix("| ") for line in lines[2:6]] == [
+        f"{which} the unary one, pair {pair}" for which in ("with", "without") for pair in (1, 2)
+    ]
     assert lines[2][1] == "25.0"
     assert [line[2].split(" ")[0] for line in lines[2:]] == [
         *("0.2000", "0.3000", "0.3000", "0.6000", "+0.1000", "+0.3000", "+0.2000")
     ]
-    assert lines[-1][2] == "+0.2000 [+0.2000, +0.2000]", "the same on every image"
+    assert lines[-3][2] == "+0.1000 [+0.1000, +0.1000]", "the same on every image"
+    assert lines[-1][2] == "+0.2000 [+0.1000, +0.3000]", "two pairs, and no image, differ"
 
 
 def test_the_command_writes_its_table(tmp_path, monkeypatch):
