@@ -164,11 +164,24 @@ def report(network_name: str, picture: Picture, index: int = 0) -> degeneracy.De
 
 @remembered()
 def looks(
-    network_name: str, picture: Picture, index: int, query: int, category: str | None = None
+    network_name: str,
+    picture: Picture,
+    index: int,
+    query: int,
+    category: str | None = None,
+    predicting: str | None = None,
 ) -> Looks | None:
     """Return what a query, or the mean of all of a class, looks at above chance.
 
     None of a network that scores no pixels.
+
+    Args:
+        network_name: Whose attention it is.
+        picture: What it looks at.
+        index: Of the record.
+        query: Of the record; of a class one place.
+        category: The class.
+        predicting: Whose prediction says where that is: the network's own if not given.
     """
     seen = observation(network_name, picture)
     module, _ = network(network_name)
@@ -177,7 +190,8 @@ def looks(
     classes = tuple(module.classes)
     if category not in classes:
         return looks_of(seen.records[index], [query], seen.output, classes)
-    found = cell_classes(seen.output, seen.records[index].query_axis) == classes.index(category)
+    predicted = observation(predicting or network_name, picture).output
+    found = cell_classes(predicted, seen.records[index].query_axis) == classes.index(category)
     queries = found.nonzero().flatten().tolist()
     return looks_of(seen.records[index], queries or [query], seen.output, classes)
 

@@ -25,8 +25,13 @@ class ShownPicture(NamedTuple):
     picture: Picture
     block: str
     head: int | None
-    spots: tuple[Spot, ...]  # image pixels, or names of tokens
+    pins: tuple[Query, ...]
     others: tuple[str, ...] = ()  # networks that it is compared with
+
+    @property
+    def spots(self) -> tuple[Spot, ...]:
+        """What is pinned in image pixels, of regions and classes one place, or names of tokens."""
+        return tuple(pin.spot for pin in self.pins)
 
     @property
     def networks(self) -> tuple[str, ...]:

@@ -35,7 +35,7 @@ from nonlocal_lens.app.pictures import uploaded_picture
 from nonlocal_lens.app.shown import LATEST, SHOWN_CLIP, SHOWN_PICTURE, ShownClip, ShownPicture
 from nonlocal_lens.app.uploads import keep
 from nonlocal_lens.app.video_clips import uploaded_reel
-from nonlocal_lens.app.viewer.view import View
+from nonlocal_lens.app.viewer.view import Query, View
 from nonlocal_lens.models.checkpoint import save_network
 
 pytestmark = pytest.mark.slow
@@ -64,7 +64,7 @@ def picture():
 def page(network, picture):
     page = AppTest.from_file("../app/screens/export.py", default_timeout=120)
     page.session_state["opened network"] = network
-    points = ((20.0, 12.0), (44.0, 28.0))
+    points = Query.at((20.0, 12.0)), Query.at((44.0, 28.0))
     page.session_state[SHOWN_PICTURE] = ShownPicture(network, picture, "head.block", None, points)
     return page.run()
 
@@ -293,8 +293,21 @@ def test_every_choice_of_a_clip_is_in_the_command(clip_page):
     assert not clip_page.error
 
 
+def test_of_a_region_and_a_class_one_place_is_drawn_which_is_said(page, network, picture):
+    pins = Query(((20.0, 12.0),), category="pole"), Query(((10.0, 10.0), (30.0, 20.0)))
+    page.session_state[SHOWN_PICTURE] = ShownPicture(network, picture, "head.block", None, pins)
+    page.run()
+    assert any("one place, not the mean" in one.value for one in page.caption)
+    words = command(page)
+    assert [words[at + 1] for at, word in enumerate(words) if word == "--query"] == [
+        "20,12",
+        "20,15",
+    ]
+    assert page.query_params["q"] == "200-120-pole_100-100-300-200", "the address keeps them"
+
+
 def test_picture_and_clip_are_a_choice_that_opens_with_the_latest(clip_page, network, picture):
-    points = ((20.0, 12.0),)
+    points = (Query.at((20.0, 12.0)),)
     clip_page.session_state[SHOWN_PICTURE] = ShownPicture(
         network, picture, "head.block", None, points
     )

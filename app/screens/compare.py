@@ -207,8 +207,7 @@ def show_comparison(picture: Picture, networks: tuple[str, ...]) -> None:
     blocks = tuple(
         dict.fromkeys(cache.record_name(name, number, picture) for name, number in records)
     )
-    spots = tuple(query.spot for query in view.queries)
-    remember(ShownPicture(networks[0], picture, "", None, spots, networks[1:]))
+    remember(ShownPicture(networks[0], picture, "", None, view.queries, networks[1:]))
     keep_address(Link(picture.id, networks, blocks, view))
     with below:
         reports = {
@@ -232,6 +231,7 @@ def show_numbers(
 ) -> None:
     """Show a column of numbers for every network: what the pinned query favors, and statistics."""
     pinned = view.chosen
+    leading = records[view.shown[0] if view.shown else 0][0]  # whose classes the viewer shows
     for column, (title, report), (name, number) in zip(
         st.columns(len(reports), gap="medium"), reports.items(), records, strict=True
     ):
@@ -239,7 +239,11 @@ def show_numbers(
             record = cache.observation(name, picture).records[number]
             query = None if pinned is None else pinned.index(record.query_axis)
             category = None if pinned is None else pinned.category
-            looks = None if query is None else cache.looks(name, picture, number, query, category)
+            looks = (
+                None
+                if query is None
+                else cache.looks(name, picture, number, query, category, leading)
+            )
             place = "" if pinned is None or query is None else pinned_place(pinned)
             said = sentence(looks, None, place, bits_of(report), record.coupling == "unary")
             st.html(f'<div class="nl-column"><b>{escape(title)}</b>{said}</div>')

@@ -91,8 +91,7 @@ def show_lens(picture: Picture, network_name: str) -> None:
             f"The address names the picture and the pins, but not `{short_name(network_name)}`: "
             "a link opens with a bundled network."
         )
-    spots = tuple(pin.spot for pin in view.queries)
-    remember(ShownPicture(network_name, picture, record.block, record.head, spots))
+    remember(ShownPicture(network_name, picture, record.block, record.head, view.queries))
     called = "" if pinned is None or query is None else pinned_place(pinned)
     if pinned is not None and query is not None and not pinned.alone:
         called = place_of(record, query)  # what the tabs say is of one query

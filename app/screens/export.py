@@ -47,7 +47,7 @@ from nonlocal_lens.app.shown import (
 )
 from nonlocal_lens.app.uploads import user_message
 from nonlocal_lens.app.video_clips import FRAMES
-from nonlocal_lens.app.viewer.view import Query, View
+from nonlocal_lens.app.viewer.view import View
 from nonlocal_lens.app.views import take_view, view_of
 
 WIDEST_REAL_INCHES = 8.5  # wider figures are shown as wide as the page
@@ -90,8 +90,7 @@ def shown_picture() -> ShownPicture:
         return shown
     picture = current_picture() or rendered_picture(FIRST_STREET)
     view = view_of(picture.id, "explore", first_view(picture))
-    spots = tuple(query.spot for query in view.queries)
-    return ShownPicture(current_network(), picture, "", None, spots)
+    return ShownPicture(current_network(), picture, "", None, view.queries)
 
 
 def open_what_it_names(link: Link) -> None:
@@ -109,8 +108,8 @@ def open_what_it_names(link: Link) -> None:
         return
     network, *others = link.networks or (current_network(),)
     block, head = named_part((link.blocks or ("",))[0])
-    spots = tuple(query.spot for query in link.view.queries)
-    explored = ShownPicture(network, picture, block, head, spots, tuple(others))
+    pins = link.view.queries
+    explored = ShownPicture(network, picture, block, head, pins, tuple(others))
     remember(explored)
     filled_in_for(explored)
     looks_changed()
@@ -127,7 +126,7 @@ def keep_shown(explored: ShownPicture, watched: ShownClip | None) -> None:
         keep_address(Link(), [*form_fields(), *clip_fields()])
         return
     part = part_name(explored.block, explored.head)
-    view = View(queries=tuple(Query.at(spot) for spot in explored.spots))
+    view = View(queries=explored.pins)
     link = Link(explored.picture.id, explored.networks, (part,) if part else (), view)
     keep_address(link, form_fields())
 
@@ -151,10 +150,12 @@ def choose_subject(explored: ShownPicture) -> str:
 
 def said_of(explored: ShownPicture) -> str:
     """Return what is drawn of a picture, and where it is chosen."""
-    pinned = f"{len(explored.spots)} pinned" if explored.spots else "nothing pinned"
+    pinned = f"{len(explored.pins)} pinned" if explored.pins else "nothing pinned"
+    means = not all(pin.alone for pin in explored.pins)
     return (
         f"{explored.picture.name} through {', '.join(map(short_name, explored.networks))}, "
         f"{pinned}: choose other pictures, networks or queries in Explore or Compare."
+        + (" Of a region or a class a figure shows one place, not the mean." if means else "")
     )
 
 
