@@ -188,9 +188,10 @@ def looks(
     if not segments(module, seen.output):
         return None
     classes = tuple(module.classes)
-    if category not in classes:
+    predicting = predicting or network_name
+    predicted = observation(predicting, picture).output
+    if category not in classes or not segments(network(predicting)[0], predicted):
         return looks_of(seen.records[index], [query], seen.output, classes)
-    predicted = observation(predicting or network_name, picture).output
     found = cell_classes(predicted, seen.records[index].query_axis) == classes.index(category)
     queries = found.nonzero().flatten().tolist()
     return looks_of(seen.records[index], queries or [query], seen.output, classes)
