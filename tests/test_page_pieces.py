@@ -1,10 +1,12 @@
 """What pages draw themselves: maps over photographs, ranges with marks, classes in color."""
 
 import re
+from dataclasses import replace
 from html import escape
 
 import numpy as np
 import pytest
+import torch
 from records import random_record
 
 from nonlocal_lens.analysis import degeneracy
@@ -19,7 +21,11 @@ from nonlocal_lens.app.components.painting import (
     reduced,
 )
 from nonlocal_lens.app.components.range_bar import number_text, range_bar, share
-from nonlocal_lens.app.components.statistics_panel import OTHERS, grouped_statistics
+from nonlocal_lens.app.components.statistics_panel import (
+    OTHERS,
+    grouped_statistics,
+    sink_in_words,
+)
 from nonlocal_lens.app.components.time_left import TimeLeft, duration
 from nonlocal_lens.streets.classes import STREET_CLASSES
 
@@ -99,6 +105,21 @@ def test_every_statistic_stands_in_one_group(generator):
     names = [name for group in groups.values() for name in group]
     assert len(names) == len(set(names))
     assert OTHERS not in groups
+
+
+def test_the_key_that_gets_most_is_named_where_it_is(generator):
+    record = random_record(generator, "disentangled", scale=0.01)
+    planted = torch.zeros(len(record.key), dtype=torch.float64)
+    planted[5] = 14.0
+    sunk = replace(record, unary=planted)
+    x, y = record.key_axis.center(5)
+    said = sink_in_words(degeneracy.measure(sunk), record.key_axis)
+    assert said.startswith(f"The key that gets most from all queries: x {x:.0f}, y {y:.0f}, with 5")
+    assert said.endswith("%, a sink.")
+    said = sink_in_words(degeneracy.measure(record), record.key_axis)
+    assert said.endswith("no sink, which begins at 30%.")
+    signed = random_record(generator, "unnormalized")
+    assert sink_in_words(degeneracy.measure(signed), signed.key_axis) == ""
 
 
 def test_numbers_have_as_many_digits_as_they_need():

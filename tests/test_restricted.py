@@ -1,9 +1,11 @@
 """Space-only and time-only attention."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
-from nonlocal_lens.analysis import terms
+from nonlocal_lens.analysis import degeneracy, terms
 from nonlocal_lens.analysis.capture import recording
 from nonlocal_lens.models.blocks import NonLocalBlock, SpaceOnlyNonLocalBlock, TimeOnlyNonLocalBlock
 
@@ -91,3 +93,19 @@ def test_an_image_is_a_clip_of_one_frame():
     plain.load_state_dict(space.state_dict())
     torch.testing.assert_close(space(x), plain(x))
     torch.testing.assert_close(time(x), x + time.out(time.value(x)))
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("kind", RESTRICTED)
+def test_a_key_gets_at_most_the_share_of_queries_that_see_it(kind):
+    block, x = make(kind), clip(1)
+    with recording(block, (50, 70)) as records:
+        block(x)
+    (record,) = records
+    query, key = torch.ones_like(record.query), torch.zeros_like(record.key)
+    key[17] = 1000  # a sink: whoever sees it gives it all
+    found = degeneracy.measure(replace(record, query=query, key=key))
+    seen = record.reach.sees(torch.arange(len(query)))[:, 17].double().mean().item()
+    assert found.sink == 17
+    assert found.sink_share == pytest.approx(seen)
+    assert found.sink_rate == (seen >= 0.3)

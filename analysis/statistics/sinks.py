@@ -34,7 +34,8 @@ SINK_SHARE = Statistic(
     plain="How much of all attention goes to the one key that gets most; from 0.3 on it is "
     "called a sink.",
     definition="The largest share of the mean row: how much of all attention goes to the one key "
-    "that gets most. From 0.3 on it counts as a sink.",
+    "that gets most. From 0.3 on it counts as a sink. It is of all queries: where they look at "
+    "their own window, row or frame only, a key gets at most the share of queries that see it.",
     compute=_share,
     bounds=_from_even_to_all,
     bottom="1 / M",
@@ -79,7 +80,7 @@ SINK_RATE = Statistic(
     plain="Whether this head has a sink, 1 or 0; averaged over heads it is the share of heads "
     "that have one.",
     definition="1 where the sink share is at least 0.3, else 0; its mean over heads is the share "
-    "of heads that have a sink.",
+    "of heads that have a sink. 0 by construction where at most 0.3 of all queries see a key.",
     compute=lambda m: _is_sink(_share(m)),
     bounds=share_of,
     degenerate="high",

@@ -4,7 +4,10 @@ from math import isfinite
 
 import streamlit as st
 
+from nonlocal_lens.analysis.axis import Axis
 from nonlocal_lens.analysis.degeneracy import STATISTICS, DegeneracyReport
+from nonlocal_lens.analysis.statistics.sinks import SINK
+from nonlocal_lens.app.components.queries import word_of
 from nonlocal_lens.app.components.range_bar import range_bar
 
 GROUPS = {
@@ -39,6 +42,21 @@ def grouped_statistics(report: DegeneracyReport) -> dict[str, list[str]]:
     }
     groups[OTHERS] = [name for name in known if name not in placed]
     return {question: names for question, names in groups.items() if names}
+
+
+def sink_in_words(report: DegeneracyReport, axis: Axis) -> str:
+    """Return which key gets most attention, where it is and how much that is; "" for none.
+
+    Args:
+        report: Of the block.
+        axis: The block's keys.
+    """
+    share = report.sink_share
+    if share != share or report.keys < 2:
+        return ""
+    what = "a sink" if share >= SINK else f"no sink, which begins at {SINK:.0%}"
+    place = word_of(axis, report.sink)
+    return f"The key that gets most from all queries: {place}, with {share:.1%}, {what}."
 
 
 def show_statistics(report: DegeneracyReport) -> None:

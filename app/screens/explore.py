@@ -23,7 +23,7 @@ from nonlocal_lens.app.components.queries import (
 from nonlocal_lens.app.components.query_dependence import show_query_dependence
 from nonlocal_lens.app.components.sentence import NUMBERS, sentence
 from nonlocal_lens.app.components.skeleton import skeleton
-from nonlocal_lens.app.components.statistics_panel import show_statistics
+from nonlocal_lens.app.components.statistics_panel import show_statistics, sink_in_words
 from nonlocal_lens.app.components.subject import choose_subject
 from nonlocal_lens.app.components.tour import tour
 from nonlocal_lens.app.link import Link
@@ -128,6 +128,8 @@ def show_numbers(
     """Show what the statistics of the block say, and all of them."""
     st.markdown(f"**How degenerate is it?** {report.verdict}")
     show_statistics(report)
+    if sink := sink_in_words(report, record.key_axis):
+        st.caption(literal(sink))
     st.caption(
         f"Block `{record.block}` of `{short_name(network_name)}`: "
         f"{tokens_in_words(record.query_axis)} queries, {tokens_in_words(record.key_axis)} keys. "
