@@ -9,7 +9,7 @@ import pytest
 import torch
 from records import random_record
 
-from nonlocal_lens.analysis import degeneracy
+from nonlocal_lens.analysis import degeneracy, terms
 from nonlocal_lens.analysis.catalog import OURS
 from nonlocal_lens.analysis.grid import Grid
 from nonlocal_lens.analysis.render import NOT_A_NUMBER, palette_table
@@ -26,6 +26,7 @@ from nonlocal_lens.app.components.statistics_panel import (
     grouped_statistics,
     sink_in_words,
 )
+from nonlocal_lens.app.components.strongest_keys import WHOLE_WITHOUT_SINK, strongest_keys
 from nonlocal_lens.app.components.time_left import TimeLeft, duration
 from nonlocal_lens.streets.classes import STREET_CLASSES
 
@@ -120,6 +121,23 @@ def test_the_key_that_gets_most_is_named_where_it_is(generator):
     assert said.endswith("no sink, which begins at 30%.")
     signed = random_record(generator, "unnormalized")
     assert sink_in_words(degeneracy.measure(signed), signed.key_axis) == ""
+
+
+def test_the_strongest_keys_stand_beside_the_row_without_the_sink(generator):
+    record = random_record(generator, "coupled")
+    keys = len(record.key)
+    row = terms.attention(record, [4])[0]
+    sink = int(row.argmax())
+    table = strongest_keys(record, 4, sink)
+    assert [line["Whole"] for line in table] == [
+        round(weight * keys, 3) for weight in row.sort(descending=True).values[:5].tolist()
+    ]
+    assert table[0][WHOLE_WITHOUT_SINK] is None, "the sink itself has no weight there"
+    second = row.sort(descending=True).values[1].item() / (1 - row[sink].item()) * (keys - 1)
+    assert table[1][WHOLE_WITHOUT_SINK] == pytest.approx(second, abs=1e-3)
+    assert WHOLE_WITHOUT_SINK not in strongest_keys(record, 4)[0]
+    two_softmaxes = random_record(generator, "disentangled")
+    assert WHOLE_WITHOUT_SINK not in strongest_keys(two_softmaxes, 4, 3)[0]
 
 
 def test_numbers_have_as_many_digits_as_they_need():

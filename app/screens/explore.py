@@ -4,8 +4,9 @@ from html import escape
 
 import streamlit as st
 
-from nonlocal_lens.analysis import degeneracy, terms
+from nonlocal_lens.analysis import degeneracy
 from nonlocal_lens.analysis.record import AttentionRecord
+from nonlocal_lens.analysis.statistics.sinks import SINK
 from nonlocal_lens.app import cache
 from nonlocal_lens.app.address import keep_address, token_of
 from nonlocal_lens.app.components.attribution import show_attribution
@@ -18,12 +19,12 @@ from nonlocal_lens.app.components.queries import (
     pinned_place,
     place_of,
     tokens_in_words,
-    word_of,
 )
 from nonlocal_lens.app.components.query_dependence import show_query_dependence
 from nonlocal_lens.app.components.sentence import NUMBERS, sentence
 from nonlocal_lens.app.components.skeleton import skeleton
 from nonlocal_lens.app.components.statistics_panel import show_statistics, sink_in_words
+from nonlocal_lens.app.components.strongest_keys import strongest_keys
 from nonlocal_lens.app.components.subject import choose_subject
 from nonlocal_lens.app.components.tour import tour
 from nonlocal_lens.app.link import Link
@@ -148,17 +149,13 @@ def out_of_domain(network_name: str, picture: Picture) -> str:
     )
 
 
-def show_pinned(record: AttentionRecord, query: int, place: str) -> None:
+def show_pinned(
+    record: AttentionRecord, report: degeneracy.DegeneracyReport, query: int, place: str
+) -> None:
     """Show where a pinned query looks most, in numbers computed by torch in single precision."""
-    keys = len(record.key)
-    rows = {term: terms.attention(record, [query], term)[0] * keys for term in terms.TERMS}
-    strongest = rows["whole"].topk(min(5, keys)).indices.tolist()
+    sink = report.sink if report.sink_share >= SINK else None
     st.markdown(f"**Strongest keys** of {literal(place)}")
-    table = []
-    for position in strongest:
-        weights = {term.capitalize(): round(rows[term][position].item(), 3) for term in terms.TERMS}
-        table.append({"Key": word_of(record.key_axis, position), **weights})
-    st.dataframe(table, hide_index=True)
+    st.dataframe(strongest_keys(record, query, sink), hide_index=True)
     unit = "as logits" if record.signed else "in multiples of uniform"
     st.caption(f"Its strongest keys, {unit}, by torch in single precision.")
 
@@ -181,7 +178,7 @@ def show_tabs(
             shown, called = (
                 (middle, place_of(record, middle)) if pinned is None else (pinned, place)
             )
-            show_pinned(record, shown, called)
+            show_pinned(record, cache.report(network_name, picture, index), shown, called)
     if dependence.open:
         with dependence:
             show_query_dependence(network_name, picture, index)
