@@ -107,15 +107,18 @@ class Computation(Observer):
 
     def seen(self, operation: Operation) -> None:
         """Follow one operation."""
-        name = out_of_place(operation.op_name)
+        name, kwargs = out_of_place(operation.op_name), operation.kwargs
         self.number += name in WEIGHTING
+        tensors = operation.tensors
         if self._depths:
-            self._deepen(operation)
-        kwargs = {key: value for key, value in operation.kwargs.items() if key != "out"}
-        self._is_written = name != operation.op_name or len(kwargs) < len(operation.kwargs)
-        operation = operation._replace(op_name=name, kwargs=kwargs)
+            self._deepen(tensors, operation.outputs)
+        self._is_written = name != operation.op_name or "out" in kwargs
+        if self._is_written:
+            kwargs = {key: value for key, value in kwargs.items() if key != "out"}
+            operation = operation._replace(op_name=name, kwargs=kwargs)
+            tensors = operation.tensors
         try:
-            self._look(operation)
+            self._look(operation, tensors)
         except UNFORESEEN as error:
             self.unforeseen(error, name, operation.outputs)
 
@@ -125,14 +128,14 @@ class Computation(Observer):
         for out in outputs:
             self._learn(out, Lost(f"the operation {name!r} is not followed here", True))
 
-    def _look(self, operation: Operation) -> None:
+    def _look(self, operation: Operation, tensors: list[Tensor]) -> None:
         """Follow an operation under its name out of place."""
         name, args = operation.op_name, operation.args
         if name in SOFTMAXES:
             self._softmax(args, operation.outputs[0])
         elif name in fused.FUSED:
             self._fused(operation)
-        elif any(x in self._known for x in operation.tensors):
+        elif any(x in self._known for x in tensors):
             self._follow(operation)
         elif name in PRODUCTS:
             self._product(operation)
@@ -164,11 +167,13 @@ class Computation(Observer):
             for out in operation.outputs:
                 self._numbers.set(out, number)
 
-    def _deepen(self, operation: Operation) -> None:
+    def _deepen(self, tensors: list[Tensor], outputs: tuple[Tensor, ...]) -> None:
         """Count aggregations on the way of what an operation was given to what it gave."""
-        deepest = max((self._depths.get(x) or 0 for x in operation.tensors), default=0)
+        deepest = 0
+        for x in tensors:
+            deepest = max(deepest, self._depths.get(x, 0))
         if deepest:
-            for out in operation.outputs:
+            for out in outputs:
                 self._depths.set(out, deepest)
 
     def _what(self, x: Any) -> Sum | Lost | None:

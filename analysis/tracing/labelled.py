@@ -6,7 +6,7 @@ one. A `Sum` holds such a tensor as its factors, each the network's own tensor w
 every side, and never as the matrix: each function here is what one kind of operation does to it.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from math import prod
 from typing import Any
@@ -25,14 +25,6 @@ class Index:
     size: int
     parts: "tuple[Index, Index] | None" = None  # outer and inner, once it has been parted
 
-    def leaves(self) -> "Iterator[Index]":
-        """Yield the indices that it now consists of, the outermost first."""
-        if self.parts is None:
-            yield self
-        else:
-            for part in self.parts:
-                yield from part.leaves()
-
     def part(self, outer: int) -> None:
         """Part it, for every tensor that has it."""
         self.parts = Index(outer), Index(self.size // outer)
@@ -45,13 +37,19 @@ Sides = tuple[Side, ...]
 
 
 def leaves(indices: Iterable[Index]) -> Side:
-    """Return what some indices now consist of."""
-    return tuple(leaf for index in indices for leaf in index.leaves())
+    """Return what some indices now consist of, the outermost first."""
+    found: list[Index] = []
+    for index in indices:
+        if index.parts is None:
+            found.append(index)
+        else:
+            found += leaves(index.parts)
+    return tuple(found)
 
 
 def flat(sides: Sides) -> Side:
     """Return the indices of all sides."""
-    return leaves(index for side in sides for index in side)
+    return leaves([index for side in sides for index in side])
 
 
 def new_sides(shape: Sequence[int]) -> Sides:

@@ -1,6 +1,6 @@
 """One tensor operation of a run, as observers are told of it."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from torch import Tensor
@@ -28,7 +28,7 @@ class Operation(NamedTuple):
     module_name: str
 
     @property
-    def tensors(self) -> Iterator[Tensor]:
+    def tensors(self) -> list[Tensor]:
         """All operands that are tensors, those in lists too."""
         return tensors_in((*self.args, *self.kwargs.values()) if self.kwargs else self.args)
 
@@ -38,10 +38,12 @@ def out_of_place(op_name: str) -> str:
     return op_name[:-1] if op_name.endswith("_") else op_name
 
 
-def tensors_in(values: Any) -> Iterator[Tensor]:
-    """Yield all tensors among some values, those in lists too."""
+def tensors_in(values: Iterable[Any]) -> list[Tensor]:
+    """Return all tensors among some values, those in lists too."""
+    found: list[Tensor] = []
     for value in values:
         if isinstance(value, Tensor):
-            yield value
-        elif isinstance(value, list | tuple):
-            yield from tensors_in(value)
+            found.append(value)
+        elif isinstance(value, (list, tuple)):
+            found += tensors_in(value)
+    return found

@@ -34,7 +34,6 @@ def differences(
         rebuilt: What `terms.attention` makes of the records.
         own: The same rows as the network computed them.
     """
-    rebuilt, own = rebuilt.double(), own.double()
     largest = own.abs().amax(dim=-1, keepdim=True).clamp_min(torch.finfo(torch.float32).tiny)
     of_rows = (rebuilt - own).abs().amax(dim=-1, keepdim=True) / largest
     found: list[float] = of_rows.amax(dim=(1, 2)).tolist()

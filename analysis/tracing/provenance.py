@@ -173,7 +173,7 @@ class Provenance(Observer):
         op_name, func, args, _, outputs, _ = operation
         in_place = op_name.endswith("_") and not op_name.endswith("__")
         operands = [self.label(x) for x in operation.tensors]
-        if not any(label is not None for label in operands):
+        if all(label is None for label in operands):
             if self._is_tiling and op_name in CONVOLUTIONS and min(outputs[0].shape[2:]) > 1:
                 self._labels.set(outputs[0], self._tile(outputs[0]))
             if _is_view(func):

@@ -1,5 +1,6 @@
 """What a layer makes of lengths, kept from one run of a network to the next."""
 
+from functools import cache
 from weakref import WeakKeyDictionary
 
 import torch
@@ -28,7 +29,7 @@ class Squares:
         """Return the product of every group's matrix with itself, over what it leads to."""
         key = matrix.data_ptr(), tuple(matrix.shape), matrix.stride(), matrix.dtype, matrix.device
         matrix = matrix.to(torch.promote_types(matrix.dtype, torch.float32))
-        product = matrix @ _lot(matrix.shape[2]).to(matrix)
+        product = matrix.flatten(0, 1) @ _lot(matrix.shape[2]).to(matrix)
         known = self._kept.get(key)
         if known is None or not torch.equal(known[0], product):
             known = product, matrix @ matrix.mT
@@ -44,5 +45,6 @@ def squares_of(network: nn.Module) -> Squares:
 _KEPT: WeakKeyDictionary[nn.Module, Squares] = WeakKeyDictionary()
 
 
+@cache
 def _lot(count: int) -> Float[Tensor, " count"]:
     return torch.randn(count, generator=torch.Generator().manual_seed(count))

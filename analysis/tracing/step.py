@@ -44,7 +44,7 @@ class Step:
 
     def joined(self) -> Label | None:
         """Return the label of the output if it is computed element by element."""
-        return self.join(list(self.operation.tensors))
+        return self.join(self.operation.tensors)
 
     def join(self, tensors: list[Tensor]) -> Label | None:
         """Return the label of what is computed of some tensors, element by element."""
