@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from browser import box_of
 from records import KEYS, KINDS, QUERIES, random_record
-from test_strongest import CASES
 from viewing import MOUNT, click, encoded, mount, open_menu, packed, pins, stage
 
 from nonlocal_lens.analysis import query_map, terms
@@ -56,62 +55,6 @@ def test_rows_columns_and_regions_are_torchs_for_every_kind_of_attention(page, g
             np.testing.assert_allclose(np.array(shown["region"])[index], mean, rtol=1e-4, atol=1e-5)
 
 
-def test_the_pure_parts(page, generator):
-    mount(page, packed(random_record(generator)))
-    results = page.evaluate(
-        """() => {
-            const grid = { height: 3, width: 4, cell_height: 10, cell_width: 20 };
-            const same = (point) => point;
-            const values = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12];
-            const view = lens.zoomedView({ zoom: 2, left: 0.1, top: 0.2 }, 3, 0.25, 0.5);
-            return {
-                pixel: lens.positionsOf([{ x: 25, y: 15 }], grid),
-                outside: lens.positionsOf([{ x: 85, y: 15 }], grid),
-                rectangle: lens.positionsOf([{ x: 45, y: 25 }, { x: 5, y: 3 }], grid),
-                sliver: lens.positionsOf([{ x: 41, y: 11 }, { x: 42, y: 12 }], grid),
-                lasso: lens.positionsOf([{ x: 0, y: 0 }, { x: 80, y: 0 }, { x: 0, y: 30 }], grid),
-                within: [
-                    lens.sumWithin(values, grid, { x: 30, y: 15 }, 10),
-                    lens.sumWithin(values, grid, { x: 30, y: 15 }, 20),
-                    lens.sumWithin(values, grid, { x: 0, y: 0 }, 999),
-                ],
-                stays: [view.left + 0.25 / view.zoom, view.top + 0.5 / view.zoom, view.zoom],
-                clamped: lens.clampedView({ zoom: 2, left: 0.9, top: -1 }),
-                strongest: lens.strongest([1, 5, NaN, 5, 9, 0], 3, (j) => j === 4),
-                levels: lens.massLevels(Float32Array.of(4, 1, 2, 3), [0.4, 0.5, 1]),
-                outline: lens.cellOutline((j) => j === 5, grid, same),
-                outlineOfAll: lens.cellOutline(() => true, grid, same),
-                touching: lens.arrow({ x: 0, y: 0 }, { x: 8, y: 0 }, { gap: 10 }),
-                thinned: lens.thinned([1, 2, 3, 4, 5, 6, 7], 3),
-                shared: lens.sharedScale([{ scale_top: 3, peak: 9 }, { scale_top: 5, peak: 6 }]),
-                fixed: lens.rangeOf([], "fixed", { scale_top: 3, fixed: 7 }),
-                signed: lens.rangeOf([], "fixed", { scale_top: 3, fixed: 7, signed: true }),
-                name: lens.fileName("../<b>a b</b>.png"),
-                evenly: [lens.evenly(3, 9), lens.evenly(10, 2)],
-            };
-        }"""
-    )
-    assert results["pixel"] == [5]
-    assert results["outside"] == []
-    assert results["rectangle"] == [0, 1, 4, 5]
-    assert results["sliver"] == [6], "a region smaller than a cell is the cell"
-    assert results["lasso"] == [0, 1, 2, 4, 5, 8]
-    assert results["within"] == [2 + 6 + 10, 2 + 6 + 10 + 5 + 7, 78]
-    assert results["stays"] == pytest.approx([0.1 + 0.125, 0.2 + 0.25, 6])
-    assert results["clamped"] == {"zoom": 2, "left": 0.5, "top": 0}
-    assert results["strongest"] == [1, 3, 0]
-    assert results["levels"] == [4, 3, 1]
-    assert results["outline"] == "M20 10L40 10M20 20L40 20M20 10L20 20M40 10L40 20"
-    assert results["outlineOfAll"] == "M0 0L80 0M0 30L80 30M0 0L0 30M80 0L80 30"
-    assert results["touching"] == ""
-    assert results["thinned"] == [1, 4, 7]
-    assert results["shared"] == {"scale_top": 5, "peak": 9}
-    assert results["fixed"] == {"low": 0, "high": 7, "log": False}
-    assert results["signed"] == {"low": -7, "high": 7, "log": False}
-    assert results["name"] == "b_a_b_b_.png"
-    assert results["evenly"] == [[0, 1, 2], [2, 7]]
-
-
 def test_the_most_different_pair_is_that_of_the_analysis(page, generator):
     record = random_record(generator, scale=1.0)
     mount(page, packed(record))
@@ -120,25 +63,6 @@ def test_the_most_different_pair_is_that_of_the_analysis(page, generator):
     grid = record.query_grid
     expected = [grid.center(grid.cell(at)) for at in query_map.most_different(record)]
     assert [point for (point,) in pins(page)] == [pytest.approx(point) for point in expected]
-
-
-def test_no_mark_stands_where_values_tie(page, generator):
-    mount(page, packed(random_record(generator)))
-    for name, (values, count, expected) in CASES.items():
-        given = [None if value != value else value for value in values]
-        found = page.evaluate(
-            "([values, count]) => lens.strongest(values.map((value) => value ?? NaN), count)",
-            [given, count],
-        )
-        assert found == expected, name
-    levels = page.evaluate(
-        """() => [
-            lens.massLevels(Float32Array.from({ length: 35 }, () => 1), [0.5, 0.9]),
-            lens.massLevels(Float32Array.of(60, 1, 1, 1, 1, 36), [0.5, 0.9, 0.98]),
-        ]"""
-    )
-    assert levels[0] == [float("inf")] * 2, "a level that no cell reaches"
-    assert levels[1] == [60, 36, 1]
 
 
 def test_networks_side_by_side_share_cursor_and_scale_and_their_difference_diverges(

@@ -84,22 +84,6 @@ def test_who_looks_here_has_no_arrows_in_the_unary_term(page, generator):
     assert marks("pairwise") > without + 10
 
 
-def test_small_islands_are_left_out_of_contours(page, generator):
-    mount(page, packed(random_record(generator)))
-    found = page.evaluate(
-        """() => {
-            const grid = { height: 3, width: 5 };
-            const cells = [1, 1, 0, 0, 1, 1, 0, 0, 0, 0, 0, 0, 1, 1, 0];
-            const least = (n) => Array.from(lens.withoutIslands((j) => cells[j] === 1, grid, n));
-            return [least(1), least(2), least(3), least(4)];
-        }"""
-    )
-    assert found[0] == [1, 1, 0, 0, 1, 1, 0, 0, 0, 0, 0, 0, 1, 1, 0]
-    assert found[1] == [1, 1, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 1, 1, 0], "row ends do not touch"
-    assert found[2] == [1, 1, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0]
-    assert found[3] == [0] * 15
-
-
 def test_the_strongest_keys_are_chips_that_light_their_cells(page, generator):
     record = random_record(generator, scale=1.0)
     mount(page, packed(record))
