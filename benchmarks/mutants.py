@@ -149,32 +149,31 @@ def _started(command: list[str], folder: Path, environment: dict[str, str]) -> i
 # ---------------------------------------------------------------- which tests run a line
 
 
-def of_lines(sample: Sequence[Mutant], files: int) -> list[list[str]]:
-    """Return, for every mutant, the tests that run its line, quick ones first."""
+def of_lines(sample: Sequence[Mutant], files: int) -> Iterator[list[str]]:
+    """Yield, for every mutant, the tests that run its line, quick ones first."""
     kept: dict[str, Any] = json.loads(KEPT.read_text()) if KEPT.exists() else {}
-    near = {path: nearest(path, files) for path in {mutant.path for mutant in sample}}
-    for name in sorted({name for names in near.values() for name in names}):
-        stamp = (ROOT / "tests" / name).stat().st_mtime
-        if name not in kept or kept[name]["stamp"] != stamp:
-            kept[name] = {"stamp": stamp, "tests": in_a_process(lambda name=name: watched(name))}
-            KEPT.write_text(json.dumps(kept))
-            print(f"looked at {name}: {len(kept[name]['tests'] or ())} tests", flush=True)
-    found = []
     for mutant in sample:
+        near = nearest(mutant.path, files)
+        for name in near:
+            stamp = (ROOT / "tests" / name).stat().st_mtime
+            if name not in kept or kept[name]["stamp"] != stamp:
+                seen = in_a_process(lambda name=name: watched(name))
+                kept[name] = {"stamp": stamp, "tests": seen or {}}
+                KEPT.write_text(json.dumps(kept))
         keys = {f"{mutant.path.relative_to(ROOT)}:{line}" for line in mutant.lines}
         tests = [
             (taken, test)
-            for name in near[mutant.path]
-            for test, (taken, lines) in (kept[name]["tests"] or {}).items()
+            for name in near
+            for test, (taken, lines) in kept[name]["tests"].items()
             if keys & set(lines)
         ]
-        found.append([test for _, test in sorted(tests)])
-    return found
+        yield [test for _, test in sorted(tests)]
 
 
-def in_browser(sample: Sequence[Mutant]) -> list[list[str]]:
-    """Return the tests that run the viewer: its modules are one text, whatever a test asks."""
-    return [[f"tests/{name}" for name in IN_BROWSER] for _ in sample]
+def in_browser(sample: Sequence[Mutant]) -> Iterator[list[str]]:
+    """Yield the tests that run the viewer: its modules are one text, whatever a test asks."""
+    for _ in sample:
+        yield [f"tests/{name}" for name in IN_BROWSER]
 
 
 def prepare() -> None:
@@ -331,7 +330,7 @@ def _failed(mutant: Mutant, tests: Sequence[str]) -> int:
     return (
         2
         if status in (pytest.ExitCode.USAGE_ERROR, pytest.ExitCode.NO_TESTS_COLLECTED)
-        else status != 0
+        else int(status != 0)
     )
 
 
