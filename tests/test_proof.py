@@ -9,7 +9,7 @@ from networks import tiny_network
 
 from nonlocal_lens.analysis import capture, terms
 from nonlocal_lens.analysis.own_blocks import TOLERANCE, proved_by
-from nonlocal_lens.analysis.tracing.proof import UnprovedError, prove, tolerance
+from nonlocal_lens.analysis.tracing.proof import UnprovedError, differences, prove, tolerance
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (40, 56, 3), dtype=np.uint8)
 ROWS = torch.tensor([[0.5, 0.25, 0.25], [0.01, 0.02, 0.97]])
@@ -33,22 +33,24 @@ def test_what_rounding_explains_grows_with_the_logits_up_to_a_bound(precision, l
 
 @pytest.mark.parametrize(("precision", "most"), [(torch.float32, 1e-5), (torch.float16, 1e-2)])
 def test_rows_may_differ_by_rounding_of_the_largest_weight_of_each(precision, most):
+    own = ROWS.double()
     for row, largest in enumerate(ROWS.amax(dim=1).tolist()):
-        changed = ROWS.double()
-        changed[row, 0] += 0.9 * most * largest
-        proof = prove(changed, ROWS.double(), how="rows", precision=precision)
+        near, far = own.clone(), own.clone()
+        near[row, 0] += 0.9 * most * largest
+        far[row, 0] -= 1.1 * most * largest
+        errors = differences(torch.stack((near, own, far)), torch.stack((own, own, own)))
+        assert errors == pytest.approx([0.9 * most, 0, 1.1 * most], rel=1e-4)
+        proof = prove(errors[0], how="rows", queries=2, precision=precision)
         assert (proof.how, proof.queries, proof.tolerance) == ("rows", 2, most)
-        assert proof.error == pytest.approx(0.9 * most, rel=1e-4)
-        changed[row, 0] += 0.2 * most * largest
+        assert proof.error == errors[0]
         with pytest.raises(UnprovedError, match=r"rounding explains 1\.0e-0"):
-            prove(changed, ROWS.double(), how="rows", precision=precision)
+            prove(errors[2], how="rows", queries=2, precision=precision)
 
 
-def test_what_leads_elsewhere_by_its_own_error_or_is_no_number_is_refused():
-    assert prove(ROWS, ROWS, how="", precision=torch.float32, error=9e-6).error == 9e-6
-    for rows, error in ((ROWS, 1.1e-5), (ROWS * float("nan"), 0.0)):
-        with pytest.raises(UnprovedError):
-            prove(rows, ROWS, how="", precision=torch.float32, error=error)
+def test_what_is_no_number_is_refused():
+    (error,) = differences(ROWS[None] * float("nan"), ROWS[None])
+    with pytest.raises(UnprovedError, match="are nan from"):
+        prove(error, how="", queries=2, precision=torch.float32)
 
 
 @pytest.mark.parametrize("block", ["non_local", "disentangled"])
