@@ -199,7 +199,7 @@ def _module(path: Path) -> str:
 
 
 def nearest(path: Path, files: int) -> list[str]:
-    """Return the test files that name a module, then those that name what imports it."""
+    """Return the test files that name a module, its package in their name, or what imports it."""
     words = [_module(path).removeprefix("nonlocal_lens.")]
     importers = [
         _module(other).removeprefix("nonlocal_lens.")
@@ -212,6 +212,9 @@ def nearest(path: Path, files: int) -> list[str]:
         stem = word.rpartition(".")[2]
         naming = [name for name in texts if name not in found and _names(texts[name], word)]
         found += sorted(naming, key=lambda name: (stem not in name, -texts[name].count(stem)))
+        if word == words[0] and "." in word:
+            package = f"test_{word.partition('.')[0].removesuffix('s')}"
+            found += [name for name in texts if name.startswith(package) and name not in found]
     return found[:files]
 
 
