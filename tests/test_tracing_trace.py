@@ -292,3 +292,36 @@ def test_records_are_saved_with_their_tokens(tmp_path):
     loaded = type(record).load(tmp_path / "a.safetensors")
     assert loaded.query_axis == record.query_axis
     assert loaded.key_axis == record.key_axis
+
+
+class SideBySide(nn.Module):
+    """Attends under one softmax to keys of two kinds, as criss-cross attention does."""
+
+    def __init__(self, early: bool, parted: bool) -> None:
+        super().__init__()
+        self.query, self.key, self.others, self.value = (nn.Conv2d(3, 8, 1) for _ in range(4))
+        self.early, self.parted = early, parted
+
+    def forward(self, x: Tensor) -> Tensor:
+        q, k, others, v = (
+            layer(x).flatten(2) for layer in (self.query, self.key, self.others, self.value)
+        )
+        parts = [q.mT @ k, q.mT @ others]
+        if self.early:
+            weights = torch.cat(parts, 2).softmax(2)
+        else:
+            weights = torch.cat([part.softmax(2) for part in parts], 2) / 2
+        if self.parted:
+            return sum(part @ v.mT for part in weights.split(v.shape[2], 2))
+        return weights @ torch.cat([v, v], 2).mT
+
+
+@pytest.mark.parametrize("parted", [False, True])
+@pytest.mark.parametrize(("early", "why"), [(True, "products of queries"), (False, "weights")])
+def test_keys_of_two_kinds_under_one_softmax_are_refused_as_what_they_are(early, why, parted):
+    traced = trace(SideBySide(early, parted).eval(), picture(7))
+    assert not traced.records
+    assert traced.refused
+    for refused in traced.refused:
+        assert f"its {why}" in refused.why
+        assert "put side by side" in refused.why

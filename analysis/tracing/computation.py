@@ -6,7 +6,7 @@ a softmax are summed over together with values. Nothing as large as queries x ke
 weights that the network computed, a few rows stay, to prove the record by.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from math import isfinite
 from typing import Any
@@ -59,6 +59,8 @@ MOVES |= {"unsqueeze", "squeeze", "expand", "clone", "_to_copy", "alias", "detac
 LAYERS = {"mm": 1, "addmm": 2, "convolution": 1}
 """Operation of a layer -> which operand is its weight; what it is applied to comes before."""
 PRODUCTS = {"bmm", "baddbmm", "mm"}
+JOINS = {"cat", "stack"}
+PARTS = {"slice", "split", "split_with_sizes"}
 WEIGHTING = SOFTMAXES | fused.FUSED | PRODUCTS
 UNFORESEEN = (
     ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError,
@@ -231,9 +233,13 @@ class Computation(Observer):
         if name in PRODUCTS and not any(isinstance(x, Sum) and not is_aggregate(x) for x in known):
             self._product(operation)
             return
+        if name in JOINS and (side_by_side := self._side_by_side(args[0])) is not None:
+            self._learn(outputs[0], side_by_side)
+            return
         if not sums:
             for out in outputs:
-                kept = lost[0] if lost and out.numel() >= max(_numels(args)) else None
+                is_whole = name in PARTS or out.numel() >= max(_numels(args))
+                kept = lost[0] if lost and is_whole else None
                 self._learn(out, kept)
             return
         if any(is_aggregate(x) for x in sums):
@@ -262,6 +268,19 @@ class Computation(Observer):
                     self._learn_whole(out, what)
             else:
                 self._found(what, out)
+
+    def _side_by_side(self, joined: Sequence[Tensor]) -> Lost | None:
+        """Return that logits or weights are joined to others, if some are among these."""
+        known = [what for x in joined if isinstance(what := self._what(x), Sum)]
+        known = [what for what in known if not is_aggregate(what)]
+        if not known:
+            return None
+        if any(softmaxes(what) for what in known):
+            return Lost("its weights are put side by side with others, which is not followed", True)
+        return Lost(
+            "its products of queries and keys are put side by side with others before the softmax, "
+            "which is not followed"
+        )
 
     def _softmax(self, args: tuple[Any, ...], out: Tensor) -> None:
         """Keep queries and keys of a softmax, and a few rows of its weights."""
