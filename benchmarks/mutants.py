@@ -23,6 +23,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -50,7 +51,6 @@ IN_BROWSER = (
     "test_viewer_queries.py",
     "test_viewer_token_queries.py",
     "test_viewer_saving.py",
-    "test_browser_video.py",
 )
 """Tests of the viewer, those of its values first; without those that start the app."""
 
@@ -123,7 +123,9 @@ def in_a_copy() -> None:
     """Go on in a copy of the checkout, which what imports the package finds first; then end."""
     with TemporaryDirectory(prefix="mutants-") as folder:
         copy = Path(folder) / "checkout"
-        leave = shutil.ignore_patterns(".*", "__pycache__", "*.egg-info", "node_modules", "runs")
+        leave = shutil.ignore_patterns(
+            ".git", ".venv", ".*_cache", "__pycache__", "*.egg-info", "node_modules", "runs"
+        )
         shutil.copytree(ROOT, copy, ignore=leave, symlinks=True)
         for room in ROOMS:
             (copy / "nonlocal_lens" / room).symlink_to(copy / room)
@@ -172,8 +174,12 @@ def of_lines(sample: Sequence[Mutant], files: int) -> Iterator[list[str]]:
 
 def in_browser(sample: Sequence[Mutant]) -> Iterator[list[str]]:
     """Yield the tests that run the viewer: its modules are one text, whatever a test asks."""
+    tests = [f"tests/{name}" for name in IN_BROWSER]
+    whole = sample[0].path.read_text(encoding="utf-8")
+    if met(replace(sample[0], text=whole), tests, 3600) != "survived":
+        raise SystemExit("the tests of the viewer fail without a mutant")
     for _ in sample:
-        yield [f"tests/{name}" for name in IN_BROWSER]
+        yield tests
 
 
 def prepare() -> None:
