@@ -32,6 +32,7 @@ def test_the_pure_parts(page, generator):
                 ],
                 stays: [view.left + 0.25 / view.zoom, view.top + 0.5 / view.zoom, view.zoom],
                 clamped: lens.clampedView({ zoom: 2, left: 0.9, top: -1 }),
+                deepest: lens.clampedView({ zoom: 99, left: 0, top: 1 }),
                 strongest: lens.strongest([1, 5, NaN, 5, 9, 0], 3, (j) => j === 4),
                 levels: lens.massLevels(Float32Array.of(4, 1, 2, 3), [0.4, 0.5, 1]),
                 outline: lens.cellOutline((j) => j === 5, grid, same),
@@ -54,6 +55,7 @@ def test_the_pure_parts(page, generator):
     assert results["within"] == [2 + 6 + 10, 2 + 6 + 10 + 5 + 7, 78]
     assert results["stays"] == pytest.approx([0.1 + 0.125, 0.2 + 0.25, 6])
     assert results["clamped"] == {"zoom": 2, "left": 0.5, "top": 0}
+    assert results["deepest"] == {"zoom": 16, "left": 0, "top": 1 - 1 / 16}
     assert results["strongest"] == [1, 3, 0]
     assert results["levels"] == [4, 3, 1]
     assert results["outline"] == "M20 10L40 10M20 20L40 20M20 10L20 20M40 10L40 20"
