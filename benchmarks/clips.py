@@ -16,18 +16,20 @@ import cv2
 import numpy as np
 
 FPS = 30
+ROOT = Path(__file__).parents[1]
 SIZE = 1080, 1920
 
 CHILD = """
-import resource, sys, time
+import sys, time
 from nonlocal_lens.analysis import video_file
 from nonlocal_lens.analysis.clips import read_clip
+from tests.peak_memory import peak_megabytes
 way, path = sys.argv[1:]
 if way == "decoding":
     video_file.SEEK_BEYOND = 10**9
 started = time.process_time()
 clip = read_clip(path, frames=32)
-print(len(clip), time.process_time() - started, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+print(len(clip), time.process_time() - started, peak_megabytes())
 """
 
 
@@ -42,10 +44,10 @@ def main() -> None:
         print(f"{minutes:g} minutes of 1920 x 1080, {path.stat().st_size / 1e6:.0f} MB: 32 frames")
         for way in ("jumping", "decoding"):
             command = [sys.executable, "-c", CHILD, way, str(path)]
-            done = subprocess.run(command, capture_output=True, text=True, check=True)
-            count, seconds, kilobytes = done.stdout.split()
+            done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+            count, seconds, megabytes = done.stdout.split()
             print(
-                f"{way:<10} {float(seconds):7.1f} s of CPU, peak {int(kilobytes) / 1e6:.2f} GB, "
+                f"{way:<10} {float(seconds):7.1f} s of CPU, peak {float(megabytes) / 1e3:.2f} GB, "
                 f"{count} frames"
             )
 

@@ -11,7 +11,6 @@ Then how long a figure of 3 networks x 4 queries x 4 terms takes at 300 dpi once
 run, and how much memory an export keeps per 100 inputs.
 """
 
-import resource
 import time
 from itertools import cycle, islice
 from pathlib import Path
@@ -30,6 +29,7 @@ from nonlocal_lens.app.export.options import Options
 from nonlocal_lens.app.export.run import export
 from nonlocal_lens.app.pictures import sample_picture
 from nonlocal_lens.models import list_networks
+from tests.peak_memory import peak_megabytes
 
 SCALE = "fixed:0,2"  # known beforehand, so that the plain way needs no look at other queries
 SAMPLE = "motorcycle"
@@ -128,8 +128,7 @@ def memory(network: str, inputs: int, folder: Path) -> None:
     export(options, folder / "out", progress=progress)
     growth = (kept[1] - kept[0]) / 1024 / (inputs - inputs // 2) * 100
     print(f"{'megabytes kept per 100 inputs':<40}{growth:>8.2f}")
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(f"{'megabytes at most':<40}{peak:>8.0f}")
+    print(f"{'megabytes at most':<40}{peak_megabytes():>8.0f}")
 
 
 def resident_kilobytes() -> int:

@@ -6,7 +6,6 @@ import subprocess
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
-from resource import RUSAGE_SELF, getrusage
 from statistics import median
 from time import process_time
 from typing import Any
@@ -93,8 +92,3 @@ def in_a_process(module: str, *arguments: str, timeout: float = 600) -> Any:
         last = (done.stderr.strip() or f"exit status {done.returncode}").splitlines()[-1]
         raise RuntimeError(last)
     return json.loads(done.stdout.splitlines()[-1])
-
-
-def peak_megabytes() -> float:
-    """Return the greatest memory that this process has had."""
-    return getrusage(RUSAGE_SELF).ru_maxrss / 1024

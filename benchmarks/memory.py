@@ -9,7 +9,6 @@ greatest resident memory up to each step is what the operating system says it wa
 import json
 import subprocess
 import sys
-from resource import RUSAGE_SELF, getrusage
 from time import perf_counter, process_time
 
 import numpy as np
@@ -26,6 +25,7 @@ from nonlocal_lens.models.networks.fcn_head import FCNHead
 from nonlocal_lens.models.networks.resnet_v1c import ResNetV1c
 from nonlocal_lens.models.networks.segmentation import SegmentationNetwork
 from nonlocal_lens.models.preprocess import Preprocess
+from tests.peak_memory import peak_megabytes
 
 SIZE = (1024, 2048)  # height and width of the image, in pixels
 POSITIONS = SIZE[0] * SIZE[1] // 64
@@ -83,14 +83,13 @@ def block_peak(way: str, positions: int) -> tuple[float, float]:
     x = torch.rand(512, positions // width, width)
     block = DisentangledNonLocalBlock(512, init="awake").eval()
     observe(block, x[:, :8, :8])  # what is loaded once is not counted
-    before, start = getrusage(RUSAGE_SELF).ru_maxrss, process_time()
+    before, start = peak_megabytes(), process_time()
     if way == "held":
         held_block(block, x[None])
     else:
         (record,) = observe(block, x).records
         terms.attention(record, [positions // 2])
-    peak = (getrusage(RUSAGE_SELF).ru_maxrss - before) / 1024
-    return peak, process_time() - start
+    return peak_megabytes() - before, process_time() - start
 
 
 def held_block(block: DisentangledNonLocalBlock, x: Float[torch.Tensor, "1 channels rows cols"]):
@@ -111,8 +110,7 @@ def measure() -> dict[str, dict[str, float]]:
 
     def note(step: str) -> None:
         nonlocal start
-        peak = getrusage(RUSAGE_SELF).ru_maxrss * 1024
-        found[step] = {"bytes": peak, "seconds": perf_counter() - start}
+        found[step] = {"bytes": peak_megabytes() * 2**20, "seconds": perf_counter() - start}
         start = perf_counter()
 
     network = published_size()

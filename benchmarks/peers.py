@@ -15,9 +15,10 @@ import numpy as np
 import torch
 
 from benchmarks import baselines
-from benchmarks.headline import Headline, in_a_process, peak_megabytes
+from benchmarks.headline import Headline, in_a_process
 from nonlocal_lens.analysis import capture, terms
 from nonlocal_lens.models import load_network
+from tests.peak_memory import peak_megabytes
 
 SIDES = {"quick": (224,), "whole": (224, 512, 1024)}
 HELD = {224: 0.1, 512: 0.8, 1024: 9.7}

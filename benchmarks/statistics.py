@@ -13,7 +13,6 @@ import subprocess
 import sys
 from collections.abc import Callable
 from math import log
-from resource import RUSAGE_SELF, getrusage
 from time import process_time
 
 import torch
@@ -26,6 +25,7 @@ from nonlocal_lens.analysis.grid import Grid
 from nonlocal_lens.analysis.record import AttentionRecord
 from nonlocal_lens.analysis.spectrum import RANKED
 from nonlocal_lens.analysis.streaming import SAMPLE
+from tests.peak_memory import peak_megabytes
 
 SIDE, CHANNELS = 97, 256
 QUICK_SIDE = 49
@@ -111,11 +111,11 @@ def timed(measure: Callable[[AttentionRecord], dict[str, float]]) -> Callable[[i
         torch.manual_seed(0)
         measure(record(side=11))  # what is loaded once is not counted
         large = record(side)
-        before = getrusage(RUSAGE_SELF).ru_maxrss
+        before = peak_megabytes()
         start = process_time()
         values = measure(large)
         seconds = process_time() - start
-        megabytes = (getrusage(RUSAGE_SELF).ru_maxrss - before) / 1024
+        megabytes = peak_megabytes() - before
         return {"seconds": seconds, "megabytes": megabytes, "values": values}
 
     return measured

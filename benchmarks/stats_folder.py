@@ -34,7 +34,7 @@ from nonlocal_lens.analysis.vectors import distances_of
 from nonlocal_lens.app.batch.inputs import Source, find_sources, read_source
 from nonlocal_lens.app.batch.networks import load, one_thread
 from nonlocal_lens.app.stats.columns import columns
-from nonlocal_lens.app.stats.job import measure_input
+from nonlocal_lens.app.stats.job import Done, measure_input
 from nonlocal_lens.app.stats.options import Options
 from nonlocal_lens.app.stats.result import FORMATS
 from nonlocal_lens.models import list_networks
@@ -145,7 +145,12 @@ def bytes_per_row(network: str, sources: list[Source], folder: Path) -> dict[str
         path = folder / f"rows{suffix}"
         write(path, columns(options), rows)
         sizes[suffix[1:]] = path.stat().st_size / len(rows)
-    return {**sizes, "journal": sum(len(json.dumps(asdict(one))) for one in done) / len(done)}
+    return {**sizes, "journal": sum(map(_journal_bytes, done)) / sum(len(one.rows) for one in done)}
+
+
+def _journal_bytes(one: Done) -> int:
+    """Return how many bytes the journal takes of what was measured of a picture."""
+    return len(json.dumps(asdict(one)))
 
 
 def seeded() -> torch.Generator:

@@ -1,7 +1,6 @@
 """What strangers bring, hundreds of it: read, or refused in a sentence, soon and within bounds."""
 
 import json
-import resource
 import subprocess
 import sys
 import time
@@ -9,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from nasty_files import GROUPS
+from peak_memory import peak_megabytes
 from typer.testing import CliRunner
 
 from nonlocal_lens.analysis import record_file
@@ -146,5 +146,4 @@ def test_more_records_than_a_page_has_room_for_have_further_pages(tmp_path):
 
 if __name__ == "__main__":
     found = {group: trial(group, Path(sys.argv[1])) for group in GROUPS}
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(json.dumps({"wrong": found, "megabytes": peak}))  # noqa: T201
+    print(json.dumps({"wrong": found, "megabytes": peak_megabytes()}))  # noqa: T201
