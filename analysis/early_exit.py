@@ -19,6 +19,7 @@ from nonlocal_lens.analysis.own_blocks import only_own_blocks_attend
 from nonlocal_lens.analysis.prepared import prepared
 from nonlocal_lens.analysis.record import AttentionRecord
 from nonlocal_lens.analysis.running import run
+from nonlocal_lens.analysis.same_places import Followed, followed, keep
 from nonlocal_lens.analysis.vectors import Unattended, VectorDistances, vector_distances
 from nonlocal_lens.models.blocks import AttentionBlock, Projections
 from nonlocal_lens.models.blocks.frame_groups import FrameGroups
@@ -58,6 +59,8 @@ def observe_blocks(
     pixels, x = prepared(network, image)
     refuse_without_numbers(network)
     height, width = pixels.shape[-3:-1]
+    if not to_the_end and (known := followed(network, x, (height, width))) is not None:
+        return _observed_again(network, x, (height, width), known)
     output = None
     ending = (
         _Ending(attention_blocks(network))
@@ -74,9 +77,35 @@ def observe_blocks(
             stack.enter_context(ending.striking(network))
         with suppress(_SeenError):
             output = brought_back(run(network, x))
+    if ending and len(records) == 1 and not vectors and ending.projections is not None:
+        keep(network, x, (height, width), records[0], ending.projections)
     return BlockObservation(
         x, tuple(records), {**vectors, **(ending.unattended if ending else {})}, output
     )
+
+
+def _observed_again(
+    network: nn.Module, x: Tensor, image_hw: tuple[int, int], known: Followed
+) -> BlockObservation:
+    """Run a network until its only block would attend, whose tokens lie where they lay before."""
+    block = network.get_submodule(known.name)
+    assert isinstance(block, AttentionBlock)  # which is what was followed
+    seen: list[tuple[AttentionRecord, Unattended]] = []
+
+    def leave(_: nn.Module, args: tuple[Tensor, ...]) -> None:
+        projections = block.project(args[0])
+        record = known.record_of(block, projections, image_hw)
+        seen.append((record, Unattended(block, args[0], projections.value[0])))
+        raise _SeenError
+
+    with ExitStack() as stack:
+        stack.enter_context(evaluating(network))
+        stack.enter_context(torch.no_grad())
+        stack.callback(block.register_forward_pre_hook(leave).remove)
+        with suppress(_SeenError):
+            run(network, x)
+    ((record, unattended),) = seen
+    return BlockObservation(x, (record,), {record.block: unattended}, None)
 
 
 class _Ending:
@@ -87,6 +116,7 @@ class _Ending:
 
     def __init__(self, names: Iterable[str]) -> None:
         self.unattended: dict[str, Unattended] = {}
+        self.projections: Projections | None = None  # of the block that is left unattended
         self._left = set(names)
         self._grouped: set[str] = set()
 
@@ -94,6 +124,7 @@ class _Ending:
         """End the pass if a block that is about to attend is the last."""
         if self._left == {name} and name not in self._grouped and adds_what_it_attends_to(block):
             self.unattended[name] = Unattended(block, x, projections.value[0])
+            self.projections = projections
             raise _SeenError
 
     @contextmanager

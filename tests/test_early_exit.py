@@ -1,16 +1,19 @@
+from dataclasses import fields
+
 import numpy as np
 import pytest
 import torch
 from networks import tiny_network
 from torch import nn
 
-from nonlocal_lens.analysis import degeneracy
+from nonlocal_lens.analysis import degeneracy, early_exit
 from nonlocal_lens.analysis.capture import observe, recording
 from nonlocal_lens.analysis.early_exit import observe_blocks
 from nonlocal_lens.analysis.vectors import Unattended, VectorDistances, vector_distances
 from nonlocal_lens.models.networks.architecture import BLOCKS
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (48, 64, 3), dtype=np.uint8)
+OTHER_IMAGE = np.random.default_rng(1).integers(0, 256, (48, 64, 3), dtype=np.uint8)
 KINDS = ("non_local", "disentangled", "gaussian", "dot_product", "concatenation")
 
 
@@ -74,3 +77,55 @@ def test_a_network_without_blocks_runs_to_the_end():
     observed = observe_blocks(tiny_network(), IMAGE, to_the_end=False)
     assert observed.records == ()
     assert observed.output is not None
+
+
+@pytest.mark.parametrize("kind", [*KINDS, "gaussian"])
+def test_the_next_picture_is_watched_without_following_and_bit_for_bit_the_same(kind, monkeypatch):
+    network = tiny_network(kind)
+    expected = observe_blocks(network, OTHER_IMAGE, to_the_end=False)
+    network = tiny_network(kind)
+    observe_blocks(network, IMAGE, to_the_end=False)
+    if kind != "concatenation":  # whose every record is proved by its output
+        monkeypatch.setattr(early_exit, "recording", None)
+    found = observe_blocks(network, OTHER_IMAGE, to_the_end=False)
+    for one, other in zip(found.records, expected.records, strict=True):
+        for name in (field.name for field in fields(one)):
+            a, b = getattr(one, name), getattr(other, name)
+            assert torch.equal(a, b) if isinstance(a, torch.Tensor) else a == b
+    (left,), (ran) = found.vectors.values(), expected.vectors["head.block"]
+    assert torch.equal(left.x, ran.x)
+    assert torch.equal(left.value, ran.value)
+    assert all(not module._forward_pre_hooks for module in network.modules())
+
+
+@pytest.mark.parametrize("change", ["weights", "scale", "stride", "layer", "hook", "size"])
+def test_a_network_that_was_changed_is_followed_anew(change, monkeypatch):
+    network = tiny_network("non_local")
+    observe_blocks(network, IMAGE, to_the_end=False)
+    image = IMAGE
+    if change == "weights":
+        with torch.no_grad():
+            network.head.block.query.weight.mul_(2)
+    elif change == "scale":
+        network.head.block.scale = 0.75
+    elif change == "stride":
+        next(m for m in network.modules() if isinstance(m, nn.Conv2d)).stride = (1, 1)
+    elif change == "layer":
+        network.head.block.query = nn.Conv2d(
+            network.head.block.query.in_channels, network.head.block.query.out_channels, 1
+        )
+    elif change == "hook":
+        network.head.block.register_forward_pre_hook(lambda _, args: (args[0].flip(3),))
+    else:
+        image = IMAGE[:40]
+    followed = []
+    original = early_exit.recording
+    monkeypatch.setattr(
+        early_exit, "recording", lambda *args: followed.append(1) or original(*args)
+    )
+    (found,) = observe_blocks(network, image, to_the_end=False).records
+    assert bool(followed) == (change != "weights")
+    (expected,) = observe(network, image).records
+    assert found.scale == expected.scale
+    assert found.query_axis == expected.query_axis
+    assert torch.equal(found.query, expected.query)
