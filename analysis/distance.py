@@ -11,6 +11,9 @@ from torch import Tensor
 from nonlocal_lens.analysis.axis import Axis
 from nonlocal_lens.analysis.grid import Cell, Grid
 
+FEW = 2**18
+"""So many distances at most are kept as they are."""
+
 
 @dataclass(frozen=True, eq=False)
 class Distances:
@@ -39,7 +42,7 @@ class Distances:
         across = (query_x[:, None] - key_x).square().to(dtype)
         return cls(down, across, query, key, key.grid.frames, alike)
 
-    @property
+    @cached_property
     def farthest(self) -> float:
         """The greatest distance of a query from a key; at most that where cells are missing."""
         (rows, cols), (key_rows, key_cols) = _occupied(self.query), _occupied(self.key)
@@ -62,10 +65,7 @@ class Distances:
 
     def from_row(self, row: int) -> Float[Tensor, "query_cols key_cells"]:
         """Return the distances of a row of cells of queries from all cells of keys of a frame."""
-        if not self.alike:
-            return (self.down[row, :, None] + self.across[:, None]).sqrt_().flatten(1)
-        start = len(self.down) - 1 - row
-        return self._by_rows_between[:, start : start + self.down.shape[1]].flatten(1)
+        return self._window(row).flatten(1)
 
     def from_cells(self, cells: Int[Tensor, " some"]) -> Float[Tensor, "some key_cells"]:
         """Return the distances of some cells of queries from all cells of keys of a frame."""
@@ -82,24 +82,49 @@ class Distances:
         weights = self.key.on_grid(weights, missing=0.0)
         if self.key_frames > 1:
             weights = weights.unflatten(1, (self.key_frames, -1)).sum(dim=1)
-        if self.query.cells is not None:
-            apart = self.from_cells(self._query_cells[first : first + len(weights)])
-            weighted: Tensor = torch.linalg.vecdot(weights, apart)
-            return weighted
+        if (apart := self._from_queries(first, len(weights))) is not None:
+            return (weights * apart).sum(dim=1)
         rows, cols = len(self.down), len(self.across)
         sums, done = [], 0
         while done < len(weights):
             row, col = divmod((first + done) % (rows * cols), cols)
             count = min(cols - col, len(weights) - done)
-            apart = self.from_row(row)[col : col + count]
-            sums.append(torch.linalg.vecdot(weights[done : done + count], apart))
+            some = weights[done : done + count].unflatten(1, self._size_of_frame)
+            sums.append((some * self._window(row)[col : col + count]).sum(dim=(1, 2)))
             done += count
         return torch.cat(sums)
+
+    def _from_queries(self, first: int, count: int) -> Float[Tensor, "some key_cells"] | None:
+        """Return the distances of queries from `first` on; None where their rows are quicker."""
+        if self._from_all is not None:
+            return self._from_all[torch.arange(first, first + count) % len(self._from_all)]
+        if self.query.cells is not None:
+            return self.from_cells(self._query_cells[first : first + count])
+        return None
+
+    @cached_property
+    def _from_all(self) -> Float[Tensor, "queries key_cells"] | None:
+        """All distances of a frame's queries, kept where they are few."""
+        queries = self._query_cells
+        if self.query.cells is None:
+            queries = queries[: len(self.down) * len(self.across)]
+        return self.from_cells(queries) if len(queries) * self._keys_of_frame <= FEW else None
 
     @cached_property
     def _query_cells(self) -> Int[Tensor, " placed_queries"]:
         """Which cell of its frame every placed query is."""
         return torch.from_numpy(self.query.all_cells) % (len(self.down) * len(self.across))
+
+    def _window(self, row: int) -> Float[Tensor, "query_cols key_rows key_cols"]:
+        """Return what `from_row` does, laid out as the grid is."""
+        if not self.alike:
+            return (self.down[row, :, None] + self.across[:, None]).sqrt_()
+        start = len(self.down) - 1 - row
+        return self._by_rows_between[:, start : start + self.down.shape[1]]
+
+    @property
+    def _size_of_frame(self) -> tuple[int, int]:
+        return self.down.shape[1], self.across.shape[1]
 
     @property
     def _keys_of_frame(self) -> int:

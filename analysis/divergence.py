@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from nonlocal_lens.analysis.streaming import CHUNK_VALUES, RowSums, entropy_nats, shares
+from nonlocal_lens.analysis.streaming import CHUNK_VALUES, RowSums, entropy_nats
 
 PAIRS = 256
 """Pairs of queries that are compared; all of them where there are no more than that."""
@@ -41,15 +41,16 @@ def jensen_shannon_nats(
     """
     queries, keys = len(sums.entropy_nats), sums.sample_rows.shape[1]
     first, second = pairs_of(len(sums.sample), generator=generator)
-    row_entropy, row_shares = sums.entropy_nats[sums.sample], shares(sums.sample_rows)
+    rows, row_entropy = sums.sample_rows, sums.entropy_nats[sums.sample]
+    half = 0.5 / rows.sum(dim=1, keepdim=True)  # of a row of zeros: infinite, and NaN in the end
     found, shuffled = [], []
     size = max(1, CHUNK_VALUES // keys)
     for one, other in zip(first.split(size), second.split(size), strict=True):
-        p, q = row_shares.index_select(0, one), row_shares.index_select(0, other)
+        p, q = (rows.index_select(0, some).mul_(half[some]) for some in (one, other))
         entropy = (row_entropy[one] + row_entropy[other]) / 2
-        found.append(entropy_nats(torch.lerp(p, q, 0.5)) - entropy)
         if shuffles:
-            shuffled.append(entropy_nats(_shuffled(q, generator).add_(p).div_(2)) - entropy)
+            shuffled.append(entropy_nats(_shuffled(q, generator).add_(p)) - entropy)
+        found.append(entropy_nats(p.add_(q)) - entropy)
     estimate = partial(_estimate, pairs=(first, second), queries=queries)
     return (
         estimate(torch.cat(found)),

@@ -1,11 +1,11 @@
 """Which keys lie at a query's own place, and which lie beside it."""
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from nonlocal_lens.analysis.axis import Axis
@@ -21,15 +21,9 @@ class Places:
 
     keys: Int[Tensor, "query_pos some"]
 
-    def share(
-        self, first: int, weights: Float[Tensor, "queries key_pos"]
-    ) -> Float[Tensor, " queries"]:
-        """Return the sum of the weights on these keys, for queries from `first` on."""
-        keys = self.keys[first : first + len(weights)]
-        return (weights.gather(1, keys.clamp_min(0)) * (keys >= 0)).sum(dim=1)
-
+    @cached_property
     def mean_count(self) -> float:
-        """Return how many keys these are on average."""
+        """How many keys these are on average."""
         return (self.keys >= 0).sum().item() / len(self.keys)
 
     def mean_of(self, row: Float[Tensor, " key_pos"]) -> float:
@@ -43,6 +37,24 @@ class Neighborhood:
 
     own: Places
     near: Places
+
+    def weigh(
+        self, first: int, weights: Float[Tensor, "queries key_pos"]
+    ) -> Float[Tensor, "queries two"]:
+        """Return a row's weight at its place, and that near it, for queries from `first` on."""
+        keys, are_there = (side[first : first + len(weights)] for side in self._both)
+        taken = weights.gather(1, keys).mul_(are_there)
+        return torch.stack((taken[:, : self._own].sum(dim=1), taken[:, self._own :].sum(dim=1)), 1)
+
+    @property
+    def _own(self) -> int:
+        return self.own.keys.shape[1]
+
+    @cached_property
+    def _both(self) -> tuple[Int[Tensor, "query_pos some"], Bool[Tensor, "query_pos some"]]:
+        """The keys of both, and whether they are there: of one query, first its own."""
+        keys = torch.cat((self.own.keys, self.near.keys), dim=1)
+        return keys.clamp_min(0), keys >= 0
 
     @classmethod
     @lru_cache(maxsize=16)  # the images of a folder often share their tokens

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from math import nan
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float, Int
@@ -22,6 +23,9 @@ SAMPLE = 512
 
 STRONG = 0.5
 """Share of a row from which on the keys that have it are kept; there are two at most."""
+
+SLACK = 1e-3
+"""Of a share, by which rounding may make a row too short."""
 
 SHUFFLE_DRAWS = 2048
 """Key positions at which the mean over rows with shuffled keys is sampled."""
@@ -85,25 +89,24 @@ def sum_rows(
     frames = _Frames.between(query, key)
     sample = torch.randperm(queries, generator=generator)[:SAMPLE].sort().values
     sample_rows = record.query.new_empty(len(sample), keys)
+    tiny = torch.finfo(record.query.dtype).tiny
     kept = 0
     signed = False
     mean_share, mean_unit = torch.zeros(2, keys, dtype=torch.float64)
     shuffled = torch.full((SHUFFLE_DRAWS,), 0.0 if shuffles else torch.nan, dtype=torch.float64)
-    by_query: list[tuple[Tensor, ...]] = []
-    attended: list[Tensor] = []
+    looks: list[_Look] = []
     value = None if value is None else value.detach().to(record.query)
 
-    # of the time, half goes into making the rows: every further look at them counts
+    # of the time, most goes into making the rows: every further look at them counts, and so does
+    # every operation on what is left of a chunk, which waits until there is only one
     for chunk in query_chunks(record):
-        rows = terms.attention(record, chunk)
-        if value is not None:
-            attended.append(rows @ value)
+        rows, plogp = _rows(record, chunk)
         first, last = int(chunk[0]), int(chunk[-1])
         here = sample[(sample >= first) & (sample <= last)] - first
         torch.index_select(rows, 0, here, out=sample_rows[kept : kept + len(here)])
         kept += len(here)
-        tiny = torch.finfo(rows.dtype).tiny
-        least = rows.amin().item()
+        attended = None if value is None else rows @ value
+        least = 0.0 if plogp is not None else rows.amin().item()
         negative = least < 0
         signed |= negative
         weights = rows.abs() if negative else rows
@@ -114,50 +117,101 @@ def sum_rows(
         over_queries = torch.stack((1 / length, 1 / size)) @ rows
         mean_unit += over_queries[0]
         mean_share += (1 / size) @ weights if negative else over_queries[1]
-        named = weights[:, placed:].double()
-        weight, size = weight.double(), size.double()
-        on_places = size if not len(key.names) else weights[:, :placed].sum(dim=1).double()
-        entropy = size.log() - weighted_logarithms(weights, positive=least > 0) / size
-        kinds = torch.cat((named, on_places[:, None]), dim=1) / size[:, None]
-        distance = nothing = torch.full_like(weight, torch.nan)
-        if distances is not None:
-            distance = distances.weigh(first, weights).double() / on_places.clamp_min(tiny)
-        near = [nothing, nothing]
-        if neighborhood is not None:
-            both = neighborhood.own, neighborhood.near
-            near = [places.share(first, weights).double() / size for places in both]
-        strong = _strong_keys(weights, size)
-        of_unit = (total / length).double()
-        by_query.append((weight, entropy, entropy_nats(kinds), distance, of_unit, *near, strong))
+        looks.append(
+            _Look(
+                weight=weight,
+                total=total,
+                length=length,
+                logarithms=weighted_logarithms(weights, positive=least > 0)
+                if plogp is None
+                else plogp,
+                on_places=weights[:, :placed].sum(dim=1) if key.names else weight,
+                kinds=_of_kinds(weights, placed) if key.names else weight,
+                distance=weight if distances is None else distances.weigh(first, weights),
+                near=weight if neighborhood is None else neighborhood.weigh(first, weights),
+                strong=_strong_keys(weights, size, length),
+                attended=weight if attended is None else attended,
+            )
+        )
         frames.add(chunk, weights, size)
         if shuffles:
             draws = torch.randint(keys, (len(chunk), SHUFFLE_DRAWS), generator=generator)
             shuffled += (1 / size).to(rows.dtype) @ weights.gather(1, draws)
 
-    weight, entropy, of_kind, distance, unit_sum, at_self, nearby, strong = map(
-        torch.cat, zip(*by_query, strict=True)
-    )
-    attends = weight > 0
+    look = _Look(*map(torch.cat, zip(*looks, strict=True)))
+    weight, on_places = look.weight.double(), look.on_places.double()
+    size, attends = weight.clamp_min(tiny), weight > 0
+    of_kind = size.log() - look.kinds / size if key.names else torch.zeros_like(size)
     count = attends.sum()
+    nothing = torch.full_like(weight, torch.nan)
+
+    def where_it_attends(values: Float[Tensor, " query_pos"]) -> Float[Tensor, " query_pos"]:
+        return values.where(attends, torch.nan)
+
     return RowSums(
         signed=signed,
         mean_share=mean_share / count,
-        entropy_nats=entropy.where(attends, torch.nan),
-        kind_entropy_nats=of_kind.where(attends, torch.nan),
-        distance=distance.where(attends, torch.nan),
+        entropy_nats=where_it_attends(size.log() - look.logarithms / size),
+        kind_entropy_nats=where_it_attends(of_kind),
+        distance=nothing
+        if distances is None
+        else where_it_attends(look.distance.double() / on_places.clamp_min(tiny)),
         distances=distances,
-        self_share=at_self.where(attends, torch.nan),
-        local_share=nearby.where(attends, torch.nan),
+        self_share=nothing
+        if neighborhood is None
+        else where_it_attends(look.near[:, 0].double() / size),
+        local_share=nothing
+        if neighborhood is None
+        else where_it_attends(look.near[:, 1].double() / size),
         neighborhood=neighborhood,
-        strong=strong,
+        strong=look.strong,
         frame_share=frames.share,
         shuffled_mean_share=shuffled / count,
         mean_unit=mean_unit / count,
-        unit_sum=unit_sum.where(attends, torch.nan),
+        unit_sum=where_it_attends((look.total / look.length).double()),
         sample=sample,
         sample_rows=sample_rows,
-        attended=torch.cat(attended) if attended else None,
+        attended=None if value is None else look.attended,
     )
+
+
+class _Look(NamedTuple):
+    """What one look at some rows leaves of each; as it is summed, divided by nothing."""
+
+    weight: Float[Tensor, " queries"]  # sum of the weights without sign
+    total: Float[Tensor, " queries"]  # sum of the row as it is
+    length: Float[Tensor, " queries"]
+    logarithms: Float[Tensor, " queries"]  # sum of w ln w
+    on_places: Float[Tensor, " queries"]  # sum of the weights of keys that are places
+    kinds: Float[Tensor, " queries"]  # sum of w ln w over keys that are none, and all places as one
+    distance: Float[Tensor, " queries"]  # sum of weight times distance
+    near: Float[Tensor, "queries ..."]  # weight on the query's own key, and on those beside it
+    strong: Int[Tensor, "queries two"]
+    attended: Float[Tensor, "queries ..."]
+
+
+def _of_kinds(weights: Float[Tensor, "queries key_pos"], placed: int) -> Float[Tensor, " queries"]:
+    """Return the sum of w ln w over the keys that are no places, and all places as one."""
+    on_places = weights[:, :placed].sum(dim=1, keepdim=True)
+    return weighted_logarithms(torch.cat((weights[:, placed:], on_places), dim=1).double())
+
+
+def _rows(
+    record: AttentionRecord, chunk: Int[Tensor, " queries"]
+) -> tuple[Float[Tensor, "queries key_pos"], Float[Tensor, " queries"] | None]:
+    """Return rows of attention and, where they are softmaxes of logits, their sums of w ln w.
+
+    With logits z whose largest is 0, w = exp(z) / Z and sum w ln w = sum w z - ln Z: no weight
+    takes a logarithm but the largest, which is 1 / Z.
+    """
+    logits = terms.softmax_logits(record, chunk)
+    if logits is None:
+        return terms.attention(record, chunk), None
+    logits -= logits.amax(dim=1, keepdim=True)
+    rows = logits.softmax(dim=1)
+    of_largest = rows.amax(dim=1).double().log()
+    weighted = logits.mul_(rows).sum(dim=1).double()
+    return rows, weighted + of_largest * rows.sum(dim=1).double()
 
 
 @dataclass(frozen=True, eq=False)
@@ -201,14 +255,17 @@ class _Frames:
 
 
 def _strong_keys(
-    weights: Float[Tensor, "queries key_pos"], size: Float[Tensor, " queries"]
+    weights: Float[Tensor, "queries key_pos"],
+    size: Float[Tensor, " queries"],
+    length: Float[Tensor, " queries"],
 ) -> Int[Tensor, "queries two"]:
     """Return the keys that have at least `STRONG` of a row, -1 where there are fewer than two."""
     strong = torch.full((len(weights), 2), -1)
-    some = (weights.amax(dim=1) >= STRONG * size).nonzero()[:, 0]  # few rows as a rule
+    # no weight is longer than its row: few rows are long enough, as a rule
+    some = (length >= (STRONG - SLACK) * size).nonzero()[:, 0]
     if len(some):
         values, keys = weights[some].topk(min(2, weights.shape[1]), dim=1)
-        found = keys.where(values >= STRONG * size[some, None], -1)
+        found = keys.where(values >= STRONG * size[some, None].double(), -1)
         strong[some, : found.shape[1]] = found
     return strong
 
@@ -251,5 +308,5 @@ def weighted_logarithms(
         logarithms = weights.clamp_min(torch.finfo(weights.dtype).tiny).log_()
     else:
         logarithms = weights.log()
-    sums: Tensor = torch.linalg.vecdot(logarithms, weights).double()
+    sums: Tensor = logarithms.mul_(weights).sum(dim=-1).double()
     return sums

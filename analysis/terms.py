@@ -235,7 +235,25 @@ def attention(
     if record.coupling == "disentangled":
         weights, shared = (_weights(record, one, unseen) for one in (pairwise, unary))
         return torch.add(shared, weights, alpha=record.pairwise_gain, out=weights)
-    return _weights(record, pairwise + unary, unseen)  # in couplings of one term, the other is 0
+    # in couplings of one term, the other is 0
+    return _weights(record, pairwise.add_(unary), unseen)
+
+
+def softmax_logits(
+    record: AttentionRecord, queries: Queries
+) -> Float[Tensor, "queries key_pos"] | None:
+    """Return logits whose softmax over all keys `attention` is, in a tensor of their own.
+
+    None where it is no such thing: where there are two softmaxes or none, and where queries do not
+    look at all keys.
+
+    Raises:
+        ValueError: A query is not a position of the record's query grid.
+    """
+    if record.coupling not in ("coupled", "pairwise") or record.reach is not None:
+        return None
+    pairwise = pairwise_logits(record, queries)
+    return pairwise if record.coupling == "pairwise" else pairwise.add_(unary_logits(record))
 
 
 class HeadRows(NamedTuple):
@@ -315,8 +333,8 @@ def positions(record: AttentionRecord, queries: Queries) -> Int[Tensor, " querie
     """Return flat query positions as a tensor of indices; ValueError if one is not on the grid."""
     index = torch.as_tensor(queries, dtype=torch.long)
     count = len(record.query)
-    outside = index[(index < 0) | (index >= count)]
-    if outside.numel():
+    if index.numel() and not 0 <= int(index.amin()) <= int(index.amax()) < count:
+        outside = index[(index < 0) | (index >= count)]
         raise ValueError(f"queries must be positions in [0, {count}), got {outside[0].item()}")
     return index
 

@@ -215,6 +215,7 @@ def test_attention_in_clips_is_listed_by_frames_from_query_to_key(generator):
 def fake_attention(monkeypatch, rows):
     """Let every record have these rows of attention."""
     monkeypatch.setattr(terms, "attention", lambda _record, queries, _term="whole": rows[queries])
+    monkeypatch.setattr(terms, "softmax_logits", lambda _record, _queries: None)
 
 
 def test_signed_weights_have_no_distributions_but_all_else(generator, monkeypatch):

@@ -10,7 +10,7 @@ def _chances(measured: Measured, column: str) -> Baselines:
     if measured.sums.neighborhood is None:
         return Baselines(nan, nan, nan)
     near = getattr(measured.sums.neighborhood, column)
-    uniform = near.mean_count() / measured.keys
+    uniform = near.mean_count / measured.keys
     return Baselines(uniform, near.mean_of(measured.sums.mean_share), uniform)
 
 

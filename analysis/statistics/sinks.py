@@ -2,7 +2,7 @@
 
 from math import nan
 
-from nonlocal_lens.analysis.baselines import Baselines, shuffled_extremes
+from nonlocal_lens.analysis.baselines import Baselines
 from nonlocal_lens.analysis.statistics.statistic import (
     Measured,
     Scope,
@@ -41,7 +41,7 @@ SINK_SHARE = Statistic(
     bottom="1 / M",
     degenerate="high",
     source="Gu et al. 2025 (arXiv 2410.10781), of all queries.",
-    baselines=lambda m: Baselines(1 / m.keys, _share(m), shuffled_extremes(m.sums)[0]),
+    baselines=lambda m: Baselines(1 / m.keys, _share(m), m.shuffled_extremes[0]),
     of_distributions=True,
 )
 
@@ -64,7 +64,7 @@ SINK_CONCENTRATION = Statistic(
     bounds=at_least_one,
     degenerate="high",
     source="As sinks are told apart in the literature: the maximum over the median.",
-    baselines=lambda m: Baselines(1.0, _concentration(m), shuffled_extremes(m.sums)[1]),
+    baselines=lambda m: Baselines(1.0, _concentration(m), m.shuffled_extremes[1]),
     of_distributions=True,
 )
 
@@ -86,7 +86,7 @@ SINK_RATE = Statistic(
     degenerate="high",
     source="Gu et al. 2025 (arXiv 2410.10781): the share of heads with a sink, at 0.3.",
     baselines=lambda m: Baselines(
-        _is_sink(1 / m.keys), _is_sink(_share(m)), _is_sink(shuffled_extremes(m.sums)[0])
+        _is_sink(1 / m.keys), _is_sink(_share(m)), _is_sink(m.shuffled_extremes[0])
     ),
     of_distributions=True,
 )

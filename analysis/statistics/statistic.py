@@ -8,7 +8,11 @@ from typing import Literal
 
 import torch
 
-from nonlocal_lens.analysis.baselines import Baselines, shuffled_mean_entropy_nats
+from nonlocal_lens.analysis.baselines import (
+    Baselines,
+    shuffled_extremes,
+    shuffled_mean_entropy_nats,
+)
 from nonlocal_lens.analysis.divergence import Estimate, jensen_shannon_nats
 from nonlocal_lens.analysis.parts import Restriction, restriction
 from nonlocal_lens.analysis.record import AttentionRecord
@@ -27,17 +31,17 @@ class Measured:
     seed: int = 0
     shuffles: bool = True
 
-    @property
+    @cached_property
     def queries(self) -> int:
         """Number of queries that count, N: those that are places, or all where none is."""
         return self.record.query_axis.counting
 
-    @property
+    @cached_property
     def keys(self) -> int:
         """Number of keys, M: places and named tokens."""
-        return len(self.record.key)
+        return self.record.key.shape[0]
 
-    @property
+    @cached_property
     def named(self) -> int:
         """Number of keys that are no places."""
         return len(self.record.key_axis.names)
@@ -68,7 +72,12 @@ class Measured:
     @cached_property
     def shuffled_entropy_of_mean_bits(self) -> float:
         """Entropy of the mean row after the keys of all rows were shuffled."""
-        return shuffled_mean_entropy_nats(self.sums) / log(2)
+        return shuffled_mean_entropy_nats(self.sums) / log(2) if self.shuffles else nan
+
+    @cached_property
+    def shuffled_extremes(self) -> tuple[float, float]:
+        """The largest share of the mean row of shuffled rows, and that over its median."""
+        return shuffled_extremes(self.sums) if self.shuffles else (nan, nan)
 
     @cached_property
     def restriction(self) -> Restriction | None:
