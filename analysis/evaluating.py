@@ -10,7 +10,8 @@ from torch import nn
 def evaluating(network: nn.Module) -> Iterator[None]:
     """Put every module in evaluation mode, and back into its own when the `with` ends."""
     modes = [(module, module.training) for module in network.modules()]
-    network.eval()
+    if any(mode for _, mode in modes):
+        network.eval()
     try:
         yield
     finally:

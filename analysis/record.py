@@ -1,7 +1,6 @@
 """The central type: what one attention block did on one input, before any softmax."""
 
 import json
-from copy import copy
 from dataclasses import asdict, dataclass, replace
 from math import isfinite, nan
 from pathlib import Path
@@ -169,8 +168,8 @@ class AttentionRecord:
 
     def with_proof(self, proof: Proof) -> "AttentionRecord":
         """Return the same with a proof; all else has been checked already."""
-        proved = copy(self)
-        object.__setattr__(proved, "proof", proof)
+        proved = object.__new__(type(self))
+        vars(proved).update(vars(self), proof=proof)
         return proved
 
     def save(self, path: str | Path) -> None:

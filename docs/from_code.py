@@ -203,7 +203,7 @@ REFUSALS = (
     "UnplacedError",
     "UnfollowedError",
     "UnprovedError",
-    "_UnreadableError",
+    "UnreadableError",
     "FullRankError",
 )
 """Errors that refuse attention, each with a sentence."""

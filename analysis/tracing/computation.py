@@ -8,6 +8,7 @@ weights that the network computed, a few rows stay, to prove the record by.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import cache
 from math import isfinite
 from typing import Any
 
@@ -103,9 +104,8 @@ class Computation(Observer):
         self._is_written = False  # whether what is looked at writes into a tensor that was there
         self._squares = squares_of(network)
         self._squares.begin()
-        self._parameters = {
-            parameter.untyped_storage()._cdata for parameter in network.parameters()
-        }
+        self._network = network
+        self._parameters: set[int] | None = None  # where their numbers lie, once it is asked
 
     def seen(self, operation: Operation) -> None:
         """Follow one operation."""
@@ -220,6 +220,10 @@ class Computation(Observer):
         self._learn(operation.outputs[0], result)
 
     def _is_parameter(self, x: Tensor) -> bool:
+        if self._parameters is None:
+            self._parameters = {
+                parameter.untyped_storage()._cdata for parameter in self._network.parameters()
+            }
         return x.untyped_storage()._cdata in self._parameters
 
     def _follow(self, operation: Operation) -> None:
@@ -582,8 +586,12 @@ def _numels(args: tuple[Any, ...]) -> list[int]:
 
 def _probes(logits: Logits) -> Tensor:
     """Return a few queries, evenly spaced."""
-    count = logits.query.shape[1]
-    return torch.linspace(0, count - 1, min(PROBES, count), device=logits.query.device).long()
+    return _spaced(logits.query.shape[1], logits.query.device)
+
+
+@cache
+def _spaced(count: int, device: torch.device) -> Tensor:
+    return torch.linspace(0, count - 1, min(PROBES, count), device=device).long()
 
 
 def _observed(logits: Logits, sides: Sides, out: Tensor, number: int) -> Softmax:
@@ -591,7 +599,13 @@ def _observed(logits: Logits, sides: Sides, out: Tensor, number: int) -> Softmax
     groups, rows, columns = (leaves(side) for side in (logits.groups, logits.rows, logits.columns))
     weights = arranged(Factor(out, sides), (*groups, *rows, *columns))
     probes = _probes(logits)
-    index = torch.unravel_index(probes, [i.size for i in rows]) if rows else ()
-    chosen = weights[(slice(None),) * len(groups) + index] if rows else weights.clone()
+    at = len(groups)
+    if len(rows) == 1:
+        chosen = weights.index_select(at, probes)
+    elif rows:
+        index = torch.unravel_index(probes, [i.size for i in rows])
+        chosen = weights[(slice(None),) * at + index]
+    else:
+        chosen = weights.clone()
     shape = logits.query.shape[0], len(probes), logits.key.shape[1]
     return Softmax(logits, probes, chosen.reshape(shape), out.dtype, number=number)

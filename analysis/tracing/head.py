@@ -1,6 +1,7 @@
 """A head: what a record holds, but for where tokens lie, and rows to prove it by."""
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
@@ -44,6 +45,12 @@ class Head:
     error: float = 0.0
     said: tuple[str, ...] = field(default=())
     made_by: tuple[tuple[int, int], ...] = ()  # number of each operation, and the group in it
+
+    def changed(self, **fields: Any) -> "Head":
+        """Return the same with other values of some fields; there are hundreds of heads."""
+        other = object.__new__(Head)
+        vars(other).update(vars(self), **fields)
+        return other
 
     @property
     def how(self) -> str:

@@ -21,6 +21,9 @@ from nonlocal_lens.models.blocks import Reach
 Pictures = Callable[[Int[Tensor, "..."]], Int[Tensor, "..."]]
 """Where tokens came from -> which picture of the batch that is, -1 for none of them."""
 
+Copies = Callable[[str], int]
+"""Name of a block -> how often it is given the same tokens; 0 if that is unknown."""
+
 PicturesOf = Callable[[Int[Tensor, " tokens"]], set[int]]
 
 ROUNDING = 1e-4  # a mean query shorter than this, relative, is one that was subtracted
@@ -62,13 +65,14 @@ class _Group:
 
 
 def heads(
-    found: Sequence[Attended], pictures: Pictures | None = None
+    found: Sequence[Attended], pictures: Pictures | None = None, copies: Copies | None = None
 ) -> tuple[list[Head], list[Refused]]:
     """Return every head of every block, in the order in which they attended.
 
     Args:
         found: What `Computation` found.
         pictures: Tells pictures of a batch apart; where it is None, there is but one.
+        copies: Tells how often a block is given the same tokens; where it is None, once.
     """
     pictures_of = None if pictures is None else _once(pictures)
     blocks: dict[tuple[str, int, int], list[Attended]] = {}
@@ -82,7 +86,7 @@ def heads(
         try:
             groups = [group for attended in together for group in _groups(attended)]
             for one_kind in _alike(groups):
-                new = _heads(module, call, one_kind, pictures_of)
+                new = _heads(module, call, one_kind, pictures_of, copies)
                 times[module] = max(times[module], *(head.call + 1 for head in new))
                 result += new
         except UnreadableError as error:
@@ -183,7 +187,13 @@ def _alike(groups: list[_Group]) -> list[list[_Group]]:
     return list(kinds.values())
 
 
-def _heads(block: str, call: int, groups: list[_Group], pictures: PicturesOf | None) -> list[Head]:
+def _heads(
+    block: str,
+    call: int,
+    groups: list[_Group],
+    pictures: PicturesOf | None,
+    copies: Copies | None = None,
+) -> list[Head]:
     """Put groups of the same tokens side by side, as heads, and the others together."""
     if groups[0].tokens is None:
         several = len(groups) > 1
@@ -196,8 +206,18 @@ def _heads(block: str, call: int, groups: list[_Group], pictures: PicturesOf | N
     count = len(next(iter(by_tokens.values())))
     if any(len(same) != count for same in by_tokens.values()):
         raise UnreadableError("some of its tokens attend in more heads than others")
+    apart = list(by_tokens.values())
+    times = 1 if count == 1 or copies is None else copies(block)
+    if times != 1:
+        if times != count:
+            often = f"{times} times" if times else "more than once"
+            raise UnreadableError(
+                f"its input holds the same tokens {often}, as copies of one picture in a batch "
+                "do: which of its groups are copies and which are heads is unknown"
+            )
+        apart, count = [[group] for same in apart for group in same], 1
     of_pictures: dict[int, list[list[_Group]]] = {}
-    for same in by_tokens.values():
+    for same in apart:
         of_pictures.setdefault(_picture(same[0], pictures), []).append(same)
     return [
         _head(

@@ -32,9 +32,18 @@ def _weighs(weights: Labels, values: Labels) -> bool:
     """Return whether (..., rows, places) is summed with (..., channels, places)."""
     if values.shape[-1] < 2 or weights.shape[-2] < 2:
         return False
+    weights, values = _written_once(weights), _written_once(values)
     places = values[..., :1, :]
     are_places = bool((places >= 0).all()) and bool((places[..., 1:] != places[..., :-1]).all())
     if not are_places or not bool((values == places).all()):
         return False
     from_elsewhere = (weights >= 0) & (weights != places)
     return bool(from_elsewhere.any())
+
+
+def _written_once(labels: Labels) -> Labels:
+    """Return labels with length 1 along what is one number seen again and again, but for places."""
+    for side in range(labels.ndim - 1):
+        if labels.stride(side) == 0 and labels.shape[side] > 1:
+            labels = labels.narrow(side, 0, 1)
+    return labels

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from nonlocal_lens.analysis.tracing import copies
 from nonlocal_lens.analysis.tracing.affine import AFFINE_MOVES
 from nonlocal_lens.analysis.tracing.by_identity import ByIdentity
 from nonlocal_lens.analysis.tracing.inputs import labels_of
@@ -76,6 +77,7 @@ class Provenance(Observer):
         self._labels: ByIdentity[Label] = ByIdentity()
         self._views: ByIdentity[View] = ByIdentity()
         self._parameters: Parameters = {}
+        self._layers: copies.Layers = {}
         self.first_picture: tuple[tuple[int, int], int | None] = (1, 1), None
 
     @property
@@ -96,7 +98,7 @@ class Provenance(Observer):
             id(parameter)
             for module in network.modules()
             if isinstance(module, _LAYERS)
-            for parameter in module.parameters(recurse=False)
+            for parameter in module._parameters.values()
         }
         self._parameters = {
             id(tensor): (plain(name), tensor)
@@ -181,6 +183,8 @@ class Provenance(Observer):
             elif in_place and outputs:
                 self._wrote(outputs[0], None)
             return
+        if (given := copies.input_of(operation)) is not None:
+            self._count(operation, *given)
         what = described(operation)
         labels = self._recall.outputs(what, operands)
         if labels is None:
@@ -194,6 +198,25 @@ class Provenance(Observer):
                 self._labels.set(output, label)
         if _is_view(func):
             self._see(operation)
+
+    def _count(self, operation: Operation, at: int, channels: int) -> None:
+        """Count how often a layer is given the same tokens."""
+        x, weight = operation.args[at : at + 2]
+        label, of_weight = self.label(x), self.label(weight)
+        if label is None or label.own or (of_weight is not None and not of_weight.own):
+            return  # a product of two tensors of tokens
+        asked = label, shape_of(x)
+        known = self._recall.copies
+        if asked not in known:
+            known[asked] = copies.copies(*asked, channels)
+        count = known[asked]
+        if count is not None:
+            name = operation.module_name
+            self._layers[name] = min(self._layers.get(name, count), count)
+
+    def copies(self, block: str) -> int:
+        """Return how often a block is given the same tokens in one batch; 0 if that is unknown."""
+        return copies.in_block(self._layers, block)
 
     def _tile(self, x: Tensor) -> Label:
         """Return the label of a feature map whose cells tile the image."""

@@ -83,7 +83,7 @@ def read(
         layout: Where the tokens of that run lie.
         picture: Which picture of the batch is looked at.
     """
-    found, refused = heads(computation.found, layout.provenance.pictures)
+    found, refused = heads(computation.found, layout.provenance.pictures, layout.provenance.copies)
     records, sentences = [], [*computation.refused, *refused]
     for alike in _side_by_side([head for head in found if head.picture == picture]):
         block, call = alike[0].block, alike[0].call
@@ -146,10 +146,11 @@ def _ordered(
     unary = moved_if_any([head.unary for head in alike])
     value_norm = moved_if_any([head.value_norm for head in alike])
     rows = stacked([head.own for head in alike])
-    own = rows.flatten(0, 1).index_select(1, of_key).reshape(rows.shape)[:, kept]
+    own = rows.flatten(0, 1).index_select(1, of_key).reshape(rows.shape)
+    if not bool(kept.all()):
+        own = own[:, kept]
     return [
-        replace(
-            head,
+        head.changed(
             query=query[at],
             key=key[at],
             probes=probes,

@@ -11,7 +11,7 @@ from weakref import WeakKeyDictionary, ref
 
 from torch import Tensor, nn
 
-from nonlocal_lens.analysis.tracing.label import Label
+from nonlocal_lens.analysis.tracing.label import Label, Shape
 from nonlocal_lens.analysis.tracing.operation import Operation
 from nonlocal_lens.analysis.tracing.sources import Sources
 
@@ -35,11 +35,13 @@ class Recall:
     Attributes:
         sources: What the labels are of.
         own: Labels of parameters, by identity.
+        copies: How often inputs of layers hold the same tokens, by label and shape.
     """
 
     def __init__(self, parameters: Parameters) -> None:
         self.sources = Sources()
         self.own: dict[int, Label | None] = {}
+        self.copies: dict[tuple[Label, Shape], int | None] = {}
         self._parameters = {key: (name, ref(x)) for key, (name, x) in parameters.items()}
         self._inputs: list[Label] = []
         self._before: list[_Step] = []

@@ -33,15 +33,16 @@ class Running:
     """
 
     def __init__(self, network: nn.Module) -> None:
-        self._names = {id(module): plain(name) for name, module in network.named_modules()}
+        modules = dict(network.named_modules())
+        self._names = {id(module): plain(name) for name, module in modules.items()}
         self._owners = {
             id(tensor): plain(name).rpartition(".")[0] for name, tensor in sources(network)
         }
         self._layers = {
-            plain(name) for name, module in network.named_modules() if not list(module.children())
+            plain(name) for name, module in modules.items() if next(module.children(), None) is None
         }
         self._with_parameters = {
-            part for owner in self._owners.values() for part in _ancestors(owner)
+            part for owner in {*self._owners.values()} for part in _ancestors(owner)
         }
         self._stack = [("", False)]
         self.unseen: Callable[[], AbstractContextManager[None]] = nullcontext
@@ -146,8 +147,13 @@ class Running:
 
 def sources(network: nn.Module) -> Iterator[tuple[str, Tensor]]:
     """Yield all parameters and buffers of a network, with their names."""
-    yield from network.named_parameters(remove_duplicate=False)
-    yield from network.named_buffers(remove_duplicate=False)
+    modules = list(network.named_modules(remove_duplicate=False))
+    for named in ("_parameters", "_buffers"):
+        for around, module in modules:
+            prefix = f"{around}." if around else ""
+            for name, tensor in getattr(module, named).items():
+                if tensor is not None:
+                    yield prefix + name, tensor
 
 
 def _ancestors(name: str) -> Iterator[str]:
