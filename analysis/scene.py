@@ -296,6 +296,7 @@ def records_over(
     of_clips: bool,
     block: str | None = None,
     head: int | None = None,
+    call: int | None = None,
 ) -> Records:
     """Return what a block and head did over an input: the first there are where these are None.
 
@@ -305,11 +306,12 @@ def records_over(
         of_clips: Whether the network looks at clips.
         block: Name of a block.
         head: Number of a head.
+        call: Which run of the block on an input, from 0.
 
     Raises:
-        ValueError: There is no such block or head.
+        ValueError: There is no such block, head or run.
     """
-    chosen = [choose_record(records, block, head) for records in passes]
+    chosen = [choose_record(records, block, head, call) for records in passes]
     if of_clips:
         (records,) = passes
         (first,) = chosen
@@ -327,9 +329,12 @@ def groups_of(records: Sequence[AttentionRecord], first: AttentionRecord) -> lis
 
 
 def choose_record(
-    records: Sequence[AttentionRecord], block: str | None, head: int | None
+    records: Sequence[AttentionRecord],
+    block: str | None,
+    head: int | None,
+    call: int | None = None,
 ) -> AttentionRecord:
-    """Return the first record of a block and head; of any block, or any head, where that is None.
+    """Return the first record of a block, head and run; of any of them where that is None.
 
     Raises:
         ValueError: There is none.
@@ -337,16 +342,21 @@ def choose_record(
     found = [
         record
         for record in records
-        if (block is None or record.block == block) and (head is None or record.head == head)
+        if (block is None or record.block == block)
+        and (head is None or record.head == head)
+        and (call is None or record.call == call)
     ]
     if not found:
         there = dict.fromkeys(
-            record.block if record.head is None else f"{record.block} head {record.head}"
+            record.block
+            + (f" call {record.call}" if record.call else "")
+            + ("" if record.head is None else f" head {record.head}")
             for record in records
         )
         wanted = f"block {block!r}" if block is not None else "block"
         raise ValueError(
-            f"there is no {wanted}{'' if head is None else f' with a head {head}'}; available: "
+            f"there is no {wanted}{'' if head is None else f' with a head {head}'}"
+            f"{'' if call is None else f' in a call {call}'}; available: "
             f"{', '.join(there)}"
         )
     return found[0]

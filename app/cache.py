@@ -358,14 +358,14 @@ def atlas_buffers(network_name: str, picture: Picture) -> list[bytes]:
 
 def record_title(name: str, record: AttentionRecord) -> str:
     """Return what one record of several of a network is called."""
+    again = f" call {record.call}" if record.call else ""
     head = "" if record.head is None else f" head {record.head}"
-    return f"{name} {record.block}{head}"
+    return f"{name} {record.block}{again}{head}"
 
 
 def record_name(network_name: str, number: int, picture: Picture) -> str:
-    """Return the block, and the head, of one record of a network."""
-    record = observation(network_name, picture).records[number]
-    return record.block if record.head is None else f"{record.block}.head{record.head}"
+    """Return what one record of a network is called in an address."""
+    return atlas.head_title(observation(network_name, picture).records[number])
 
 
 def weights_sha256(name: str) -> str:

@@ -65,7 +65,7 @@ def open_what_it_names(link: Link) -> None:
         view = replace(link.view, queries=queries, follow=session.chosen(_FOLLOW))  # type: ignore[call-arg]
         keep_view(view, token if reel is None else str(reel.id), ("video", network))
     if network:
-        open_network(network, *named_part(session.chosen(_PART) or ""), "video")
+        open_network(network, named_part(session.chosen(_PART) or ""), "video")
     stride = session.chosen(_STRIDE)
     session.choose("video-spread", stride is None)
     if stride is not None:
@@ -81,8 +81,8 @@ def watched_named() -> ShownClip | None:
     frames = session.chosen("video-frames")
     stride = session.chosen(_STRIDE)
     chosen = {"start": session.chosen("video-start", 0), "stride": stride, "frames": frames}
-    block, head = named_part(session.chosen(_PART) or "")
-    chosen |= {"block": block, "head": head} if block else {}
+    part = named_part(session.chosen(_PART) or "")
+    chosen |= part._asdict() if part.block else {}
     queries = tuple(clip_spot(pin) for pin in session.chosen(_PINS, ()))
     track = session.chosen(_FOLLOW) is True
     return ShownClip(network, reel, frames or 0, tuple(chosen.items()), queries, track)

@@ -1,10 +1,12 @@
 """What is shown and pinned in Explore, Compare or Video, for the pages that go on from there."""
 
 import re
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import streamlit as st
 
+from nonlocal_lens.analysis.record import AttentionRecord
 from nonlocal_lens.analysis.scene import Query as Spot
 from nonlocal_lens.app.pictures import FIRST_STREET, Picture
 from nonlocal_lens.app.session import choose
@@ -18,13 +20,27 @@ SHOWN_PICTURE, SHOWN_CLIP = (
 LATEST = "export-latest"  # where it keeps which of the two was shown last
 
 
+class Part(NamedTuple):
+    """A block of a network, maybe one of its heads, in one of its runs on a picture."""
+
+    block: str = ""  # empty where it is the first
+    head: int | None = None  # None is the first
+    call: int | None = None  # which run, from 0; None is the first
+
+    @property
+    def name(self) -> str:
+        """What it is called in an address; empty where no block is named."""
+        again = f".call{self.call}" if self.call else ""
+        head = "" if self.head is None else f".head{self.head}"
+        return f"{self.block}{again}{head}" if self.block else ""
+
+
 class ShownPicture(NamedTuple):
     """One picture through one network, or several, with the pinned queries."""
 
     network: str  # what `load_network` takes
     picture: Picture
-    block: str
-    head: int | None
+    part: Part
     pins: tuple[Query, ...]
     others: tuple[str, ...] = ()  # networks that it is compared with
 
@@ -63,15 +79,24 @@ def first_view(picture: Picture) -> View:
     return View(queries=FIRST_PINS, active=0) if picture.id == f"street-{FIRST_STREET}" else View()
 
 
-def part_name(block: str | None, head: int | None) -> str:
-    """Return the name of a block, or of one of its heads, as an address has it; empty for none."""
-    return f"{block or ''}{'' if head is None or not block else f'.head{head}'}"
+def named_part(name: str) -> Part:
+    """Return what a name in an address stands for."""
+    found = re.fullmatch(
+        r"(.*?)(?:\.call(\d{1,6}))?(?:\.head(\d{1,6}))?", name, re.ASCII | re.DOTALL
+    )
+    assert found is not None  # it matches whatever there is
+    block, call, head = found.groups()
+    return Part(block, None if head is None else int(head), None if call is None else int(call))
 
 
-def named_part(name: str) -> tuple[str, int | None]:
-    """Return the block and the head of a name in an address."""
-    block, _, head = name.partition(".head")
-    return block, int(head) if head.isdecimal() else None
+def part_chosen(options: Mapping[str, Any]) -> Part:
+    """Return the part that options of an export name."""
+    return Part(options.get("block") or "", options.get("head"), options.get("call"))
+
+
+def part_of(record: AttentionRecord) -> Part:
+    """Return what a record is of."""
+    return Part(record.block, record.head, record.call or None)
 
 
 def clip_spot(query: Query) -> ClipSpot:

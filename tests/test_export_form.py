@@ -32,7 +32,7 @@ from nonlocal_lens.app.export.preview import (
 )
 from nonlocal_lens.app.export.sizes import sizes_of
 from nonlocal_lens.app.pictures import uploaded_picture
-from nonlocal_lens.app.shown import LATEST, SHOWN_CLIP, SHOWN_PICTURE, ShownClip, ShownPicture
+from nonlocal_lens.app.shown import LATEST, SHOWN_CLIP, SHOWN_PICTURE, Part, ShownClip, ShownPicture
 from nonlocal_lens.app.uploads import keep
 from nonlocal_lens.app.video_clips import uploaded_reel
 from nonlocal_lens.app.viewer.view import Query, View
@@ -65,7 +65,7 @@ def page(network, picture):
     page = AppTest.from_file("../app/screens/export.py", default_timeout=120)
     page.session_state["opened network"] = network
     points = Query.at((20.0, 12.0)), Query.at((44.0, 28.0))
-    page.session_state[SHOWN_PICTURE] = ShownPicture(network, picture, "head.block", None, points)
+    page.session_state[SHOWN_PICTURE] = ShownPicture(network, picture, Part("head.block"), points)
     return page.run()
 
 
@@ -295,7 +295,7 @@ def test_every_choice_of_a_clip_is_in_the_command(clip_page):
 
 def test_of_a_region_and_a_class_one_place_is_drawn_which_is_said(page, network, picture):
     pins = Query(((20.0, 12.0),), category="pole"), Query(((10.0, 10.0), (30.0, 20.0)))
-    page.session_state[SHOWN_PICTURE] = ShownPicture(network, picture, "head.block", None, pins)
+    page.session_state[SHOWN_PICTURE] = ShownPicture(network, picture, Part("head.block"), pins)
     page.run()
     assert any("one place, not the mean" in one.value for one in page.caption)
     words = command(page)
@@ -309,7 +309,7 @@ def test_of_a_region_and_a_class_one_place_is_drawn_which_is_said(page, network,
 def test_picture_and_clip_are_a_choice_that_opens_with_the_latest(clip_page, network, picture):
     points = (Query.at((20.0, 12.0)),)
     clip_page.session_state[SHOWN_PICTURE] = ShownPicture(
-        network, picture, "head.block", None, points
+        network, picture, Part("head.block"), points
     )
     clip_page.run()
     assert command(clip_page)[2] == "walk.mp4"
@@ -359,7 +359,7 @@ def test_records_of_a_clip_are_not_left_out_of_a_download(network, reel):
 
 
 def test_without_anything_explored_or_pinned_the_most_different_are_drawn(page, network, picture):
-    page.session_state[SHOWN_PICTURE] = ShownPicture(network, picture, "head.block", None, ())
+    page.session_state[SHOWN_PICTURE] = ShownPicture(network, picture, Part("head.block"), ())
     page.run()
     assert not page.error
     assert "--query" not in command(page), "auto:4 is usual"

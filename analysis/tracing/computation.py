@@ -8,7 +8,6 @@ weights that the network computed, a few rows stay, to prove the record by.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import cache
 from math import isfinite
 from typing import Any
 
@@ -586,12 +585,8 @@ def _numels(args: tuple[Any, ...]) -> list[int]:
 
 def _probes(logits: Logits) -> Tensor:
     """Return a few queries, evenly spaced."""
-    return _spaced(logits.query.shape[1], logits.query.device)
-
-
-@cache
-def _spaced(count: int, device: torch.device) -> Tensor:
-    return torch.linspace(0, count - 1, min(PROBES, count), device=device).long()
+    count = logits.query.shape[1]
+    return torch.linspace(0, count - 1, min(PROBES, count), device=logits.query.device).long()
 
 
 def _observed(logits: Logits, sides: Sides, out: Tensor, number: int) -> Softmax:

@@ -205,11 +205,7 @@ class Provenance(Observer):
         label, of_weight = self.label(x), self.label(weight)
         if label is None or label.own or (of_weight is not None and not of_weight.own):
             return  # a product of two tensors of tokens
-        asked = label, shape_of(x)
-        known = self._recall.copies
-        if asked not in known:
-            known[asked] = copies.copies(*asked, channels)
-        count = known[asked]
+        count = self._recall.copies(label, shape_of(x), channels)
         if count is not None:
             name = operation.module_name
             self._layers[name] = min(self._layers.get(name, count), count)

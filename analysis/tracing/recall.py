@@ -11,11 +11,13 @@ from weakref import WeakKeyDictionary, ref
 
 from torch import Tensor, nn
 
+from nonlocal_lens.analysis.tracing.copies import copies
 from nonlocal_lens.analysis.tracing.label import Label, Shape
 from nonlocal_lens.analysis.tracing.operation import Operation
 from nonlocal_lens.analysis.tracing.sources import Sources
 
 Labels = list[Label | None]
+Copies = dict[tuple[Label, Shape], int | None]
 Parameters = dict[int, tuple[str, Tensor]]
 """Identity of a parameter or buffer -> its name, and itself."""
 
@@ -35,13 +37,13 @@ class Recall:
     Attributes:
         sources: What the labels are of.
         own: Labels of parameters, by identity.
-        copies: How often inputs of layers hold the same tokens, by label and shape.
     """
 
     def __init__(self, parameters: Parameters) -> None:
         self.sources = Sources()
         self.own: dict[int, Label | None] = {}
-        self.copies: dict[tuple[Label, Shape], int | None] = {}
+        self._copies: Copies = {}
+        self._copies_before: Copies = {}
         self._parameters = {key: (name, ref(x)) for key, (name, x) in parameters.items()}
         self._inputs: list[Label] = []
         self._before: list[_Step] = []
@@ -61,6 +63,7 @@ class Recall:
             ours.alike(theirs) for ours, theirs in zip(inputs, self._inputs, strict=True)
         )
         self._before, self._steps = self._steps if same else [], []
+        self._copies_before, self._copies = self._copies, {}
         if not same:
             self._inputs = inputs
         return self._inputs
@@ -84,6 +87,16 @@ class Recall:
         self._bytes += sum(
             track.nbytes for label in outputs if label is not None for track in label.written or ()
         )
+
+    def copies(self, label: Label, shape: Shape, channels: int) -> int | None:
+        """Return how often a layer's input holds the same tokens, see `copies.copies`."""
+        asked = label, shape
+        if asked not in self._copies:
+            before = self._copies_before
+            self._copies[asked] = (
+                before[asked] if asked in before else copies(label, shape, channels)
+            )
+        return self._copies[asked]
 
     def keep(self, network: nn.Module) -> None:
         """Keep it for the network's next run, if it does not take much memory."""

@@ -41,6 +41,9 @@ def show_attribution(
             f"`{short_name(network_name)}` does not offer both in this block."
         )
         return
+    if record.call:
+        st.info("An attribution is compared with the first run of a block: choose run 1.")
+        return
     of_pixels = scores_of(output).ndim > 2
     if of_pixels and query >= record.query_axis.placed:
         st.info("This network scores pixels: pin a place, which has a score, instead of a token.")

@@ -51,7 +51,7 @@ def choose_options(explored: ShownPicture, block: str | None) -> Given:
     given: Given = {"inputs": [explored.picture.location]}
     given["networks"] = _choose_networks(offered_networks(), explored.networks)
     if given["networks"] == [explored.network]:
-        given |= {"block": block, "head": explored.head}
+        given |= explored.part._asdict() | {"block": block}
     given["layout"] = st.selectbox(
         "Layout",
         list(LAYOUTS),

@@ -20,6 +20,7 @@ from nonlocal_lens.app.networks import (
     title_of,
 )
 from nonlocal_lens.app.session import choose, chosen, kept
+from nonlocal_lens.app.shown import Part
 from nonlocal_lens.app.uploads import keep, user_message
 from nonlocal_lens.models.libraries import LibraryName
 from nonlocal_lens.models.published import PUBLISHED
@@ -35,7 +36,7 @@ MOST_RECENT = 8
 
 NETWORK = "explore-network"  # the name of the choice, for pages that have none of their own
 
-Part = TypeVar("Part")
+Chosen = TypeVar("Chosen")
 
 
 def current_network() -> str:
@@ -155,39 +156,51 @@ def _remember(source: str) -> None:
     st.session_state[RECENT] = recent[:MOST_RECENT]
 
 
-def open_network(source: str, block: str, head: int | None, prefix: str = "explore") -> None:
-    """Choose a network, a block and a head; to be called before the widgets are drawn."""
+def open_network(source: str, part: Part, prefix: str = "explore") -> None:
+    """Choose a network and a part of it; to be called before the widgets are drawn."""
     entry = source
     if not is_named(source):
         entry = FILE_ENTRY
         st.session_state[OPENED] = source
     choose(f"{prefix}-network", entry)
-    choose(f"{prefix}-block", block or None)
-    choose(f"{prefix}-head", head)
+    choose(f"{prefix}-block", part.block or None)
+    choose(f"{prefix}-run", (part.call or 0) + 1)
+    choose(f"{prefix}-head", part.head)
 
 
 def choose_record(records: tuple[AttentionRecord, ...], prefix: str = "explore") -> int:
-    """Let the user choose among the blocks and heads of a network; return the record's index.
+    """Let the user choose among blocks, their runs and heads; return the record's index.
 
-    Where there is one only, nothing is shown.
+    Where there is one only, nothing is shown. A block that sees a group of frames at a time has a
+    run for each group: they are shown together.
     """
     with st.container(horizontal=True, gap="small", key=f"{prefix}-parts"):
         block = _choose_part("Block", [record.block for record in records], f"{prefix}-block", 300)
-        heads = [record.head for record in records if record.block == block]
+        there = [record for record in records if record.block == block]
+        first = there[0].query_grid
+        runs = [
+            record.call + 1
+            for record in there
+            if first is None
+            or record.query_grid is None
+            or record.query_grid.first_frame == first.first_frame
+        ]
+        run = _choose_part("Run", runs, f"{prefix}-run", 130)
+        heads = [record.head for record in there if record.call + 1 == run]
         head = _choose_part("Head", heads, f"{prefix}-head", 130)
     return next(
         index
         for index, record in enumerate(records)
-        if record.block == block and record.head == head
+        if (record.block, record.call + 1, record.head) == (block, run, head)
     )
 
 
-def _choose_part(label: str, parts: Sequence[Part], name: str, width: int) -> Part:
+def _choose_part(label: str, parts: Sequence[Chosen], name: str, width: int) -> Chosen:
     """Let the user choose if there is a choice; what another network had stays chosen there."""
     parts = list(dict.fromkeys(parts))
     if len(parts) == 1:
         return parts[0]
-    part: Part = st.selectbox(
+    part: Chosen = st.selectbox(
         label,
         parts,
         format_func=lambda part: f"{label} {part}",

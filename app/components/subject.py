@@ -25,7 +25,7 @@ def choose_subject(page: str, fields: Sequence[Field] = ()) -> tuple[Picture, st
     if link is not None:
         open_known(link.picture)
         if link.networks:
-            open_network(link.networks[0], *named_part((link.blocks or ("",))[0]))
+            open_network(link.networks[0], named_part((link.blocks or ("",))[0]))
         take_view(link, current_picture(), page)
     bar = st.container(horizontal=True, vertical_alignment="center", gap="small", key="bar")
     with bar:

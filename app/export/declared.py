@@ -60,6 +60,7 @@ class Declared(NamedTuple):
 OPTIONS = (
     Declared("block", str, "Default: the first of a network."),
     Declared("head", int, "Default: the first of a block."),
+    Declared("call", int, "Which run of a block that runs several times, from 0."),
     Declared("terms", str, "With commas.", listed=True),
     Declared("layout", str, "How maps stand."),
     Declared(

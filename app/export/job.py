@@ -107,6 +107,7 @@ def facts_of(stem: str, subjects: Sequence[Subject], options: Options) -> dict[s
             title: {
                 "block": over.first.block,
                 "head": over.first.head,
+                "call": over.first.call,
                 "form": over.first.form,
                 "coupling": over.first.coupling,
             }

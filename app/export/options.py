@@ -54,6 +54,7 @@ class Options:
     networks: tuple[str, ...]  # bundled names or weight files
     block: str | None = None  # None: the first that a network has
     head: int | None = None  # None: the first that a block has
+    call: int | None = None  # None: the first run of a block on an input
     queries: tuple[str, ...] = ("auto:4",)  # see QuerySpec.parse
     terms: tuple[Shown, ...] = DEFAULT_SHOWN
     layout: str = "grid"
@@ -82,8 +83,9 @@ class Options:
             raise ValueError("at least one query must be given")
         if not 1 <= self.per_sheet <= 50:
             raise ValueError(f"per_sheet must be from 1 to 50, got {self.per_sheet}")
-        if self.head is not None and self.head < 0:
-            raise ValueError(f"head must be at least 0, got {self.head}")
+        for name, number in (("head", self.head), ("call", self.call)):
+            if number is not None and number < 0:
+                raise ValueError(f"{name} must be at least 0, got {number}")
         if self.layout in DRAWN_ONLY:
             undrawn = [name for name in self.formats if name not in DRAWN]
             if undrawn:
@@ -214,7 +216,7 @@ class Options:
 
     def only_looking(self, *, as_clip: bool) -> dict[str, Any]:
         """Return those choices of `to_json` that decide what is looked at, not how it is drawn."""
-        names = ["inputs", "networks", "block", "head", "queries", "layout", "on_picture"]
+        names = ["inputs", "networks", "block", "head", "call", "queries", "layout", "on_picture"]
         names += ["start", "stride", "frames", "track"] if as_clip else []
         found = {name: value for name, value in self.to_json().items() if name in names}
         if self.layout == "stacked":  # it shows what the grid shows

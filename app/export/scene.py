@@ -90,6 +90,7 @@ def look_at(source: Source, options: Options, *, as_clip: bool) -> Subject:
                 of_clips=takes_clips(network),
                 block=options.block,
                 head=options.head,
+                call=options.call,
             )
         flow = flow_of(clip.frames, records) if options.track else None
         if options.track and flow is None:

@@ -35,7 +35,7 @@ from nonlocal_lens.app.markdown import literal
 from nonlocal_lens.app.networks import is_here, short_name, title_of
 from nonlocal_lens.app.pictures import Picture
 from nonlocal_lens.app.session import choose, chosen, kept
-from nonlocal_lens.app.shown import ShownPicture, first_view, remember
+from nonlocal_lens.app.shown import Part, ShownPicture, first_view, remember
 from nonlocal_lens.app.uploads import keep, user_message
 from nonlocal_lens.app.viewer import show_viewer
 from nonlocal_lens.app.viewer.view import View
@@ -76,7 +76,7 @@ def open_what_it_names(link: Link) -> None:
         choose(OWN_RECORDS, False)
     if link.networks:
         if current_network() not in link.networks:
-            open_network(link.networks[0], "", None)
+            open_network(link.networks[0], Part())
         choose(NETWORKS, list(link.networks))
         if len(link.networks) == 1 and link.blocks:
             choose(PART, list(link.blocks))
@@ -207,7 +207,7 @@ def show_comparison(picture: Picture, networks: tuple[str, ...]) -> None:
     blocks = tuple(
         dict.fromkeys(cache.record_name(name, number, picture) for name, number in records)
     )
-    remember(ShownPicture(networks[0], picture, "", None, view.queries, networks[1:]))
+    remember(ShownPicture(networks[0], picture, Part(), view.queries, networks[1:]))
     keep_address(Link(picture.id, networks, blocks, view))
     with below:
         reports = {

@@ -34,6 +34,7 @@ from nonlocal_lens.app.markdown import literal
 from nonlocal_lens.app.networks import title_of
 from nonlocal_lens.app.pictures import STREETS
 from nonlocal_lens.app.session import chosen, forget, kept, opening
+from nonlocal_lens.app.shown import Part
 from nonlocal_lens.app.survey.at_a_glance import board_data, shown_series
 from nonlocal_lens.app.survey.independence import independence_sentences
 from nonlocal_lens.app.survey.paired import Paired, paired_difference, paired_sentence
@@ -258,7 +259,7 @@ def open_row(survey: Survey, table: pd.DataFrame, item: int, series: int) -> Non
     row = table[(table["item"] == item) & (table["series"] == name)].iloc[0]
     open_picture(survey.plan.items[item].read())
     head = None if pd.isna(row["head"]) else int(row["head"])
-    open_network(row["source"], row["block"], head)
+    open_network(row["source"], Part(row["block"], head))
     st.switch_page("screens/explore.py")
 
 

@@ -35,7 +35,7 @@ from nonlocal_lens.app.session import kept, kept_open
 from nonlocal_lens.app.shown import (
     ShownPicture,
     first_view,
-    part_name,
+    part_of,
     remember,
 )
 from nonlocal_lens.app.viewer import show_viewer
@@ -85,14 +85,14 @@ def show_lens(picture: Picture, network_name: str) -> None:
             st.caption(note)
         with st.expander("Statistics", icon=":material/tune:", **kept_open("explore-numbers")):
             show_numbers(network_name, record, report)
-    part = part_name(record.block, record.head)
-    keep_address(Link(picture.id, (network_name,), (part,), view))
+    part = part_of(record)
+    keep_address(Link(picture.id, (network_name,), (part.name,), view))
     if token_of(network_name) is None:
         st.caption(
             f"The address names the picture and the pins, but not `{short_name(network_name)}`: "
             "a link opens with a bundled network."
         )
-    remember(ShownPicture(network_name, picture, record.block, record.head, view.queries))
+    remember(ShownPicture(network_name, picture, part, view.queries))
     called = "" if pinned is None or query is None else pinned_place(pinned)
     if pinned is not None and query is not None and not pinned.alone:
         called = place_of(record, query)  # what the tabs say is of one query

@@ -37,11 +37,12 @@ from nonlocal_lens.app.shown import (
     LATEST,
     SHOWN_CLIP,
     SHOWN_PICTURE,
+    Part,
     ShownClip,
     ShownPicture,
     first_view,
     named_part,
-    part_name,
+    part_chosen,
     query_at,
     remember,
 )
@@ -90,7 +91,7 @@ def shown_picture() -> ShownPicture:
         return shown
     picture = current_picture() or rendered_picture(FIRST_STREET)
     view = view_of(picture.id, "explore", first_view(picture))
-    return ShownPicture(current_network(), picture, "", None, view.queries)
+    return ShownPicture(current_network(), picture, Part(), view.queries)
 
 
 def open_what_it_names(link: Link) -> None:
@@ -107,9 +108,8 @@ def open_what_it_names(link: Link) -> None:
     if picture is None or link.picture is None:
         return
     network, *others = link.networks or (current_network(),)
-    block, head = named_part((link.blocks or ("",))[0])
-    pins = link.view.queries
-    explored = ShownPicture(network, picture, block, head, pins, tuple(others))
+    part = named_part((link.blocks or ("",))[0])
+    explored = ShownPicture(network, picture, part, link.view.queries, tuple(others))
     remember(explored)
     filled_in_for(explored)
     looks_changed()
@@ -119,13 +119,13 @@ def keep_shown(explored: ShownPicture, watched: ShownClip | None) -> None:
     """Let the address say what is drawn, and how."""
     if watched is not None:
         chosen_frames: dict[str, Any] = dict(watched.chosen)
-        part = part_name(chosen_frames.get("block"), chosen_frames.get("head"))
+        part = part_chosen(chosen_frames).name
         pins = tuple(query_at(query) for query in watched.queries)
         view = View(queries=pins, follow=watched.track)
         note_clip(watched.reel, watched.network, part, view, chosen_frames.get("stride"))
         keep_address(Link(), [*form_fields(), *clip_fields()])
         return
-    part = part_name(explored.block, explored.head)
+    part = explored.part.name
     view = View(queries=explored.pins)
     link = Link(explored.picture.id, explored.networks, (part,) if part else (), view)
     keep_address(link, form_fields())
@@ -176,7 +176,8 @@ def said_of_clip(watched: ShownClip) -> str:
 def block_of(explored: ShownPicture) -> str | None:
     """Return the block, if it is not the one that an export would take anyway."""
     records = cache.observation(explored.network, explored.picture).records
-    return None if explored.block in ("", records[0].block) else explored.block
+    block = explored.part.block
+    return None if block in ("", records[0].block) else block
 
 
 def show_preview(options: Options) -> None:

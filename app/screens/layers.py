@@ -120,7 +120,7 @@ def go_where_a_click_leads() -> None:
         return
     network, _, titles = going
     if len(titles) == 1:
-        open_network(network, *named_part(titles[0]))
+        open_network(network, named_part(titles[0]))
         st.switch_page("screens/explore.py")
     choose("compare-networks", [network])
     choose("compare-records", titles)

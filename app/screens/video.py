@@ -32,7 +32,14 @@ from nonlocal_lens.app.link import Link
 from nonlocal_lens.app.markdown import literal
 from nonlocal_lens.app.networks import short_name
 from nonlocal_lens.app.session import kept
-from nonlocal_lens.app.shown import ShownClip, clip_spot, part_name, query_text, remember
+from nonlocal_lens.app.shown import (
+    ShownClip,
+    clip_spot,
+    part_chosen,
+    part_of,
+    query_text,
+    remember,
+)
 from nonlocal_lens.app.video_clips import Reel
 from nonlocal_lens.app.viewer import show_viewer
 from nonlocal_lens.app.viewer.payload import Shown, pack_all, with_view
@@ -96,7 +103,7 @@ def video() -> None:
         st.error(f"This block cannot be shown: {literal(str(error))}.")
         return
     # what the command has to name: the first block, and its first head, are taken anyway
-    part = {"block": records[0].block, "head": records[0].head} if index else {}
+    part = part_of(records[0])._asdict() if index else {}
     over = replace(over, records=records)
     show_clip(name, reel, clip, over, (*key, index), {**choice, **part}, waiting)
 
@@ -163,7 +170,7 @@ def show_clip(
     view = show_viewer(with_view(payload, opened), key=strip)
     waiting.empty()
     keep_view(view, str(reel.id), ("video", name))
-    part = part_name(choice.get("block"), choice.get("head"))
+    part = part_chosen(choice).name
     note_clip(reel, name, part, view, choice["stride"])
     keep_address(Link(view=replace(view, queries=())), clip_fields())
     pins = [query for query in view.queries if inside(query, over)]

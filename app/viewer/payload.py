@@ -214,7 +214,8 @@ def record_config(one: Shown) -> dict[str, Any]:
     record = one.records[0]
     scales = [color_scale(part) for part in one.records]
     head = "" if record.head is None else f", head {record.head}"
-    about = f"{one.title} · {record.block}{head} · {record.form}, {record.coupling}"
+    again = f", run {record.call + 1}" if record.call else ""
+    about = f"{one.title} · {record.block}{again}{head} · {record.form}, {record.coupling}"
     return {
         "title": one.title,
         "about": about + (f" · sha256 {one.sha256}" if one.sha256 else ""),
