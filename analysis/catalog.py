@@ -31,6 +31,7 @@ OURS = (
     sinks.SINK_RATE,
     sinks.SINK_ROUTED,
     sinks.SINK_VALUE_RATIO,
+    sinks.UPDATE_STABLE_RANK,
     logits.UNARY_SHARE,
     logits.STABLE_RANK,
     rows.COSINE_DISTANCE,

@@ -74,7 +74,7 @@ class DegeneracyReport(Numbers):
     @property
     def sink_kind(self) -> str:
         """What the sink does: "no-operation", "broadcast", or "" where that is not known."""
-        return sink_kind(self.sink_routed, self.sink_value_ratio)
+        return sink_kind(self.sink_routed, self.sink_value_ratio, self.update_stable_rank)
 
     @property
     def verdict(self) -> str:
@@ -129,7 +129,7 @@ def measure(
         ValueError: The record holds NaN or infinite values.
     """
     _check_finite(record)
-    value = vectors.value if isinstance(vectors, Unattended) else None
+    value = vectors.value if isinstance(vectors, Unattended) else record.value
     sums = sum_rows(record, generator=_seeded(seed), shuffles=shuffles, value=value)
     if isinstance(vectors, Unattended):
         assert sums.attended is not None  # there was a value

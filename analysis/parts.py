@@ -72,6 +72,7 @@ def part_records(record: AttentionRecord) -> Iterator[AttentionRecord]:
             key=record.key[keys],
             unary=None if record.unary is None else record.unary[keys],
             value_norm=None if record.value_norm is None else record.value_norm[keys],
+            value=None if record.value is None else record.value[keys],
             **_side("query", record.query_axis.subset(queries)),
             **_side("key", record.key_axis.subset(keys)),
             reach=None,

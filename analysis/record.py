@@ -25,11 +25,12 @@ if TYPE_CHECKING:  # most code is given places, and need not ask each time wheth
 else:
     MaybeGrid = Grid | None
 
-SCHEMA_VERSION = 6
-READABLE_VERSIONS = (1, 2, 3, 4, 5, 6)
+SCHEMA_VERSION = 7
+READABLE_VERSIONS = (1, 2, 3, 4, 5, 6, 7)
 """The first had no gain, no whitening to tell and no offset of grids, the second no reach, the
 third no frames of the clip that a grid's frames stand for, the fourth no call, no proof and no
-lengths of values, the fifth no tokens without a place and no grids of which cells are missing."""
+lengths of values, the fifth no tokens without a place and no grids of which cells are missing,
+the sixth of values no more than their lengths."""
 HEADER_KEY = "nonlocal_lens.record"
 
 ROW_SUM: dict[str, float] = {
@@ -68,6 +69,7 @@ class AttentionRecord:
     reach: Reach | None = None  # which keys queries look at; None where they look at all
     call: int = 0  # how often the block had run before, on this input
     value_norm: Float[Tensor, " key_pos"] | None = None  # length of each key's value on its way out
+    value: Float[Tensor, "key_pos value_channels"] | None = None  # itself, but for a rotation
     proof: Proof | None = None  # how it was compared with the network's own weights; None if not
     query_axis: Axis = None  # type: ignore[assignment]  # None given: all cells of query_grid
     key_axis: Axis = None  # type: ignore[assignment]  # None given: all cells of key_grid
@@ -137,7 +139,11 @@ class AttentionRecord:
             if axis is None or axis.grid != grid:
                 object.__setattr__(self, f"{side}_axis", _laid_over(axis, grid))
         sides = [("query", self.query, self.query_axis), ("key", self.key, self.key_axis)]
-        for name, of_keys in (("unary", self.unary), ("value_norm", self.value_norm)):
+        for name, of_keys in (
+            ("unary", self.unary),
+            ("value_norm", self.value_norm),
+            ("value", self.value),
+        ):
             sides += [(name, of_keys, self.key_axis)] if of_keys is not None else []
         for name, tensor, axis in sides:
             if tensor.shape[0] != len(axis):
@@ -145,6 +151,8 @@ class AttentionRecord:
                     f"{name} must have one row for each of the {axis.described}, "
                     f"got {tensor.shape[0]}"
                 )
+        if self.value is not None:
+            object.__setattr__(self, "value_norm", self._length_of_value())
         if self.reach is None:
             return
         if self.signed:
@@ -155,6 +163,15 @@ class AttentionRecord:
                 f"reach must have labels for {len(self.query)} queries and {len(self.key)} keys, "
                 f"got {labels[0]} and {labels[1]}"
             )
+
+    def _length_of_value(self) -> Tensor:
+        """Return how long each key's value is; ValueError if something else is said."""
+        assert self.value is not None  # whoever asks has looked
+        length: Tensor = self.value.norm(dim=1)
+        said = self.value_norm
+        if said is not None and not torch.allclose(said.to(length), length, rtol=1e-4, atol=1e-6):
+            raise ValueError("value_norm must be the length of each row of value, or None")
+        return length
 
     @property
     def signed(self) -> bool:
@@ -194,7 +211,10 @@ class AttentionRecord:
             header[f"{side}_grid"] = None if axis.grid is None else asdict(axis.grid)
             header[f"{side}_names"] = list(axis.names)
         tensors = {"query": self.query.contiguous(), "key": self.key.contiguous()}
-        for name, of_keys in (("unary", self.unary), ("value_norm", self.value_norm)):
+        values = (
+            ("value", self.value) if self.value is not None else ("value_norm", self.value_norm)
+        )
+        for name, of_keys in (("unary", self.unary), values):
             if of_keys is not None:
                 tensors[name] = of_keys.contiguous()
         for side, axis in (("query", self.query_axis), ("key", self.key_axis)):
@@ -245,6 +265,7 @@ class AttentionRecord:
                 key=tensors.pop("key"),
                 unary=tensors.pop("unary", None),
                 value_norm=tensors.pop("value_norm", None),
+                value=tensors.pop("value", None),
                 proof=None if proof is None else Proof(**proof),
                 **_side("query", header, tensors),
                 **_side("key", header, tensors),

@@ -155,9 +155,9 @@ class Records:
                 [len(record.key) for record in self.records],
             )
         )
-        unary, norms = (
+        unary, norms, values = (
             [x for record in self.records if (x := getattr(record, name)) is not None]
-            for name in ("unary", "value_norm")
+            for name in ("unary", "value_norm", "value")
         )
         axes = [axis for one in self.records for axis in (one.query_axis, one.key_axis)]
         if not all(axis.is_whole_grid for axis in axes):
@@ -171,6 +171,7 @@ class Records:
             key=torch.cat([record.key for record in self.records]),
             unary=torch.cat(unary) if unary else None,
             value_norm=torch.cat(norms) if len(norms) == len(self.records) else None,
+            value=torch.cat(values) if len(values) == len(self.records) else None,
             query_grid=_together([record.query_grid for record in self.records]),
             key_grid=_together([record.key_grid for record in self.records]),
             reach=Reach("group of frames", of_queries, of_keys),

@@ -66,6 +66,7 @@ def without_keys(
         key=record.key[index],
         unary=None if record.unary is None else record.unary[index],
         value_norm=None if record.value_norm is None else record.value_norm[index],
+        value=None if record.value is None else record.value[index],
         key_grid=cast(Grid, axis.grid),
         key_axis=axis,
         reach=reach and Reach(reach.kind, reach.query, reach.key[index]),

@@ -79,6 +79,17 @@ def _lower_gram(matrix: Float[Tensor, "rows columns"]) -> Float[Tensor, "rows ro
     return gram
 
 
+def stable_rank(matrix: Float[Tensor, "rows columns"]) -> float:
+    """Return the squared Frobenius norm over the squared spectral norm; NaN for zeros.
+
+    From the smaller Gram matrix in float64: time O(larger side x smaller side^2).
+    """
+    matrix = matrix.double()
+    gram = matrix.T @ matrix if matrix.shape[0] > matrix.shape[1] else matrix @ matrix.T
+    total = gram.diagonal().sum().item()
+    return max(total / torch.linalg.eigvalsh(gram)[-1].item(), 1.0) if total > 0 else nan
+
+
 def stable_rank_of_logits(record: AttentionRecord) -> float:
     """Return the squared Frobenius norm over the squared spectral norm of a block's logits.
 

@@ -143,7 +143,7 @@ def header_of(record):
         (lambda header, tensors: tensors.pop("key"), "not a complete record: key is missing"),
         (
             lambda header, tensors: header.update(schema_version=9),
-            "schema_version must be one of 1, 2, 3, 4, 5, 6, got 9",
+            "schema_version must be one of 1, 2, 3, 4, 5, 6, 7, got 9",
         ),
         (lambda header, tensors: header.update(coupling="x"), "unknown coupling 'x'"),
     ],

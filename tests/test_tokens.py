@@ -300,9 +300,10 @@ def test_the_class_token_is_rolled_out_through_the_layers(generator):
 @pytest.mark.parametrize(("length", "kind"), [(0.01, "no-operation"), (1.0, "broadcast")])
 def test_planted_sinks_are_told_apart_by_what_their_values_add(generator, length, kind):
     record = planted(record_of(generator, Axis(GRID), Axis(GRID)), 0.9)
-    lengths = torch.ones(36)
-    lengths[35] = length
-    report = degeneracy.measure(replace(record, value_norm=lengths))
+    value = torch.nn.functional.normalize(torch.randn(36, 11, generator=generator), dim=1)
+    value[35] *= length
+    lengths = value.norm(dim=1)
+    report = degeneracy.measure(replace(record, value=value))
     assert (report.sink_kind, report.sink_name) == (kind, "class")
     assert report.sink_value_ratio == pytest.approx(length / lengths.mean().item())
     words = {"no-operation": "next to nothing to add", "broadcast": "adds the same to every query"}

@@ -385,8 +385,12 @@ def test_multihead_attention_is_read_with_any_mask(need_weights, batch_first, ma
     for head, record in enumerate(records):
         assert error(record, own[0, head].detach()) < 1e-5
         assert record.scale == pytest.approx((12 // heads) ** -0.5)
-        length = (value[:, head] @ way_out[:, head].T).norm(dim=1)
-        torch.testing.assert_close(record.value_norm, length, rtol=1e-4, atol=1e-5)
+        added = value[:, head] @ way_out[:, head].T
+        torch.testing.assert_close(record.value_norm, added.norm(dim=1), rtol=1e-4, atol=1e-5)
+        assert record.value.shape[1] <= 12 // heads
+        torch.testing.assert_close(
+            record.value @ record.value.T, added @ added.T, rtol=1e-4, atol=1e-5
+        )
 
 
 @pytest.mark.parametrize("inference", [False, True])

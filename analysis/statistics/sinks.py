@@ -3,6 +3,7 @@
 from math import nan
 
 from nonlocal_lens.analysis.baselines import Baselines
+from nonlocal_lens.analysis.spectrum import stable_rank
 from nonlocal_lens.analysis.statistics.statistic import (
     Measured,
     Scope,
@@ -116,10 +117,10 @@ SINK_ROUTED = Statistic(
 SINK_EVENT = 0.9
 """Share of queries routed to one key from which on it is a sink of a kind (Fesser et al. 2026)."""
 
-NO_OPERATION, BROADCAST = 0.2, 0.5
+NO_OPERATION, BROADCAST, ONE_DIRECTION = 0.2, 0.5, 1.5
 """Length of the sink's value over the mean of all keys': up to the first the sink adds next to
-nothing, from the second on it adds the same to every query (Fesser et al. 2026, arXiv 2606.08105,
-who ask of a broadcast, too, that the head's update has a stable rank of at most 1.5)."""
+nothing. From the second on, and where the update has a stable rank of at most the third, it adds
+the same to every query (Fesser et al. 2026, arXiv 2606.08105)."""
 
 
 def _value_ratio(measured: Measured) -> float:
@@ -145,15 +146,37 @@ SINK_VALUE_RATIO = Statistic(
 )
 
 
-def sink_kind(routed: float, value_ratio: float) -> str:
+def _smaller_side(scope: Scope) -> tuple[float, float]:
+    return 1.0, float(min(scope.queries, scope.keys))
+
+
+UPDATE_STABLE_RANK = Statistic(
+    name="update_stable_rank",
+    label="Stable rank of the update",
+    unit="",
+    plain="In how many directions what attention adds varies over queries: 1 means that every "
+    "query is given the same vector, longer or shorter.",
+    definition="Squared Frobenius norm over squared spectral norm of the values on their way out, "
+    "weighted by every row: in how many directions a block's update lies. 1 where all queries are "
+    "given multiples of one vector; undefined where values are not known.",
+    compute=lambda m: nan if m.update is None else stable_rank(m.update),
+    bounds=_smaller_side,
+    top="min(N, M)",
+    degenerate="low",
+    source="Fesser et al. 2026 (arXiv 2606.08105), of one head's update.",
+)
+
+
+def sink_kind(routed: float, value_ratio: float, update_rank: float) -> str:
     """Return of what kind a sink is: "no-operation", "broadcast", or "" for none that is known.
 
     Args:
         routed: Share of queries that give the key at least half of their attention.
         value_ratio: Length of its value over the mean of all keys'; NaN where that is not known.
+        update_rank: Stable rank of what all queries are given; NaN where that is not known.
     """
     if not routed >= SINK_EVENT:
         return ""
     if value_ratio <= NO_OPERATION:
         return "no-operation"
-    return "broadcast" if value_ratio >= BROADCAST else ""
+    return "broadcast" if value_ratio >= BROADCAST and update_rank <= ONE_DIRECTION else ""

@@ -7,6 +7,8 @@ from math import inf, log, log2, nan
 from typing import Literal
 
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from nonlocal_lens.analysis.baselines import (
     Baselines,
@@ -95,6 +97,11 @@ class Measured:
         if self.sums.signed:
             return Estimate(nan, nan), Estimate(nan, nan)
         return jensen_shannon_nats(self.sums, generator=self._seeded(), shuffles=self.shuffles)
+
+    @cached_property
+    def update(self) -> Float[Tensor, "query_pos value_channels"] | None:
+        """What every query is given: the values on their way out, weighted by its row."""
+        return None if self.record.value is None else self.sums.attended
 
     @cached_property
     def sink(self) -> int:

@@ -78,7 +78,7 @@ class Attended:
     call: int  # how often the module had run before
     depth: int  # how many aggregations, one after another, went into it
     parts: tuple[Part, ...]
-    value_norm: Float[Tensor, "groups keys"] | None = None  # None where its way out is not known
+    value: Float[Tensor, "groups keys channels"] | None = None  # None if its way out is not known
     value_scale: float = 1.0  # of what the weights are for, over what they were multiplied with
 
 
@@ -91,10 +91,13 @@ class Aggregate:
     columns: Side
     value: Factor
 
-    def lengths(
+    def values(
         self, weight: Factor | None = None, squares: Squares | None = None
-    ) -> Float[Tensor, "groups keys"] | None:
-        """Return how long every value is, or what a layer makes of it; None if it mixes others.
+    ) -> Float[Tensor, "groups keys channels"] | None:
+        """Return every value, or what a layer makes of it; None if it mixes others.
+
+        What a layer makes of values is turned, so that it takes no more channels than they have:
+        all lengths and angles are what they are.
 
         Args:
             weight: Of the layer.
@@ -107,18 +110,16 @@ class Aggregate:
         sizes, keys = [i.size for i in groups], prod(i.size for i in columns)
         value = value.expand([i.size for i in order]).reshape(prod(sizes), keys, -1)
         if weight is None:
-            lengths: Tensor = value.norm(dim=2)
-            return lengths
+            return value
         outer = tuple(i for i in weight.indices if i not in order)
         if not set(inner) <= set(weight.indices) or set(columns) & set(weight.indices):
             return None
         matrix = arranged(weight, (*groups, *inner, *outer))
         of_groups, channels = matrix.shape[: len(groups)], value.shape[2]
         matrix = matrix.reshape(of_groups.numel(), channels, -1)
-        square = (squares or Squares()).of(matrix).reshape(*of_groups, channels, channels)
-        square = square.expand(*sizes, channels, channels).reshape(-1, channels, channels)
-        squared: Tensor = (value @ square.to(value)).mul_(value).sum(dim=2)
-        return squared.clamp_min(0).sqrt()
+        root = (squares or Squares()).of(matrix)
+        root = root.reshape(*of_groups, channels, -1).expand(*sizes, channels, -1)
+        return value @ root.reshape(-1, *root.shape[-2:]).to(value)
 
 
 class Refused(NamedTuple):
@@ -228,7 +229,8 @@ def same(left: Aggregate, right: Aggregate) -> bool:
     a, b = left.value.tensor, right.value.tensor
     if a.untyped_storage()._cdata == b.untyped_storage()._cdata:
         return bool(a.storage_offset() == b.storage_offset() and a.numel() == b.numel())
-    mine, others = left.lengths(), right.lengths()
-    if mine is None or others is None:
+    first, second = left.values(), right.values()
+    if first is None or second is None:
         return False
+    mine, others = first.norm(dim=2), second.norm(dim=2)
     return mine.shape == others.shape and bool(torch.allclose(mine, others, rtol=1e-5, atol=0))

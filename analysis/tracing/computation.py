@@ -473,7 +473,7 @@ class Computation(Observer):
                     )
 
     def _goes_out(self, name: str, known: list[Sum | Lost | None], args: tuple[Any, ...]) -> None:
-        """Keep how long values are where they leave the block: through a layer, or added to x."""
+        """Keep what values are where they leave the block: through a layer, or added to x."""
         at = next(n for n, x in enumerate(known) if isinstance(x, Sum))
         what = known[at]
         assert isinstance(what, Sum)
@@ -481,12 +481,7 @@ class Computation(Observer):
         aggregate = factor.tensor
         number = constant(what.terms[0])
         mixed = any(part.mixed for part in aggregate.attended.parts)
-        if (
-            len(what.terms) != 1
-            or number is None
-            or mixed
-            or aggregate.attended.value_norm is not None
-        ):
+        if len(what.terms) != 1 or number is None or mixed or aggregate.attended.value is not None:
             return
         weight: Factor | None = None
         if name in LAYERS:
@@ -499,11 +494,10 @@ class Computation(Observer):
                 matrix = matrix.flatten(1).t()
             (outer,) = new_sides(matrix.shape[1:])
             weight = Factor(matrix, (leaves(what.sides[side]), outer))
-        lengths = aggregate.lengths(weight, self._squares)
-        aggregate.attended.value_norm = None
-        if lengths is not None:
-            number *= aggregate.attended.value_scale
-            aggregate.attended.value_norm = abs(number) * lengths
+        values = aggregate.values(weight, self._squares)
+        aggregate.attended.value = None
+        if values is not None:
+            aggregate.attended.value = number * aggregate.attended.value_scale * values
 
     def _joined(self, x: Sum) -> Sum | None:
         """Join aggregates of the same values that are added: one block attends with their sum."""

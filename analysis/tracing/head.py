@@ -36,7 +36,7 @@ class Head:
     pairwise_gain: float = 1.0
     whitened: bool = True
     reach: Reach | None = None
-    value_norm: Float[Tensor, " keys"] | None = None
+    value: Float[Tensor, "keys value_channels"] | None = None  # on its way out
     query_from: Int[Tensor, " queries"] | None = None
     key_from: Int[Tensor, " keys"] | None = None
     picture: int = 0

@@ -37,7 +37,7 @@ class _Group:
     unary: Softmax | None
     gain: float
     at: int  # which group of the pairwise one, or of the unary one where there is no other
-    norms: Float[Tensor, "groups keys"] | None  # of values
+    values: Float[Tensor, "groups keys channels"] | None
     said: tuple[str, ...]
     is_centered: bool = False  # whether the mean query may be 0
 
@@ -125,7 +125,7 @@ def _groups(attended: Attended) -> list[_Group]:
 
 
 def _of_one(part: Part, attended: Attended, said: tuple[str, ...]) -> list[_Group]:
-    softmax, norms = part.softmax.kept, _norms(attended)
+    softmax, values = part.softmax.kept, _values(attended)
     if abs(part.number - 1) > 1e-6:
         raise UnreadableError(
             f"its weights are multiplied by {part.number:.6g}: rows that add up to that are no "
@@ -133,9 +133,9 @@ def _of_one(part: Part, attended: Attended, said: tuple[str, ...]) -> list[_Grou
         )
     count = softmax.own.shape[0]
     if softmax.logits.is_vector:
-        return [_Group(None, softmax, 1.0, at, norms, said) for at in range(count)]
+        return [_Group(None, softmax, 1.0, at, values, said) for at in range(count)]
     centered = _are_centered(softmax.logits)
-    return [_Group(softmax, None, 1.0, at, norms, said, centered[at]) for at in range(count)]
+    return [_Group(softmax, None, 1.0, at, values, said, centered[at]) for at in range(count)]
 
 
 def _of_two(pairwise: Part, unary: Part, attended: Attended) -> list[_Group]:
@@ -143,18 +143,18 @@ def _of_two(pairwise: Part, unary: Part, attended: Attended) -> list[_Group]:
         raise UnreadableError(
             f"its unary weights are multiplied by {unary.number:.6g}, beside pairwise ones"
         )
-    count, norms = len(pairwise.softmax.own), _norms(attended)
+    count, values = len(pairwise.softmax.own), _values(attended)
     if len(unary.softmax.own) not in (1, count):
         raise UnreadableError("its unary weights are those of other heads than its pairwise ones")
     first, second = pairwise.softmax.kept, unary.softmax.kept
     centered = _are_centered(first.logits)
     return [
-        _Group(first, second, pairwise.number, at, norms, (), centered[at]) for at in range(count)
+        _Group(first, second, pairwise.number, at, values, (), centered[at]) for at in range(count)
     ]
 
 
-def _norms(attended: Attended) -> Float[Tensor, "groups keys"] | None:
-    return None if attended.value_norm is None else on_processor(attended.value_norm)
+def _values(attended: Attended) -> Float[Tensor, "groups keys channels"] | None:
+    return None if attended.value is None else on_processor(attended.value)
 
 
 def _are_centered(logits: Logits) -> list[bool]:
@@ -281,7 +281,7 @@ def _head(block: str, call: int, groups: list[_Group], head: int | None, picture
 
 def _of_group(block: str, call: int, group: _Group, head: int | None, picture: int) -> Head:
     main, at = group.main, group.at
-    logits, own, norms = main.logits, main.own[at], group.norms
+    logits, own, values = main.logits, main.own[at], group.values
     key, query = logits.key[at], logits.query[at]
     query_from = None if logits.query_from is None else logits.query_from[at]
     key_from = None if logits.key_from is None else logits.key_from[at]
@@ -318,7 +318,7 @@ def _of_group(block: str, call: int, group: _Group, head: int | None, picture: i
         pairwise_gain=gain,
         whitened=whitened,
         reach=reach,
-        value_norm=None if norms is None else norms[at if len(norms) > 1 else 0],
+        value=None if values is None else values[at if len(values) > 1 else 0],
         query_from=query_from,
         key_from=key_from,
         picture=picture,

@@ -139,12 +139,14 @@ def _ordered(
 
     def moved_if_any(tensors: list[Tensor | None]) -> Sequence[Tensor | None]:
         there = [x for x in tensors if x is not None]
-        return moved(there, of_key) if len(there) == len(tensors) else [None] * len(tensors)
+        of_one_shape = len({x.shape for x in there}) == 1
+        all_there = of_one_shape and len(there) == len(tensors)
+        return moved(there, of_key) if all_there else [None] * len(tensors)
 
     query = moved([head.query for head in alike], of_query)
     key = moved([head.key for head in alike], of_key)
     unary = moved_if_any([head.unary for head in alike])
-    value_norm = moved_if_any([head.value_norm for head in alike])
+    value = moved_if_any([head.value for head in alike])
     rows = stacked([head.own for head in alike])
     own = rows.flatten(0, 1).index_select(1, of_key).reshape(rows.shape)
     if not bool(kept.all()):
@@ -156,7 +158,7 @@ def _ordered(
             probes=probes,
             own=own[at],
             unary=unary[at],
-            value_norm=value_norm[at],
+            value=value[at],
             reach=None
             if head.reach is None
             else replace(head.reach, query=head.reach.query[of_query], key=head.reach.key[of_key]),

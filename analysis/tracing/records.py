@@ -77,7 +77,7 @@ def _record(head: Head, query_axis: Axis, key_axis: Axis) -> AttentionRecord:
         whitened=head.whitened,
         reach=head.reach,
         call=head.call,
-        value_norm=head.value_norm,
+        value=head.value,
     )
 
 

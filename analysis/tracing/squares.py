@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 
 class Squares:
-    """Products of layers with themselves: M @ M.T gives the length of x @ M for any x.
+    """Roots R of layers M: lengths and angles of x @ R are those of x @ M, for any x.
 
     They depend on weights alone, so that a network's next run finds them here. Whether weights are
     what they were is asked of the weights: of their products with a vector drawn by lot.
@@ -25,14 +25,14 @@ class Squares:
 
     def of(
         self, matrix: Float[Tensor, "groups inner outer"]
-    ) -> Float[Tensor, "groups inner inner"]:
-        """Return the product of every group's matrix with itself, over what it leads to."""
+    ) -> Float[Tensor, "groups inner fewer"]:
+        """Return R of every group's matrix M with R @ R.T = M @ M.T, no wider than it is high."""
         key = matrix.data_ptr(), tuple(matrix.shape), matrix.stride(), matrix.dtype, matrix.device
         matrix = matrix.to(torch.promote_types(matrix.dtype, torch.float32))
         product = matrix.flatten(0, 1) @ _lot(matrix.shape[2]).to(matrix)
         known = self._kept.get(key)
         if known is None or not torch.equal(known[0], product):
-            known = product, matrix @ matrix.mT
+            known = product, _root(matrix)
         self._used[key] = known
         return known[1]
 
@@ -43,6 +43,18 @@ def squares_of(network: nn.Module) -> Squares:
 
 
 _KEPT: WeakKeyDictionary[nn.Module, Squares] = WeakKeyDictionary()
+
+
+def _root(matrix: Float[Tensor, "groups inner outer"]) -> Float[Tensor, "groups inner fewer"]:
+    if matrix.shape[1] >= matrix.shape[2]:
+        return matrix
+    square = (matrix @ matrix.mT).double()
+    root, failed = torch.linalg.cholesky_ex(square)
+    if bool(failed.any()):  # some of what goes in leads nowhere
+        values, vectors = torch.linalg.eigh(square)
+        root = vectors * values.clamp_min(0).sqrt()[:, None]
+    of_layer: Tensor = root.to(matrix)
+    return of_layer
 
 
 @cache

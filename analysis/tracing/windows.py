@@ -20,7 +20,7 @@ def chunks(each: list[Head]) -> Head:
         if any(h.reach is None or not h.reach.key.equal(first.reach.key) for h in each):
             raise UnreadableError("a mask of its keys is another one for other queries")
         reach = replace(first.reach, query=torch.cat([h.reach.query for h in each if h.reach]))
-    return _joined(each, first.key, first.value_norm, first.unary, first.key_from, reach)
+    return _joined(each, first.key, first.value, first.unary, first.key_from, reach)
 
 
 def windows(each: list[Head]) -> Head:
@@ -47,12 +47,12 @@ def windows(each: list[Head]) -> Head:
         torch.cat([_wide(query, width, -1) for query, _ in labels]),
         torch.cat([_wide(key, width, -2) for _, key in labels]),
     )
-    norms = [h.value_norm for h in each if h.value_norm is not None]
+    values = [h.value for h in each if h.value is not None]
     unaries = [h.unary for h in each if h.unary is not None]
     return _joined(
         each,
         torch.cat([h.key for h in each]),
-        torch.cat(norms) if len(norms) == len(each) else None,
+        torch.cat(values) if len(values) == len(each) else None,
         torch.cat(unaries) if len(unaries) == len(each) else None,
         key_from,
         reach,
@@ -66,7 +66,7 @@ def _wide(labels: Tensor, width: int, value: int) -> Tensor:
 def _joined(
     each: list[Head],
     key: Tensor,
-    value_norm: Tensor | None,
+    value: Tensor | None,
     unary: Tensor | None,
     key_from: Tensor | None,
     reach: Reach | None,
@@ -94,7 +94,7 @@ def _joined(
         query=torch.cat([h.query for h in each]),
         key=key,
         unary=unary,
-        value_norm=value_norm,
+        value=value,
         reach=reach,
         query_from=torch.cat(froms) if len(froms) == len(each) else None,
         key_from=key_from,
