@@ -16,6 +16,7 @@ from nonlocal_lens.models.device import chosen_device, moved
 from nonlocal_lens.models.download import fetch, noted_sha256
 from nonlocal_lens.models.file_hash import file_sha256
 from nonlocal_lens.models.libraries import LibraryName, load_library_network
+from nonlocal_lens.models.limits import MOST_BLOCKS
 from nonlocal_lens.models.names import check_name
 from nonlocal_lens.models.networks.architecture import build_clip_network, build_network
 from nonlocal_lens.models.networks.description import (
@@ -148,10 +149,11 @@ def _build(path: Path, contents: Contents) -> Network:
     """
     try:
         architecture = read_architecture(contents.header[HEADER_KEY])
-        if sum(architecture.depths) > len(contents.tensors):
-            raise ValueError(
-                f"{sum(architecture.depths)} residual blocks are more than its tensors"
-            )
+        blocks = sum(architecture.depths)
+        if blocks > len(contents.tensors):
+            raise ValueError(f"{blocks} residual blocks are more than its tensors")
+        if blocks > MOST_BLOCKS:
+            raise ValueError(f"{blocks} residual blocks are too many; at most {MOST_BLOCKS}")
         with torch.device("meta"):
             if isinstance(architecture, ClipArchitecture):
                 return build_clip_network(architecture)

@@ -33,8 +33,9 @@ RECORDS_ON_A_PAGE = 16
 MOST_OPTION_BYTES = 1 << 20
 MOST_OPTION_NODES = 20_000
 MOST_OPTION_DEPTH = 16
-"""Of a YAML file of options: its bytes, all its words and lists with aliases written out, and how
-deep they lie in one another."""
+LONGEST_OPTION = 10_000
+"""Of a file of options: its bytes, all its words and lists with aliases written out, how deep they
+lie in one another, and the characters of a word of YAML or a line of TOML."""
 
 MOST_FIGURES = 1000
 """Exports that one file of options asks for."""
@@ -45,7 +46,7 @@ MOST_NOTE_BYTES = 1 << 22
 MOST_FIGURE_BYTES = 1 << 29
 """Of a file of an export."""
 
-MOST_TENSORS = 200_000
+MOST_TENSORS = 50_000
 """Of a weight file, modules that hold them counted, too."""
 
 MOST_TENSOR_BYTES = 4 << 30
@@ -54,6 +55,19 @@ MOST_TENSOR_BYTES = 4 << 30
 TENSOR_FACTOR, TENSOR_BYTES = 8, 64 << 20
 """All tensors of a weight file together may have that many times its size, and so much beyond:
 half precision becomes single, and some weights are tied."""
+
+MOST_PICKLE_STEPS = 2_000_000
+MOST_PICKLE_CALLS = 150_000
+MOST_PICKLE_NAMES = 10_000
+"""Of a pickle of weights: instructions and what they read, objects that they make, and different
+names of classes. A tensor takes one call or two and some 60 steps, so that 30 000 of them fit: ten
+times those of the largest published network with all that its optimizer keeps."""
+
+MOST_BLOCKS = 1000
+"""Residual blocks in a row that a weight file may name: ResNet-152 has 36."""
+
+MOST_DIMENSIONS = 32
+"""Of a tensor."""
 
 MOST_LABEL_VALUES = 4096
 """Different values of the labels of one picture."""
@@ -69,9 +83,10 @@ def shortened(text: str, most: int = LONGEST_MESSAGE) -> str:
     """Return a text on one line that is no longer than that: what is too much goes in its middle.
 
     The beginning tells what it is about, the end what to do. What no text can hold, as names of
-    files can, becomes a question mark.
+    files can, and what terminals take for a command become question marks.
     """
     text = " ".join(text.encode("utf-8", "replace").decode().split())
+    text = "".join(letter if letter.isprintable() else "?" for letter in text)
     if len(text) <= most:
         return text
     head = (most - 1) * 2 // 3

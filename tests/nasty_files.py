@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from nasty_pickles import archived, bombs
 from PIL import Image
 
 SIDE = 32
@@ -257,6 +258,9 @@ def weights() -> Iterator[Nasty]:
     for level in range(40):
         doubled += b"](h" + bytes([level]) + b"h" + bytes([level]) + b"eq" + bytes([level + 1])
     yield Nasty("doubled.pkl", doubled + b".")
+    for name, code in bombs():
+        yield Nasty(f"bomb_{name}.pkl", b"\x80\x04" + code)
+        yield Nasty(f"bomb_{name}.pth", archived(code))
     yield Nasty("packed.pth", archive({"x/data.pkl": b"\x80\x02}." + bytes(10**8)}))
     yield Nasty("program.pth", archive({"x/constants.pkl": b"", "x/data.pkl": b"\x80\x02}."}, 0))
     yield Nasty("nothing.pth", archive({"x/data.pkl": b"\x80\x02}."}, 0))

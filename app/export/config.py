@@ -6,6 +6,7 @@ from typing import Any
 
 from nonlocal_lens.app.export.declared import GIVEN_AGAIN, OPTIONS
 from nonlocal_lens.models.limits import (
+    LONGEST_OPTION,
     MOST_FIGURES,
     MOST_OPTION_BYTES,
     MOST_OPTION_DEPTH,
@@ -65,6 +66,9 @@ def _yaml(text: str) -> Any:
 
 
 def _toml(text: str) -> Any:
+    # a key of many dots takes the square of its length, and a line holds it
+    if max(map(len, text.splitlines()), default=0) > LONGEST_OPTION:
+        raise _TooMuchError(f"has a line of more than {LONGEST_OPTION} characters")
     content = tomllib.loads(text)
     waiting, count = [(content, 0)], 0
     while waiting:
@@ -90,6 +94,9 @@ def _check_size(text: str) -> None:
             depth += 1
         elif isinstance(event, yaml.CollectionEndEvent):
             depth -= 1
+        elif isinstance(event, yaml.ScalarEvent) and len(event.value) > LONGEST_OPTION:
+            # numbers to the base of 60 take the square of their length
+            raise _TooMuchError(f"has a word of more than {LONGEST_OPTION} characters")
         if depth > MOST_OPTION_DEPTH:
             raise _TooMuchError(f"has more than {MOST_OPTION_DEPTH} lists in one another")
         if count > MOST_OPTION_NODES:

@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Shaped
 from torch import Tensor
 
-from nonlocal_lens.models.checkpoints.bounded_pickle import ENCODE, BoundedUnpickler
+from nonlocal_lens.models.checkpoints.bounded_pickle import ENCODE, BoundedUnpickler, check_sizes
 from nonlocal_lens.models.limits import LONGEST_NAME, error_words, most_tensor_bytes, shortened
 
 NUMBERS = re.compile(r"[<>|=]?(f[248]|i[1248]|u[1248])")
@@ -32,14 +32,15 @@ class Forbidden(pickle.UnpicklingError):
     """The pickle names something that is no array."""
 
 
-class _Dtype:
+class Dtype:
     """Type of numbers, as a pickle describes it."""
 
     def __init__(self, name: str, *_flags: object) -> None:
-        self.name, self.order = name, "="
+        self.name, self.order = str(name)[:8] if isinstance(name, str | bytes) else "", "="
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
-        self.order = state[1]
+        """Take the order of bytes."""
+        self.order = state[1] if isinstance(state[1], str) else ""
 
 
 class Array:
@@ -50,9 +51,10 @@ class Array:
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
         _version, shape, dtype, is_fortran, data = state
-        name = dtype.order.replace("|", "") + dtype.name if isinstance(dtype, _Dtype) else ""
+        name = dtype.order.replace("|", "") + dtype.name if isinstance(dtype, Dtype) else ""
         if not NUMBERS.fullmatch(name):
-            raise Forbidden(f"an array of {name or dtype}")
+            raise Forbidden(f"an array of {shortened(name, LONGEST_NAME) or 'no numbers'}")
+        check_sizes(shape)
         data = data.encode("latin1") if isinstance(data, str) else data
         values = np.frombuffer(data, np.dtype(name))
         if prod(shape) != len(values):
@@ -67,7 +69,7 @@ class _Scalar:
 
 
 KNOWN: dict[str, Any] = {
-    "numpy.dtype": _Dtype,
+    "numpy.dtype": Dtype,
     "numpy.ndarray": "numpy.ndarray",  # an argument of the next, never called
     "numpy.core.multiarray._reconstruct": Array,
     "numpy._core.multiarray._reconstruct": Array,
@@ -79,8 +81,11 @@ KNOWN: dict[str, Any] = {
 class ArrayUnpickler(BoundedUnpickler):
     """Reads containers and arrays; names of anything else are refused."""
 
+    takes_state = (Array, Dtype)
+
     def find_class(self, module: str, name: str) -> Any:
         """Return what stands for a name here; nothing is ever imported."""
+        self.note_name(module, name)
         full = f"{module}.{name}"
         if full == ENCODE:
             return self.bytes_of_text()

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from nonlocal_lens.models.limits import MOST_BLOCKS
 from nonlocal_lens.models.networks.clip_network import ClipNetwork
 from nonlocal_lens.models.networks.mnist import MNISTNetwork
 from nonlocal_lens.models.networks.segmentation import SegmentationNetwork
@@ -92,10 +93,19 @@ def sides(tensors: dict[str, Tensor], name: str, count: int) -> tuple[int, ...]:
 
 
 def count(tensors: dict[str, Tensor], pattern: str) -> int:
-    """Return how many of the numbers 0, 1, 2, ... can be put into `{}` of the start of a name."""
+    """Return how many of the numbers 0, 1, 2, ... can be put into `{}` of the start of a name.
+
+    Raises:
+        ValueError: More than there are residual blocks in any network.
+    """
+    start, end = pattern.split("{}")
+    rests = [name[len(start) :] for name in tensors if name.startswith(start)]
+    found = {rest.partition(end)[0] for rest in rests if end in rest}
     index = 0
-    while any(name.startswith(pattern.format(index)) for name in tensors):
+    while str(index) in found:
         index += 1
+    if index > MOST_BLOCKS:
+        raise ValueError(f"{index} blocks in a row are too many; at most {MOST_BLOCKS} are read")
     return index
 
 

@@ -9,7 +9,6 @@ training programs have no need of that, and those who mean harm do.
 import pickle
 import sys
 from _compat_pickle import IMPORT_MAPPING, NAME_MAPPING
-from collections import OrderedDict
 from collections.abc import Callable
 from functools import lru_cache, partial
 from typing import Any, ClassVar
@@ -18,7 +17,13 @@ import torch
 from torch import Tensor
 
 from nonlocal_lens.models.checkpoints import caffe2
-from nonlocal_lens.models.checkpoints.bounded_pickle import ENCODE, BoundedUnpickler
+from nonlocal_lens.models.checkpoints.bounded_pickle import (
+    ENCODE,
+    BoundedUnpickler,
+    check_key,
+    check_sizes,
+    ordered,
+)
 from nonlocal_lens.models.checkpoints.caffe2 import Forbidden
 
 _PLAIN = {
@@ -138,6 +143,7 @@ class Storage:
         Raises:
             ValueError: It would reach beyond them.
         """
+        check_sizes((offset, *size, *stride))
         last = offset + sum((n - 1) * step for n, step in zip(size, stride, strict=True))
         numbers = self.data.numel() // dtype.itemsize
         within = offset >= 0 and min(size, default=1) >= 0 and min(stride, default=0) >= 0
@@ -172,7 +178,10 @@ def _not_plain(kind: str, *_args: Any) -> NotPlain:
 
 def _attribute(owner: Any, name: Any, *_default: Any) -> type[Inert]:
     """Return what stands for an attribute that a pickle names; it is not looked up."""
-    return stand_in(f"{getattr(owner, 'name', 'an object')}.{name}")
+    owned = owner.name if isinstance(owner, type) and issubclass(owner, Inert) else "an object"
+    if not isinstance(name, str):
+        raise Forbidden(f"an attribute of {owned}")
+    return stand_in(f"{owned}.{name}")
 
 
 REBUILT: dict[str, Callable[..., Any]] = {
@@ -198,7 +207,7 @@ KNOWN: dict[str, Any] = {
     "torch._tensor._rebuild_from_type_v2": _of_subclass,
     "torch._tensor._rebuild_from_type": lambda function, _kind, args, *_: function(*args),
     "torch.Size": torch.Size,
-    "collections.OrderedDict": OrderedDict,
+    "collections.OrderedDict": ordered,
     "builtins.getattr": _attribute,  # as which mmengine's log writes its own methods
 }
 
@@ -234,8 +243,11 @@ class InertUnpickler(BoundedUnpickler):
         super().__init__(file)
         self._storage = storage
 
+    takes_state = (Inert, Array, caffe2.Dtype)
+
     def find_class(self, module: str, name: str) -> Any:
         """Return what stands for a name here; nothing is ever imported."""
+        self.note_name(module, name)
         # PyTorch writes names as Python 2 knew them
         module, name = NAME_MAPPING.get((module, name), (IMPORT_MAPPING.get(module, module), name))
         full = f"{module}.{name}"
@@ -254,7 +266,11 @@ class InertUnpickler(BoundedUnpickler):
         if self._storage is None or not isinstance(saved, tuple) or saved[0] != "storage":
             raise pickle.UnpicklingError("it names something outside of itself")
         _, kind, key, _location, numel, *more = saved
-        name = getattr(kind, "name", "").rpartition(".")[2]
+        named = kind.name if isinstance(kind, type) and issubclass(kind, Inert) else ""
+        name = named.rpartition(".")[2]
         if name not in STORAGES:
             raise pickle.UnpicklingError(f"a tensor of {name[:40] or 'an unknown type'}")
-        return self._storage(str(key), STORAGES[name], int(numel), more)
+        if not isinstance(key, str | int) or not isinstance(numel, int):
+            raise pickle.UnpicklingError("a storage that has no name or no size")
+        check_key(key)
+        return self._storage(str(key), STORAGES[name], numel, more)

@@ -6,6 +6,7 @@ look up. An index of shards is opened with its shards. What they hold must be pl
 as large in the file as they claim to be.
 """
 
+import io
 import json
 import pickle
 import struct
@@ -27,7 +28,9 @@ from nonlocal_lens.models.checkpoints.pickles import (
 )
 from nonlocal_lens.models.checkpoints.weight_sets import WEIGHTS_AT, about, weight_sets
 from nonlocal_lens.models.limits import (
+    LONGEST_NAME,
     MOST_TENSOR_BYTES,
+    MOST_TENSORS,
     error_words,
     most_tensor_bytes,
     shortened,
@@ -78,8 +81,13 @@ def read_contents(path: Path) -> Contents:
 def _read_safetensors(path: Path) -> Contents:
     try:
         with safe_open(path, framework="pt") as file:
+            names = file.keys()
+            if len(names) > MOST_TENSORS:
+                raise ValueError(
+                    f"{path} has {len(names)} tensors; at most {MOST_TENSORS} are read"
+                )
             header = dict(file.metadata() or {})
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            tensors = {name: file.get_tensor(name) for name in names}
     except SafetensorError as error:
         words = shortened(error_words(error), 150)
         raise ValueError(f"{path} is not a readable safetensors file: {words}") from error
@@ -171,8 +179,7 @@ def _unpickled_archive(path: Path) -> Any:
                 kept[key] = _bytes(archive.read(f"{folder}data/{key}"))
             return Storage(kept[key], dtype)
 
-        with archive.open(main) as file:
-            return InertUnpickler(file, storage).load()
+        return InertUnpickler(io.BytesIO(archive.read(main)), storage).load()
 
 
 def _unpickled_file(path: Path) -> Any:
@@ -183,7 +190,7 @@ def _unpickled_file(path: Path) -> Any:
     def storage(key: str, dtype: torch.dtype, numel: int, more: Any) -> Storage:
         size = numel * dtype.itemsize
         if key not in kept:
-            if not 0 <= size <= path.stat().st_size:
+            if not 0 <= size <= path.stat().st_size - sum(map(len, kept.values())):
                 raise ValueError(f"a storage of {numel} numbers, for which it is too short")
             kept[key], sizes[key] = torch.empty(size, dtype=torch.uint8), dtype.itemsize
         if more and more[0] is not None:  # a part of it, as PyTorch before 0.4 shared memory
@@ -197,7 +204,9 @@ def _unpickled_file(path: Path) -> Any:
             InertUnpickler(file).load()
         loaded = InertUnpickler(file, storage).load()
         for key in InertUnpickler(file).load():
-            _fill(file, kept[str(key)], sizes[str(key)])
+            _fill(file, kept[key], sizes.pop(key))
+    if sizes:
+        raise ValueError(f"it ends before {len(sizes)} of its storages")
     return loaded
 
 
@@ -226,14 +235,24 @@ def _contents_of(path: Path, loaded: Any) -> Contents:
         raise ValueError(f"{path} must hold a dictionary of tensors: it is empty")
     try:
         sets = weight_sets(loaded, most_tensor_bytes(path.stat().st_size))
+    except RecursionError as error:
+        raise ValueError(
+            f"{shortened(str(path), 150)} stays unread: modules lie too deep in one another"
+        ) from error
     except ValueError as error:
         raise ValueError(f"{shortened(str(path), 150)} stays unread: {error}") from error
     found = {place: _checked(path, tensors) for place, tensors in sets.items()}
     if not found:
+        names = [shortened(key, 40) if isinstance(key, str) else _kind(key) for key in loaded]
         stranger = next(
-            (str(key) for key, value in loaded.items() if not isinstance(value, Tensor)), ""
+            (
+                name
+                for name, value in zip(names, loaded.values(), strict=True)
+                if not isinstance(value, Tensor)
+            ),
+            "",
         )
-        keys = ", ".join(repr(str(key)) for key in list(loaded)[:12])
+        keys = ", ".join(map(repr, names[:12]))
         raise ValueError(
             f"{path} must hold a dictionary of tensors: {stranger!r} is none; it has the keys "
             f"{keys}{', ...' if len(loaded) > 12 else ''}, and weights were looked for under all "
@@ -244,7 +263,8 @@ def _contents_of(path: Path, loaded: Any) -> Contents:
 
 
 def _kind(value: Any) -> str:
-    return (value.name if isinstance(value, Inert) else "") or type(value).__name__
+    name = value.name if isinstance(value, Inert) else ""
+    return shortened(name, LONGEST_NAME) or type(value).__name__
 
 
 def _class_names(meta: object) -> tuple[str, ...] | None:

@@ -159,17 +159,29 @@ def _is_beside(key: str) -> bool:
 def about(loaded: Mapping[Any, Any]) -> str:
     """Return what a checkpoint says about its training as text: never more than 100 kB."""
     said: list[str] = []
+    left = 100_000
+    seen: set[int] = set()  # a few lists that hold each other many times are endless to walk
 
     def walk(value: Any, depth: int) -> None:
-        if depth > DEPTH or sum(map(len, said)) > 100_000:
+        nonlocal left
+        if depth > DEPTH or id(value) in seen or not isinstance(value, Mapping | list | tuple):
             return
+        seen.add(id(value))
         if isinstance(value, Mapping):
             for key, each in value.items():
-                if isinstance(each, str | int | float | bool):
-                    said.append(f"{key}={each!r}" if len(str(each)) < 200 else str(each))
-                elif isinstance(key, str) and not _is_beside(key):
+                if left < 0:
+                    return
+                if not isinstance(key, str):
+                    continue
+                if isinstance(each, str):
+                    said.append(f"{key}={each!r}" if len(each) < 200 else each[:left])
+                    left -= len(said[-1])
+                elif isinstance(each, float) or (isinstance(each, int) and abs(each) < 1 << 63):
+                    said.append(f"{key}={each!r}")
+                    left -= len(said[-1])
+                elif not _is_beside(key):
                     walk(each, depth + 1)
-        elif isinstance(value, list | tuple) and len(value) < 1000:
+        elif len(value) < 1000:
             for each in value:
                 walk(each, depth + 1)
 
