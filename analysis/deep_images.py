@@ -11,11 +11,12 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Num, UInt8
+from jaxtyping import Bool, Float, Num, UInt8
 from PIL import Image
 
 from nonlocal_lens.analysis.file_kinds import HEAD_BYTES
 from nonlocal_lens.analysis.picture_bytes import is_deep_png, without_metadata, without_texts
+from nonlocal_lens.models.limits import MOST_PICTURE_BYTES
 
 DEPTHS = (8, 10, 12, 14, 16)
 """Bits that cameras and scanners give; unsigned whole numbers have the least that holds them."""
@@ -25,6 +26,7 @@ READ = (WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, PALETTE, CMYK, YCBCR)
 """What a TIFF's colors may be; the numbers are those of the format."""
 
 ALPHAS = (1, 2)  # of a TIFF's extra samples: multiplied into the color already, or not
+AT_A_TIME = 1 << 22  # values that are computed with: as doubles they take eight bytes each
 BETWEEN = rb"(?:\s|#[^\n]*\n)+"
 NETPBM = re.compile(BETWEEN.join([rb"(P[56])", rb"(\d{1,9})", rb"(\d{1,9})", rb"(\d{1,5})\s"]))
 """The header of a binary PGM or PPM: its kind, width, height and largest value."""
@@ -85,23 +87,38 @@ def shown(
     if not held.size:
         raise NotShownError("the image holds no finite values: there is nothing to show")
     chosen = Range(0, full, "") if full is not None else (told or range_of(held))
-    part = (color.astype(np.float64) - chosen.black) / (chosen.white - chosen.black)
-    part = np.clip(np.nan_to_num(part), 0, 1)
-    if inverted:
-        part = 1 - part
+    alpha_white = None
     if channels in (2, 4):
-        alpha = values[..., -1:].astype(np.float64)
-        within = chosen.black == 0 and alpha.max() <= chosen.white
-        alpha = np.clip(alpha / (chosen.white if within else _whole(values.dtype)), 0, 1)
-        part = part * alpha + (1 - alpha)
-    part[missing] = 1
-    image = np.rint(part * 255).astype(np.uint8)
+        within = chosen.black == 0 and values[..., -1].max() <= chosen.white
+        alpha_white = chosen.white if within else _whole(values.dtype)
+    table = None
+    if values.dtype in (np.uint8, np.uint16):
+        table = _part_of(np.arange(1 << 8 * values.dtype.itemsize), chosen, inverted)
+    image = np.empty(color.shape, np.uint8)
+    rows = max(1, AT_A_TIME // (values.shape[1] * channels))
+    for start in range(0, len(values), rows):
+        some = slice(start, start + rows)
+        part = _part_of(color[some], chosen, inverted) if table is None else table[color[some]]
+        if alpha_white is not None:
+            alpha = np.clip(values[some, :, -1:].astype(np.float64) / alpha_white, 0, 1)
+            part = part * alpha + (1 - alpha)
+        part[missing[some]] = 1
+        image[some] = np.rint(part * 255)
     image = np.repeat(image, 3, axis=2) if image.shape[2] == 1 else image
     notes = [] if full is not None else [_range_in_words(values.dtype, chosen, inverted)]
     if missing.any():
         share = missing.mean()
         notes.append(f"{share:.1%} of its pixels hold no data and are shown white")
     return Shown(image, "; ".join([*notes, *([more] if more else [])]))
+
+
+def _part_of(
+    values: Num[np.ndarray, "..."], chosen: Range, inverted: bool
+) -> Float[np.ndarray, "..."]:
+    """Return where values lie in a range, from 0 to 1."""
+    part = (values.astype(np.float64) - chosen.black) / (chosen.white - chosen.black)
+    part = np.clip(np.nan_to_num(part), 0, 1)
+    return 1 - part if inverted else part
 
 
 def range_of(values: Num[np.ndarray, "..."]) -> Range:
@@ -127,7 +144,7 @@ def range_of(values: Num[np.ndarray, "..."]) -> Range:
                 )
     elif low >= 0 and high <= 1:
         return Range(0, 1, "floats up to 1 are taken to be parts of 1")
-    elif low >= 0 and high <= 255 and bool((values == np.floor(values)).all()):
+    elif low >= 0 and high <= 255 and _are_whole(values):
         return Range(0, 255, "whole numbers up to 255 are taken to be 8-bit values")
     black = min(low, 0.0) if low >= 0 else low
     if high <= black:
@@ -137,6 +154,11 @@ def range_of(values: Num[np.ndarray, "..."]) -> Range:
         )
     ends = "the smallest and the largest value are" if black else "0 and the largest value are"
     return Range(black, high, f"{ends} taken, as nothing tells the range")
+
+
+def _are_whole(values: Num[np.ndarray, "..."]) -> bool:
+    parts = np.array_split(values, max(1, values.size // AT_A_TIME))
+    return all(bool((part == np.floor(part)).all()) for part in parts)
 
 
 def _range_in_words(dtype: np.dtype[Any], chosen: Range, inverted: bool) -> str:
@@ -240,6 +262,11 @@ def _read_tiff(data: bytes, check_size: CheckSize, *, whatever: bool) -> Shown |
     with TiffFile(io.BytesIO(data)) as file:
         page, pages = _first_page(file)
         check_size(page.imagewidth, page.imagelength)
+        if page.nbytes > MOST_PICTURE_BYTES:
+            raise NotShownError(
+                f"the image takes {page.nbytes / 1e6:.0f} MB when it is unpacked; at most "
+                f"{MOST_PICTURE_BYTES // 1_000_000} are possible: save one slice, or fewer bands"
+            )
         colors = int(page.photometric)
         bits = np.atleast_1d(page.bitspersample)
         plain = (bits <= 8).all() and set(np.atleast_1d(page.sampleformat)) == {1}

@@ -14,11 +14,12 @@ from torch import Tensor
 from nonlocal_lens.analysis import deep_images
 from nonlocal_lens.analysis.deep_images import NotShownError
 from nonlocal_lens.analysis.file_kinds import HEAD_BYTES, UNREADABLE, sniffed
-from nonlocal_lens.analysis.picture_bytes import without_metadata, without_texts
+from nonlocal_lens.analysis.picture_bytes import JPEG_SCAN, without_metadata, without_texts
 from nonlocal_lens.models.limits import (
     LONGEST_NAME,
     MOST_PICTURE_BYTES,
     MOST_PIXELS,
+    MOST_SCANS,
     error_words,
     shortened,
 )
@@ -151,6 +152,7 @@ def _decode(data: bytes, name: str) -> ReadImage:
 
 def _decoded(data: bytes, suffix: str) -> ReadImage:
     """Decode a file; once more without its metadata if that fails with them."""
+    _check_scans(data, suffix)
     deep = deep_images.read(data, suffix, checked_size)
     if deep is not None:
         return ReadImage(*deep)
@@ -176,6 +178,14 @@ def _decoded(data: bytes, suffix: str) -> ReadImage:
             raise error from None
 
 
+def _check_scans(data: bytes, suffix: str) -> None:
+    """Raise NotShownError where a JPEG has more scans than any that is to be looked at."""
+    if suffix == ".jpg" and (scans := data.count(JPEG_SCAN)) > MOST_SCANS:
+        raise NotShownError(
+            f"the image is a JPEG of {scans} scans; at most {MOST_SCANS} are read: save it anew"
+        )
+
+
 def checked_size(width: int, height: int) -> None:
     """Do what `check_size` does, with an error that is passed on as it is."""
     try:
@@ -199,6 +209,7 @@ def opened(data: bytes) -> Image.Image:
         Exception: Whatever goes wrong in a damaged one.
     """
     suffix = sniffed(data[:HEAD_BYTES])
+    _check_scans(data, suffix)
     if suffix == ".png":
         data = without_texts(data)
     try:

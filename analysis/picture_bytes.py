@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 
+JPEG_SCAN = b"\xff\xda"  # how a scan begins; what is in one never holds these bytes
 PNG_START = b"\x89PNG\r\n\x1a\n"
 PNG_TEXTS = (b"tEXt", b"zTXt", b"iTXt")
 TELLING_TEXTS = (b"XML:com.adobe.xmp\0", b"Raw profile type exif\0", b"Raw profile type APP1\0")

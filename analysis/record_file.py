@@ -52,6 +52,7 @@ from nonlocal_lens.models.limits import (
     MOST_POSITIONS,
     MOST_RECORD_BYTES,
     MOST_RECORD_MEMBERS,
+    MOST_RECORD_NUMBERS,
     MOST_RECORDS,
     error_words,
     shortened,
@@ -218,17 +219,15 @@ def _array_in(content: bytes, field: str) -> np.ndarray:
 
 def _safetensors(data: bytes, name: str) -> dict[str, Any]:
     try:
-        tensors = load_safetensors(data)
-        return {**_metadata(data), **tensors}
+        header = split(data)[0]  # before memory is taken for what it claims
+        if len(header) > MOST_RECORD_MEMBERS:
+            raise ValueError(f"it has {len(header)} members, at most {MOST_RECORD_MEMBERS}")
+        return {**(header.get("__metadata__") or {}), **load_safetensors(data)}
     except MemoryError:
         raise
     except Exception as error:  # of a damaged file, whatever goes wrong in it
         words = shortened(error_words(error), LONGEST_MESSAGE - 120)
         raise ValueError(f"{name} is not a readable safetensors file: {words}") from error
-
-
-def _metadata(data: bytes) -> dict[str, str]:
-    return split(data)[0].get("__metadata__") or {}
 
 
 def _groups(fields: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
@@ -290,6 +289,11 @@ def _record(
             raise ValueError(
                 f"field {side!r} has {count} positions; at most {MOST_POSITIONS} can be shown"
             )
+    numbers = query.numel() + key.numel()
+    if numbers > MOST_RECORD_NUMBERS:
+        raise ValueError(
+            f"queries and keys have {numbers} numbers; at most {MOST_RECORD_NUMBERS} can be shown"
+        )
     sides = {"query": len(query), "key": len(key)}
     tokens = {
         name: side_of(fields, name, count, shapes[name] is not None)

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
 
+from nonlocal_lens.analysis.record import AttentionRecord
 from nonlocal_lens.analysis.record_file import read_bytes
 from nonlocal_lens.app.batch.writing import write_atomically
 from nonlocal_lens.app.viewer.payload import Shown, pack_all
@@ -11,6 +12,7 @@ from nonlocal_lens.app.viewer.standalone import page
 from nonlocal_lens.models.limits import (
     LONGEST_NAME,
     MOST_RECORD_BYTES,
+    MOST_RECORD_NUMBERS,
     RECORDS_ON_A_PAGE,
     shortened,
 )
@@ -35,8 +37,7 @@ def pages(file: Path, out: Path, *, force: bool = False) -> Iterator[tuple[Path,
     held = read_bytes(data, file.name)
     digest = sha256(data).hexdigest()
     name = shortened(file.name, LONGEST_NAME)
-    titled = list(held.titled.items())
-    parts = [titled[at : at + RECORDS_ON_A_PAGE] for at in range(0, len(titled), RECORDS_ON_A_PAGE)]
+    parts = list(_parts(held.titled))
     paths = [out, *(out.with_stem(f"{out.stem}-{n}") for n in range(2, len(parts) + 1))]
     taken = [path for path in paths if path.exists()]
     if taken and not force:
@@ -49,3 +50,17 @@ def pages(file: Path, out: Path, *, force: bool = False) -> Iterator[tuple[Path,
         title = name if len(parts) == 1 else f"{name}, {number} of {len(parts)}"
         write_atomically(path, page(payload, title=title), replace=force)
         yield path, len(part)
+
+
+def _parts(titled: dict[str, AttentionRecord]) -> Iterator[list[tuple[str, AttentionRecord]]]:
+    """Yield the records of one page after the other."""
+    part: list[tuple[str, AttentionRecord]] = []
+    numbers = 0
+    for title, record in titled.items():
+        size = record.query.numel() + record.key.numel()
+        if part and (len(part) == RECORDS_ON_A_PAGE or numbers + size > MOST_RECORD_NUMBERS):
+            yield part
+            part, numbers = [], 0
+        part.append((title, record))
+        numbers += size
+    yield part

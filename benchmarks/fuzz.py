@@ -1,7 +1,10 @@
 """Every parser of what strangers bring, with what is changed at random: nothing but sentences.
 
-    python -m benchmarks.fuzz --seconds 60                    # every target, by mutation
-    python -m benchmarks.fuzz --only records --seconds 600 --guided    # by coverage, with atheris
+    python -m benchmarks.fuzz --seconds 60
+    python -m benchmarks.fuzz --only records links --seconds 600
+
+What reaches lines of this package, or of the reader of pickles, that nothing before has reached is
+changed further: the search is guided by coverage.
 
 What a target raises beside ValueError and OSError, and what takes more than 5 seconds, is printed
 with the bytes that did it.
@@ -22,11 +25,15 @@ import zipfile
 from collections.abc import Callable, Iterator
 from functools import cache, partial
 from pathlib import Path
+from types import CodeType, FrameType
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl
 
 SLOW = 5.0  # seconds
 REFUSED = (ValueError, OSError)
+ROOT = Path(__file__).parents[1]
+TRACED = (*(str(ROOT / room) for room in ("app", "analysis", "models")), pickle.__file__)
+"""Where the files lie whose lines guide the search."""
 
 Read = Callable[[bytes], Any]
 
@@ -266,45 +273,69 @@ def attempt(name: str, data: bytes) -> Finding | None:
     return Finding(name, data, f"takes {seconds:.1f} s") if seconds > SLOW else None
 
 
-def findings(name: str, seconds: float, seed: int = 0) -> Iterator[Finding]:
-    """Yield what is found in some seconds; a finding's kind once."""
-    target, draws = TARGETS[name], random.Random(seed)
-    corpus = target.seeds()
-    for data in corpus:
-        TARGETS[name].read(data)
-    until, kinds = time.monotonic() + seconds, set()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        while time.monotonic() < until:
-            data = mutated(draws.choice(corpus), target, draws)
-            found = attempt(name, data)
-            if found is not None and (kind := found.what[-200:]) not in kinds:
-                kinds.add(kind)
-                yield found
-            elif draws.random() < 0.02:
-                corpus.append(data)  # changes upon changes
+class Lines:
+    """The lines of this package and of the reader of pickles that are reached within a `with`."""
+
+    def __init__(self) -> None:
+        self.reached: set[tuple[CodeType, int]] = set()
+        self._before: Any = None
+
+    def __enter__(self) -> "Lines":
+        self._before = sys.gettrace()
+        sys.settrace(self._called)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        sys.settrace(self._before)
+
+    def _called(self, frame: FrameType, event: str, _: Any) -> Any:
+        is_ours = frame.f_code.co_filename.startswith(TRACED)
+        return self._line if event == "call" and is_ours else None
+
+    def _line(self, frame: FrameType, event: str, _: Any) -> Any:
+        if event == "line":
+            self.reached.add((frame.f_code, frame.f_lineno))
+        return self._line
 
 
-def guided(name: str, seconds: float) -> None:
-    """Let atheris look for what reaches other code; it does not return."""
-    import atheris
+class Search:
+    """A search in one target, guided by the lines that are reached.
 
-    with atheris.instrument_imports(include=["nonlocal_lens"]):
-        for data in TARGETS[name].seeds():
-            TARGETS[name].read(data)
+    Args:
+        name: Of the target.
+        seed: Of what is drawn at random.
+    """
 
-    def one(data: bytes) -> None:
-        found = attempt(name, data)
-        if found is not None:
-            raise AssertionError(found.what)
+    def __init__(self, name: str, seed: int = 0) -> None:
+        self._name, self._draws = name, random.Random(seed)
+        self._lines = Lines()
+        self.corpus = TARGETS[name].seeds()
+        self.tries = 0
 
-    corpus = Path(_folder().name) / "corpus"
-    corpus.mkdir()
-    for number, data in enumerate(TARGETS[name].seeds()):
-        (corpus / str(number)).write_bytes(data)
-    told = [sys.argv[0], f"-max_total_time={int(seconds)}", "-rss_limit_mb=3000", "-timeout=20"]
-    atheris.Setup([*told, "-max_len=20000", str(corpus)], one)
-    atheris.Fuzz()
+    @property
+    def lines(self) -> int:
+        """How many lines were reached."""
+        return len(self._lines.reached)
+
+    def findings(self, seconds: float) -> Iterator[Finding]:
+        """Yield what is found in some seconds of this process; a finding's kind once."""
+        for data in self.corpus:
+            with self._lines:
+                TARGETS[self._name].read(data)
+        until, kinds = time.process_time() + seconds, set()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            while time.process_time() < until:
+                data = mutated(self._draws.choice(self.corpus), TARGETS[self._name], self._draws)
+                before = self.lines
+                with self._lines:
+                    found = attempt(self._name, data)
+                self.tries += 1
+                if found is not None and (kind := found.what[-200:]) not in kinds:
+                    kinds.add(kind)
+                    yield found
+                elif self.lines > before:
+                    self.corpus.append(data)  # what reaches other code is changed further
 
 
 def main() -> int:
@@ -313,16 +344,15 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=60, help="for each target")
     parser.add_argument("--only", nargs="+", choices=TARGETS, default=list(TARGETS))
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--guided", action="store_true", help="by coverage: needs atheris")
     chosen = parser.parse_args()
-    if chosen.guided:
-        guided(chosen.only[0], chosen.seconds)
     count = 0
     for name in chosen.only:
-        for found in findings(name, chosen.seconds, chosen.seed):
+        search = Search(name, chosen.seed)
+        for found in search.findings(chosen.seconds):
             count += 1
             print(f"{name}: {found.what}\n  {base64.b64encode(found.data[:3000]).decode()}")
-        print(f"{name}: done", flush=True)
+        told = f"{search.tries} tries, {search.lines} lines reached, {len(search.corpus)} kept"
+        print(f"{name}: {told}", flush=True)
     return 1 if count else 0
 
 

@@ -9,6 +9,9 @@ MOST_PIXELS = 40_000_000
 MOST_PICTURE_BYTES = 1_000_000_000
 """Of a picture's file: 40 megapixels of four 32-bit samples are 640 MB."""
 
+MOST_SCANS = 100
+"""Of a JPEG: each costs a walk through all of its pixels, however little it holds."""
+
 MOST_INPUTS = 1_000_000
 """Of one command."""
 
@@ -23,6 +26,12 @@ MOST_RECORD_MEMBERS = 4096
 
 MOST_POSITIONS = 1 << 18
 """Queries or keys of a record that comes from a file: a grid of 512 x 512."""
+
+MOST_RECORD_NUMBERS = 1 << 26
+"""Numbers in the queries and keys of a record that comes from a file, and of all on one page."""
+
+MOST_HEADER_BYTES = 1 << 24
+"""Of the header of a safetensors file with records, or of an export."""
 
 MOST_RECORDS = 1024
 """Records of one file."""

@@ -4,13 +4,17 @@ import json
 import struct
 from typing import Any
 
+from nonlocal_lens.models.limits import MOST_HEADER_BYTES
+
 
 def split(data: bytes) -> tuple[dict[str, Any], bytes]:
     """Return a safetensors file's header and its numbers; ValueError if it is none."""
     try:
         (length,) = struct.unpack_from("<Q", data)
+        if length > MOST_HEADER_BYTES:
+            raise ValueError(f"its header has {length} bytes; at most {MOST_HEADER_BYTES} are read")
         return json.loads(data[8 : 8 + length]), data[8 + length :]
-    except (struct.error, ValueError) as error:
+    except (struct.error, ValueError, RecursionError) as error:
         raise ValueError(f"this is not a safetensors file: {error}") from error
 
 

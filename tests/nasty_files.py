@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from nasty_options import option_files
 from nasty_pickles import archived, bombs
 from PIL import Image
 
@@ -93,6 +94,7 @@ def pictures() -> Iterator[Nasty]:
     yield Nasty("scan.dcm", bytes(128) + b"DICM" + bytes(99))
     yield Nasty("odd.dds", b"DDS " + struct.pack("<IIII", 124, 0x1007, 64, 64) + bytes(200), None)
     yield Nasty("empty.png", b"")
+    yield Nasty("scans.jpg", many_scans())
     yield from tiffs()
 
 
@@ -122,6 +124,10 @@ def tiffs() -> Iterator[Nasty]:
             data = tiff(tags)
             yield Nasty(f"bomb_{bits}_{side}.tif", data.ljust(200, b"\0") + packed, None)
             yield Nasty(f"bare_{bits}_{side}.tif", data, None)
+    tags = [(256, 4, 1, SIDE), (257, 4, 1, SIDE * 32), (258, 3, 1, 32), (259, 3, 1, 8)]
+    tags += [(262, 3, 1, 1), (273, 4, 1, 200), (277, 3, 1, 65_535), (278, 4, 1, SIDE * 32)]
+    tags += [(279, 4, 1, len(packed)), (339, 3, 1, 3)]
+    yield Nasty("bands.tif", tiff(tags).ljust(200, b"\0") + packed)
     yield Nasty("loop.tif", b"II*\0" + struct.pack("<IHI", 8, 0, 8))
     yield Nasty("count.tif", tiff([(273, 4, 2**32 - 1, 8), (256, 4, 2**31, 8)]))
     yield Nasty("far.tif", b"II*\0\xff\xff\xff\xff")
@@ -152,12 +158,26 @@ def tensors(header: object, data: bytes = b"") -> bytes:
     return struct.pack("<Q", len(text)) + text + data
 
 
+def many_scans() -> bytes:
+    """Return a progressive JPEG whose last scan, which changes nothing, stands there 200 times."""
+    data = saved("JPEG", progressive=True)
+    last = data.rindex(b"\xff\xda")
+    return data[:last] + data[last:-2] * 200 + data[-2:]
+
+
 def records() -> Iterator[Nasty]:
     """Yield record files."""
     side = 1500
     claims = np.zeros((side * side, 1), np.float16)
     grid = np.array([side, side])
     yield Nasty("grid.npz", arrays(query=claims, key=claims, query_grid=grid, key_grid=grid))
+    wide = np.zeros((512 * 512, 200), np.float16)
+    yield Nasty("numbers.npz", arrays(query=wide, key=wide))
+    names = {
+        f"h{n}.query": {"dtype": "F32", "shape": [0], "data_offsets": [0, 0]} for n in range(5000)
+    }
+    yield Nasty("many.safetensors", tensors(names))
+    yield Nasty("long_header.safetensors", tensors(b"{" + b" " * (1 << 25) + b"}"))
     yield Nasty("bomb.npz", archive({"query.npy": npy("(1000000000,)", data=bytes(10**8))}))
     yield Nasty(
         "twenty.npz", archive({f"q{n}.npy": npy("(1,)", data=bytes(6 * 10**7)) for n in range(12)})
@@ -275,62 +295,9 @@ def weights() -> Iterator[Nasty]:
 
 
 def options() -> Iterator[Nasty]:
-    """Yield files of options in YAML."""
-    inner = ", ".join(
-        ["&a0 [x, x, x, x, x, x, x, x, x]"]
-        + [f"&a{i} [{', '.join([f'*a{i - 1}'] * 9)}]" for i in range(1, 9)]
-    )
-    files = {
-        "aliases": f"layout: [{inner}]\n",
-        "nested": "style: " + "[" * 3000 + "]" * 3000,
-        "braces": "style: " + "{a: " * 3000 + "}" * 3000,
-        "itself": "inputs: &a [*a]\n",
-        "merges": "a: &a {x: 1}\nb: &b {<<: [*a, *a]}\nc: {<<: [*b, *b, *b]}\n",
-        "python": "inputs: !!python/object/apply:os.system ['true']\n",
-        "binary": "\x00\x01",
-        "words": "just words",
-        "list": "[1, 2, 3]",
-        "number_keys": "1: 2\n",
-        "many": "inputs:\n" + "- a\n" * 30_000,
-        "large": "inputs: " + "a" * 2_000_000,
-        "figures": "figures: 3\n",
-        "many_figures": "figures:\n" + "- {}\n" * 2000,
-        "tab": "inputs:\n\t- a\n",
-        "date": "inputs: 2020-01-01\nnetworks: streets-nl\n",
-    }
-    for name, value in {
-        "dpi": (".inf", ".nan", "[1]", "{a: 1}", "-1", "1e999", "true", "9" * 400),
-        "width_in": (".inf", ".nan", "[1, 2]", "0", "x"),
-        "opacity": (".inf", "[]", "2"),
-        "arrows": (".inf", "-.inf", "1.5"),
-        "layout": ("[grid]", "3", "{a: b}", "x" * 5000),
-        "style": ("[a, b]", ".inf"),
-        "terms": ("{a: 1}", "[[whole]]", "[1.5]", "x"),
-        "formats": ("[[png]]", "exe", "true"),
-        "inputs": ("{a: 1}", "[[a]]", "[{}]", "rendered:0-300000000", "nowhere"),
-        "queries": ("[grid:999999x999999]", "auto:99999", "[1e999,2]", "['nan,nan']", "cell:x"),
-        "networks": ("[[a]]", "{a: b}", "x" * 70_000),
-        "head": (".inf", "-1", "[0]"),
-        "frames": (".inf", "0", "10000000"),
-        "stride": ("0", ".nan"),
-        "caption": ("[true]", "maybe"),
-        "font": ("[a]",),
-        "scale": ("[a]", "fixed:1", "fixed:nan,inf"),
-        "colormap": ("[viridis]", "nonsense"),
-        "void": ("[0]", "0-999999999", "x"),
-        "unknown": ("1",),
-        "y" * 5000: ("1",),
-    }.items():
-        for number, text in enumerate(value):
-            start = "inputs: [samples:coffee]\nnetworks: [streets-nl]\n"
-            kept = "".join(
-                line + "\n" for line in start.splitlines() if not line.startswith(f"{name}:")
-            )
-            files[f"{name[:20]}_{number}"] = f"{kept}{name}: {text}\n"
-    queries = "\n".join(f"- {n},{n}" for n in range(20_000))
-    files["queries"] = f"inputs: [samples:coffee]\nnetworks: [streets-nl]\nqueries:\n{queries}\n"
-    for name, text in files.items():
-        yield Nasty(f"{name}.yaml", text.encode())
+    """Yield files of options."""
+    for name, text in option_files():
+        yield Nasty(name, text.encode())
 
 
 def clips() -> Iterator[Nasty]:

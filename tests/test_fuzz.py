@@ -12,7 +12,7 @@ SECONDS = 2.0
 @pytest.mark.slow
 @pytest.mark.parametrize("target", fuzz.TARGETS)
 def test_whatever_is_brought_ends_in_a_sentence(target):
-    found = list(fuzz.findings(target, SECONDS, seed=3))
+    found = list(fuzz.Search(target, seed=3).findings(SECONDS))
     assert not found, "\n".join(f"{one.what}\n{one.data[:300]!r}" for one in found)
 
 
@@ -22,9 +22,18 @@ def test_what_is_wrong_is_found(monkeypatch):
             raise KeyError("whatever")
 
     monkeypatch.setitem(fuzz.TARGETS, "broken", fuzz.Target(read, lambda: [bytes(40)]))
-    (found,) = fuzz.findings("broken", 1.0)
+    (found,) = fuzz.Search("broken").findings(1.0)
     assert "KeyError" in found.what
     assert b"\xff" in found.data
+
+
+def test_what_reaches_other_lines_is_changed_further():
+    """Four queries in a row are not found by chance, but one after the other."""
+    search = fuzz.Search("queries", seed=5)
+    first, seeds = search.lines, len(search.corpus)
+    assert not list(search.findings(0.5))
+    assert search.lines > first
+    assert len(search.corpus) > seeds
 
 
 def test_changes_are_the_same_by_seed():

@@ -68,6 +68,8 @@ def trial(group, folder):
             wrong.append(f"{nasty.name}: was read")
         if said is not None and nasty.reads:
             wrong.append(f"{nasty.name}: {said[:200]}")
+        if said is not None and "\x1b" in said:
+            wrong.append(f"{nasty.name}: tells terminals what to do")
         if said is not None and not 0 < len(said) <= MOST_CHARACTERS + len(str(folder)):
             wrong.append(f"{nasty.name}: says {len(said)} characters: {said[:90]}")
         path.unlink()

@@ -7,9 +7,10 @@ import zipfile
 import numpy as np
 import pytest
 import torch
+from nasty_pickles import archived, poisoned, stated, text
 
 from nonlocal_lens.models import load_network
-from nonlocal_lens.models.checkpoints import reading
+from nonlocal_lens.models.checkpoints import bounded_pickle, caffe2, pickles, reading
 from nonlocal_lens.models.checkpoints.reading import Inert, read_contents
 
 WEIGHTS = {"a.weight": torch.arange(6.0).reshape(2, 3), "count": torch.tensor(3)}
@@ -154,3 +155,42 @@ def test_what_stands_for_bookkeeping_does_nothing():
     inert = Inert(1, a=2)
     inert.__setstate__({"b": 3})
     assert vars(inert) == {}
+
+
+@pytest.mark.parametrize(
+    "name", ["numpy.core.multiarray.scalar", "numpy.dtype", "collections.OrderedDict", "torch.Size"]
+)
+@pytest.mark.parametrize("suffix", [".pkl", ".pth"])
+def test_no_file_changes_what_reads_the_next(tmp_path, suffix, name):
+    """A pickle may set attributes of an object, also of a class of the reader's own."""
+    kinds = [
+        kind
+        for module in (bounded_pickle, caffe2, pickles)
+        for kind in vars(module).values()
+        if isinstance(kind, type)
+    ]
+    before = [dict(vars(kind)) for kind in kinds]
+    code = b"}" + text("w") + poisoned(name) + b"s."
+    path = tmp_path / f"poison{suffix}"
+    path.write_bytes(archived(code) if suffix == ".pth" else b"\x80\x04" + code)
+    with pytest.raises(ValueError, match=path.name):
+        load_network(path)
+    assert [dict(vars(kind)) for kind in kinds] == before
+
+
+def test_a_tensor_takes_no_state_from_a_file(tmp_path):
+    """`Tensor.__setstate__` would make it as large as the state says."""
+    path = tmp_path / "state.pth"
+    large = b"\x8a\x05" + (10**9).to_bytes(5, "little")
+    path.write_bytes(archived(stated(b"(NK\x00" + large + b"\x85K\x01\x85t")))
+    assert read_contents(path).tensors["w"].shape == (1,)
+
+
+def test_numbers_that_are_not_in_an_old_file_are_not_made_up(tmp_path):
+    path = tmp_path / "old.pth"
+    torch.save({"w": torch.ones(100)}, path, _use_new_zipfile_serialization=False)
+    data = path.read_bytes()
+    named = data.rindex(b"\x80\x02]")
+    path.write_bytes(data[:named] + b"\x80\x02]." + bytes(408))
+    with pytest.raises(ValueError, match="it ends before 1 of its storages"):
+        read_contents(path)

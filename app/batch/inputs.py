@@ -214,6 +214,8 @@ def _matching(pattern: str) -> Iterator[str]:
     """
     if pattern == "**" or pattern.endswith("/**"):
         pattern += "/*"
+    while "**/**/" in pattern:  # a folder is below another once
+        pattern = pattern.replace("**/**/", "**/")
     head, deep, tail = pattern.partition("**/")
     if not deep or not (head == "" or head.endswith("/")):
         named = not glob.has_magic(pattern.rpartition("/")[2])

@@ -41,13 +41,11 @@ def read_config(path: Path) -> list[dict[str, Any]]:
     except Exception as error:  # of what is neither, whatever goes wrong in it
         words = shortened(error_words(error), 180)
         raise ValueError(f"{name} is not {language}: {words}") from error
-    if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
+    if not _is_named(content):
         raise ValueError(f"{name} must hold options by name, like `networks: [streets-nl]`")
     shared = _named(content)
     figures = shared.pop("figures", [{}])
-    if not (
-        isinstance(figures, list) and figures and all(isinstance(one, dict) for one in figures)
-    ):
+    if not (isinstance(figures, list) and figures and all(map(_is_named, figures))):
         raise ValueError(f"{name}: figures must be a list of options by name")
     if len(figures) > MOST_FIGURES:
         raise ValueError(f"{name} has {len(figures)} figures; at most {MOST_FIGURES} are drawn")
@@ -123,6 +121,10 @@ def _check_size(text: str) -> None:
     root = yaml.compose(text, Loader=yaml.SafeLoader)
     if root is not None:
         size(root)
+
+
+def _is_named(content: Any) -> bool:
+    return isinstance(content, dict) and all(isinstance(key, str) for key in content)
 
 
 def _named(given: dict[str, Any]) -> dict[str, Any]:
