@@ -103,6 +103,10 @@ def rewrite(path, *, tensors=None, header=None):
     save_file(load_file(path) if tensors is None else tensors, path, metadata=metadata)
 
 
+def narrow(tensors, dtype):
+    tensors["head.classify.weight"] = tensors["head.classify.weight"].to(dtype)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -111,6 +115,9 @@ def rewrite(path, *, tensors=None, header=None):
         (lambda t: t.update({"head.classify.bias": torch.zeros(5)}), r"shape \(3,\), got \(5,\)"),
         (lambda t: t["head.classify.bias"].fill_(float("nan")), "holds NaN or infinite values"),
         (lambda t: [t.pop(name) for name in list(t)[:9]], "and 3 more"),
+        (lambda t: narrow(t, torch.int8), "holds int8, of which only a scale makes weights"),
+        (lambda t: narrow(t, torch.bool), "holds bool, of which only a scale makes weights"),
+        (lambda t: narrow(t, torch.float8_e4m3fn), "is not a plain tensor, but torch.float8"),
     ],
 )
 def test_tensors_that_do_not_fit_are_named(saved, change, message):

@@ -122,7 +122,8 @@ def fill(
     normalization's gain may be (C,) or (C, 1, 1).
 
     Raises:
-        ValueError: A tensor is missing, is not used, has the wrong shape or holds NaN or infinity.
+        ValueError: A tensor is missing, is not used, has the wrong shape, or holds NaN, infinity
+            or, where weights belong, whole numbers.
     """
     if unused is not None:
         tensors = {name: each for name, each in tensors.items() if not name.startswith(unused)}
@@ -140,6 +141,9 @@ def fill(
         tensor, shape = tensors[published[name]], tuple(wanted[name].shape)
         if [side for side in tensor.shape if side > 1] != [side for side in shape if side > 1]:
             problems.append(f"{published[name]} must have shape {shape}, got {tuple(tensor.shape)}")
+        elif wanted[name].is_floating_point() and not tensor.is_floating_point():
+            kind = str(tensor.dtype).removeprefix("torch.")
+            problems.append(f"{published[name]} holds {kind}, of which only a scale makes weights")
         elif not torch.isfinite(tensor).all():
             problems.append(f"{published[name]} holds NaN or infinite values")
         else:

@@ -287,7 +287,8 @@ def _checked(path: Path, tensors: Mapping[str, Tensor | NotPlain]) -> dict[str, 
         if isinstance(tensor, NotPlain):
             raise ValueError(f"{path}: {name} is not a plain tensor, but {tensor.kind}")
         plain[name] = tensor
-        if tensor.layout != torch.strided or tensor.is_quantized or tensor.is_complex():
+        scaled = tensor.is_floating_point() and tensor.element_size() < 2  # numbers of 8 bits
+        if tensor.layout != torch.strided or tensor.is_quantized or tensor.is_complex() or scaled:
             raise ValueError(f"{path}: {name} is not a plain tensor, but {tensor.dtype}")
         claimed = tensor.numel() * tensor.element_size()
         if claimed > tensor.untyped_storage().nbytes():
