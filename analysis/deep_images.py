@@ -94,7 +94,7 @@ def shown(
     table = None
     if values.dtype in (np.uint8, np.uint16):
         table = _part_of(np.arange(1 << 8 * values.dtype.itemsize), chosen, inverted)
-    image = np.empty(color.shape, np.uint8)
+    image: UInt8[np.ndarray, ...] = np.empty(color.shape, np.uint8)
     rows = max(1, AT_A_TIME // (values.shape[1] * channels))
     for start in range(0, len(values), rows):
         some = slice(start, start + rows)

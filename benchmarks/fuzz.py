@@ -24,6 +24,7 @@ import warnings
 import zipfile
 from collections.abc import Callable, Iterator
 from functools import cache, partial
+from importlib.util import find_spec
 from pathlib import Path
 from types import CodeType, FrameType
 from typing import Any, NamedTuple
@@ -31,8 +32,11 @@ from urllib.parse import parse_qsl
 
 SLOW = 5.0  # seconds
 REFUSED = (ValueError, OSError)
-ROOT = Path(__file__).parents[1]
-TRACED = (*(str(ROOT / room) for room in ("app", "analysis", "models")), pickle.__file__)
+ROOMS = [find_spec(f"nonlocal_lens.{room}") for room in ("app", "analysis", "models")]
+TRACED = (
+    *(str(Path(room.origin).parent) for room in ROOMS if room and room.origin),
+    pickle.__file__,
+)
 """Where the files lie whose lines guide the search."""
 
 Read = Callable[[bytes], Any]

@@ -151,8 +151,9 @@ class BoundedUnpickler(pickle._Unpickler):
         state = self._reader.stack.pop()
         target = self._reader.stack[-1]
         if isinstance(target, self.takes_state):
+            take: Any = target
             self._spend(state)
-            target.__setstate__(state)
+            take.__setstate__(state)
 
     def load_setitem(self) -> None:
         """Put one item into a dictionary."""
@@ -191,7 +192,8 @@ class BoundedUnpickler(pickle._Unpickler):
             check_key(key)
 
     def _from_pickle(self, code: bytes) -> None:
-        pickle._Unpickler.dispatch[code[0]](self)
+        load: Any = pickle._Unpickler.dispatch[code[0]]
+        load(self)
 
     @property
     def _reader(self) -> Any:

@@ -107,5 +107,5 @@ def _value(text: str) -> Any:
         return known[text.lower()]
     try:
         return literal_eval(text)
-    except (ValueError, SyntaxError):
+    except (ValueError, SyntaxError, MemoryError, RecursionError):  # of what lies too deep
         return text
