@@ -313,7 +313,7 @@ class Search:
     def __init__(self, name: str, seed: int = 0) -> None:
         self._name, self._draws = name, random.Random(seed)
         self._lines = Lines()
-        self.corpus = TARGETS[name].seeds()
+        self.corpus = list(TARGETS[name].seeds())
         self.tries = 0
 
     @property

@@ -28,7 +28,7 @@ def test_what_is_wrong_is_found(monkeypatch):
 
 
 def test_what_reaches_other_lines_is_changed_further():
-    """Four queries in a row are not found by chance, but one after the other."""
+    """What reaches new lines is kept: chance alone seldom changes twice what matters."""
     search = fuzz.Search("queries", seed=5)
     first, seeds = search.lines, len(search.corpus)
     assert not list(search.findings(0.5))
