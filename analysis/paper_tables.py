@@ -215,7 +215,7 @@ def of_blocks(blocks: tuple[str, ...], found: Found) -> list[tuple[str, str, dic
         (block, name, figures)
         for block in blocks
         for name, figures in found.items()
-        if name in NETWORKS and NETWORKS[name].architecture.block == block
+        if name in NETWORKS and getattr(NETWORKS[name].architecture, "block", None) == block
     ]
 
 

@@ -8,18 +8,25 @@ from nonlocal_lens.models.bundled import WEIGHTS
 from nonlocal_lens.models.download import cached
 from nonlocal_lens.models.libraries import LIBRARIES, LibraryName
 from nonlocal_lens.models.libraries.offered import offer
+from nonlocal_lens.models.networks.description import Task
 from nonlocal_lens.models.published import PUBLISHED
 from nonlocal_lens.models.zoo import NETWORKS
 
 
 def image_networks() -> tuple[str, ...]:
     """Return the bundled networks that look at a picture and have attention to show."""
-    return tuple(name for name in list_networks("segmentation") if _block_of(name))
+    return tuple(
+        name for name in list_networks("segmentation") if NETWORKS[name].architecture.attends
+    )
 
 
 def clip_networks() -> tuple[str, ...]:
     """Return the bundled networks that look at a clip and have attention to show."""
-    return tuple(name for name in list_networks("clips") if _block_of(name))
+    return _attending("clips")
+
+
+def _attending(task: Task) -> tuple[str, ...]:
+    return tuple(name for name in list_networks(task) if NETWORKS[name].architecture.attends)
 
 
 GROUPS = {
@@ -46,10 +53,6 @@ def grouped(names: Sequence[str]) -> dict[str, list[str]]:
         known = next((group for group, members in GROUPS.items() if name in members), None)
         groups[known or ("Transformers" if "vit" in name else "Others")].append(name)
     return {group: members for group, members in groups.items() if members}
-
-
-def _block_of(name: str) -> str | None:
-    return getattr(NETWORKS[name].architecture, "block", None)
 
 
 def title_of(source: str) -> str:

@@ -18,10 +18,9 @@ from nonlocal_lens.models.file_hash import file_sha256
 from nonlocal_lens.models.libraries import LibraryName, load_library_network
 from nonlocal_lens.models.limits import MOST_BLOCKS
 from nonlocal_lens.models.names import check_name
-from nonlocal_lens.models.networks.architecture import build_clip_network, build_network
+from nonlocal_lens.models.networks.architecture import build
 from nonlocal_lens.models.networks.description import (
     AnyArchitecture,
-    ClipArchitecture,
     read_architecture,
 )
 from nonlocal_lens.models.networks.segmentation import SegmentationNetwork
@@ -149,15 +148,13 @@ def _build(path: Path, contents: Contents) -> Network:
     """
     try:
         architecture = read_architecture(contents.header[HEADER_KEY])
-        blocks = sum(architecture.depths)
-        if blocks > len(contents.tensors):
-            raise ValueError(f"{blocks} residual blocks are more than its tensors")
-        if blocks > MOST_BLOCKS:
-            raise ValueError(f"{blocks} residual blocks are too many; at most {MOST_BLOCKS}")
+        depth, parts = architecture.depth, architecture.parts
+        if depth > len(contents.tensors):
+            raise ValueError(f"{depth} {parts} are more than its tensors")
+        if depth > MOST_BLOCKS:
+            raise ValueError(f"{depth} {parts} are too many; at most {MOST_BLOCKS}")
         with torch.device("meta"):
-            if isinstance(architecture, ClipArchitecture):
-                return build_clip_network(architecture)
-            return build_network(architecture)
+            return build(architecture)
     except (ArithmeticError, RuntimeError, TypeError, ValueError) as error:
         reason = str(error).partition("\n")[0]
         raise ValueError(f"{path} describes no network that can be built: {reason}") from error

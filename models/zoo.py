@@ -8,6 +8,7 @@ from nonlocal_lens.models.networks.description import (
     Architecture,
     ClipArchitecture,
     Task,
+    TransformerArchitecture,
 )
 from nonlocal_lens.streets.classes import CLIP_LABELS, STREET_CLASSES
 
@@ -94,6 +95,16 @@ NETWORKS: dict[str, NetworkSpec] = {
         title="Streets, no attention",
         summary="the same network trained equally long without a block: the baseline",
         architecture=_streets(None),
+    ),
+    "streets-vit": NetworkSpec(
+        title="Streets, vision transformer",
+        summary="7 layers of 5 heads on patches of 16 pixels (after Dosovitskiy et al. 2021)",
+        architecture=TransformerArchitecture(tuple(STREET_CLASSES)),
+    ),
+    "streets-vit-reg": NetworkSpec(
+        title="Streets, vision transformer with registers",
+        summary="the same with four tokens that stand for nothing (Darcet et al. 2024)",
+        architecture=TransformerArchitecture(tuple(STREET_CLASSES), registers=4),
     ),
     "clips-dnl": NetworkSpec(
         title="Clips, disentangled non-local",

@@ -3,9 +3,17 @@
 from nonlocal_lens.models import blocks
 from nonlocal_lens.models.blocks import AttentionBlock
 from nonlocal_lens.models.networks.clip_network import ClipHead, ClipNetwork
-from nonlocal_lens.models.networks.description import Architecture, ClipArchitecture, Trunk
+from nonlocal_lens.models.networks.description import (
+    AnyArchitecture,
+    Architecture,
+    ClipArchitecture,
+    StreetArchitecture,
+    TransformerArchitecture,
+    Trunk,
+)
 from nonlocal_lens.models.networks.dilated_resnet import DilatedResNet
 from nonlocal_lens.models.networks.segmentation import AttentionHead, SegmentationNetwork
+from nonlocal_lens.models.networks.transformer import PatchHead, VisionTransformer
 from nonlocal_lens.models.preprocess import ClipPreprocess, Preprocess
 
 BLOCKS: dict[str, type[AttentionBlock]] = {
@@ -28,8 +36,35 @@ BLOCKS: dict[str, type[AttentionBlock]] = {
 """Every block a network may be built with; a new form adds one line."""
 
 
-def build_network(architecture: Architecture) -> SegmentationNetwork:
-    """Return a freshly initialized network of that architecture, in training mode."""
+def build(architecture: AnyArchitecture) -> SegmentationNetwork | ClipNetwork:
+    """Return a freshly initialized network of any architecture, in training mode."""
+    if isinstance(architecture, ClipArchitecture):
+        return build_clip_network(architecture)
+    return build_network(architecture)
+
+
+def build_network(architecture: StreetArchitecture) -> SegmentationNetwork:
+    """Return a freshly initialized network that segments, in training mode."""
+    if isinstance(architecture, TransformerArchitecture):
+        return _transformer(architecture)
+    return _residual(architecture)
+
+
+def _transformer(architecture: TransformerArchitecture) -> SegmentationNetwork:
+    trunk = VisionTransformer(
+        architecture.channels,
+        architecture.layers,
+        architecture.heads,
+        architecture.registers,
+        architecture.patch,
+        architecture.grid_hw,
+    )
+    head = PatchHead(architecture.channels, len(architecture.classes))
+    preprocess = Preprocess(stride=architecture.patch)
+    return SegmentationNetwork(trunk, head, architecture.classes, preprocess)
+
+
+def _residual(architecture: Architecture) -> SegmentationNetwork:
     backbone = _backbone(architecture)
     block = _block(architecture, backbone.channels, dimension=2)
     head = AttentionHead(

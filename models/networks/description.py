@@ -4,28 +4,60 @@ Nothing heavy is imported here: networks are listed from this alone.
 """
 
 import json
-from dataclasses import asdict, dataclass, field
-from typing import Any, ClassVar, Literal
+from abc import ABC, abstractmethod
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, ClassVar, Literal, get_args
 
 Task = Literal["segmentation", "clips"]
 
 
 @dataclass(frozen=True)
-class Trunk:
-    """What every bundled network has: classes, a dilated residual backbone, at most one block."""
+class Shape(ABC):
+    """What every bundled network has: a task, a kind of trunk, classes."""
 
     task: ClassVar[Task]
+    trunk: ClassVar[str]
+    parts: ClassVar[str]  # what follows each other in it, in words
 
     classes: tuple[str, ...]
+
+    def to_json(self) -> str:
+        """Return the architecture as one line of JSON."""
+        return json.dumps({"task": self.task, "trunk": self.trunk, **asdict(self)})
+
+    @property
+    @abstractmethod
+    def attends(self) -> bool:
+        """Whether there is attention to show."""
+
+    @property
+    @abstractmethod
+    def depth(self) -> int:
+        """How many of these parts there are, each with tensors of its own."""
+
+
+@dataclass(frozen=True)
+class Trunk(Shape):
+    """What residual networks have: a dilated backbone, at most one block."""
+
+    trunk = "residual"
+    parts = "residual blocks"
+
     block: str | None = None  # a key of `models.networks.architecture.BLOCKS`
     block_options: dict[str, Any] = field(default_factory=dict)
     widths: tuple[int, int, int, int] = (32, 64, 128, 128)
     depths: tuple[int, int, int, int] = (2, 2, 2, 2)
     dilations: tuple[int, int, int, int] = (1, 1, 2, 4)
 
-    def to_json(self) -> str:
-        """Return the architecture as one line of JSON."""
-        return json.dumps({"task": self.task, **asdict(self)})
+    @property
+    def attends(self) -> bool:
+        """Whether there is a block."""
+        return self.block is not None
+
+    @property
+    def depth(self) -> int:
+        """How many residual blocks follow each other."""
+        return sum(self.depths)
 
 
 @dataclass(frozen=True)
@@ -48,27 +80,65 @@ class ClipArchitecture(Trunk):
     long_side: int = 128  # of their frames, in pixels
 
 
-AnyArchitecture = Architecture | ClipArchitecture
+@dataclass(frozen=True)
+class TransformerArchitecture(Shape):
+    """The shape of a transformer that segments; travels in the header of its weight file.
 
-ARCHITECTURES: dict[Task, type[AnyArchitecture]] = {
-    "segmentation": Architecture,
-    "clips": ClipArchitecture,
+    The fields are explained where it is built: `models.networks.transformer.VisionTransformer`.
+    """
+
+    task = "segmentation"
+    trunk = "transformer"
+    parts = "layers"
+
+    channels: int = 160
+    layers: int = 7
+    heads: int = 5
+    registers: int = 0
+    patch: int = 16
+    grid_hw: tuple[int, int] = (15, 20)
+
+    @property
+    def attends(self) -> bool:
+        """It always does."""
+        return True
+
+    @property
+    def depth(self) -> int:
+        """How many layers follow each other."""
+        return self.layers
+
+
+StreetArchitecture = Architecture | TransformerArchitecture
+"""The shapes of networks that segment."""
+
+AnyArchitecture = StreetArchitecture | ClipArchitecture
+
+ARCHITECTURES: dict[tuple[Task, str], type[AnyArchitecture]] = {
+    (shape.task, shape.trunk): shape
+    for shape in (Architecture, TransformerArchitecture, ClipArchitecture)
 }
 
 
 def read_architecture(text: str) -> AnyArchitecture:
     """Read what `to_json` wrote; ValueError if it is anything else.
 
-    Files that name no task are from before there were others than segmentation.
+    Files that name no task, or no trunk, are from before there was another than the first.
     """
     try:
-        fields = json.loads(text)
-        task = fields.pop("task", Architecture.task)
-        if task not in ARCHITECTURES:
-            raise ValueError(f"unknown task {task!r}; available: {', '.join(ARCHITECTURES)}")
-        for name in ("classes", "widths", "depths", "dilations"):
-            fields[name] = tuple(fields[name])
-        return ARCHITECTURES[task](**fields)
+        given = json.loads(text)
+        task = given.pop("task", Architecture.task)
+        if task not in get_args(Task):
+            raise ValueError(f"unknown task {task!r}; available: {', '.join(get_args(Task))}")
+        trunk = given.pop("trunk", Architecture.trunk)
+        known = [name for of_task, name in ARCHITECTURES if of_task == task]
+        if trunk not in known:
+            raise ValueError(f"unknown trunk {trunk!r} for {task}; available: {', '.join(known)}")
+        shape = ARCHITECTURES[task, trunk]
+        for one in fields(shape):
+            if str(one.type).startswith("tuple"):  # of which JSON makes lists
+                given[one.name] = tuple(given[one.name])
+        return shape(**given)
     except KeyError as error:
         raise ValueError(f"the architecture in its header has no {error}") from error
     except (AttributeError, TypeError, json.JSONDecodeError) as error:

@@ -3,7 +3,7 @@
 import tomllib
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 
 @dataclass(frozen=True)
@@ -25,13 +25,15 @@ class Recipe:
 
 @dataclass(frozen=True)
 class StreetRecipe(Recipe):
-    """How a segmentation network is trained, by stochastic gradient descent.
+    """How a segmentation network is trained, by stochastic gradient descent or AdamW.
 
     The learning rate falls as (1 - progress) ** 0.9 from `learning_rate` to 0. Scales and the crop
     refer to the training images' own pixels.
     """
 
-    momentum: float = 0.9
+    optimizer: Literal["sgd", "adamw"] = "sgd"
+    momentum: float = 0.9  # of stochastic gradient descent
+    bfloat16: bool = True  # whether convolutions and products are computed in it
     crop_hw: tuple[int, int] = (240, 320)
     scales: tuple[float, float] = (0.6, 1.4)
     class_balance: float = 0.33  # a class weighs its pixel share to minus this power in the loss
@@ -125,6 +127,10 @@ def read_recipes(path: Path, kind: type[AnyRecipe]) -> dict[str, AnyRecipe]:
     return recipes
 
 
-STREET_RECIPES = read_recipes(Path(__file__).with_name("recipes.toml"), StreetRecipe)
+STREET_RECIPES = {
+    name: recipe
+    for file in ("recipes.toml", "transformers.toml")
+    for name, recipe in read_recipes(Path(__file__).with_name(file), StreetRecipe).items()
+}
 CLIP_RECIPES = read_recipes(Path(__file__).with_name("clips.toml"), ClipRecipe)
 RECIPES: dict[str, StreetRecipe | ClipRecipe] = {**STREET_RECIPES, **CLIP_RECIPES}

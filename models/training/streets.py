@@ -11,7 +11,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from nonlocal_lens.models.networks.architecture import build_network
-from nonlocal_lens.models.networks.description import Architecture
+from nonlocal_lens.models.networks.description import (
+    ClipArchitecture,
+    StreetArchitecture,
+    TransformerArchitecture,
+)
 from nonlocal_lens.models.networks.segmentation import SegmentationNetwork
 from nonlocal_lens.models.training.augment import random_view
 from nonlocal_lens.models.training.data import Sample
@@ -46,18 +50,13 @@ def train_streets(
     torch.manual_seed(recipe.seed)
     network = build_network(architecture_of(recipe))
     network.to(memory_format=torch.channels_last)
-    optimizer = torch.optim.SGD(
-        parameter_groups(network, recipe),
-        lr=recipe.learning_rate,
-        momentum=recipe.momentum,
-        nesterov=True,
-    )
+    optimizer = optimizer_of(network, recipe)
     weights = class_weights(train_set, len(network.classes), recipe.class_balance)
 
     def losses(epoch: int) -> Iterator[Float[Tensor, ""]]:
         for images, labels in batches(train_set, rendered, recipe, epoch):
             inputs = network.preprocess.normalize(images)
-            with torch.autocast("cpu", dtype=torch.bfloat16):
+            with torch.autocast("cpu", dtype=torch.bfloat16, enabled=recipe.bfloat16):
                 scores = network(inputs.contiguous(memory_format=torch.channels_last))
             yield F.cross_entropy(scores.float(), labels, weights, ignore_index=VOID)
 
@@ -77,10 +76,26 @@ def train_streets(
     return train(name, course, runs)
 
 
-def architecture_of(recipe: StreetRecipe) -> Architecture:
-    """Return the shape of the network that a recipe trains."""
+def optimizer_of(network: SegmentationNetwork, recipe: StreetRecipe) -> torch.optim.Optimizer:
+    """Return what changes the weights, each group of them at its own rate and decay."""
+    groups = parameter_groups(network, recipe)
+    if recipe.optimizer == "adamw":
+        return torch.optim.AdamW(groups, lr=recipe.learning_rate)
+    return torch.optim.SGD(groups, lr=recipe.learning_rate, momentum=recipe.momentum, nesterov=True)
+
+
+def architecture_of(recipe: StreetRecipe) -> StreetArchitecture:
+    """Return the shape of the network that a recipe trains.
+
+    Raises:
+        ValueError: The recipe asks for dilations or another block, and a transformer has neither.
+    """
     architecture = NETWORKS[recipe.network].architecture
-    assert isinstance(architecture, Architecture)  # a test holds the recipes to their tasks
+    assert not isinstance(architecture, ClipArchitecture)  # a test holds the recipes to their tasks
+    if isinstance(architecture, TransformerArchitecture):
+        if recipe.dilations is not None or recipe.block is not None:
+            raise ValueError(f"{recipe.network} is a transformer: it has no dilations and no block")
+        return architecture
     if recipe.dilations is not None:
         architecture = replace(architecture, dilations=recipe.dilations)
     if recipe.block is not None and architecture.block is not None:
