@@ -68,7 +68,10 @@ def main(
     try:
         network = load_segmentation(name)
         if not attention_blocks(network):
-            raise ValueError(f"{name} has no attention block to evaluate")
+            raise ValueError(
+                f"{name} has no attention block of this package to evaluate; "
+                "`analysis.causes` and `analysis.depth` measure any network"
+            )
         samples = islice(read_labeled(data, root, split, network.classes), 0, limit, every)
         found = evaluate(network, samples)
     except (ValueError, OSError) as error:

@@ -22,6 +22,7 @@ from nonlocal_lens.analysis.interventions import CONTROLS, INTERVENTIONS
 from nonlocal_lens.models import list_networks
 from nonlocal_lens.models.atomic_write import atomic_write
 from nonlocal_lens.models.checkpoint import load_segmentation
+from nonlocal_lens.models.networks.description import Architecture
 from nonlocal_lens.models.zoo import NETWORKS
 
 cli = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -40,7 +41,8 @@ ABLATION = ("non_local", "pairwise", "unary", "product", "sum", "disentangled")
 @cli.command()
 def main(
     names: Annotated[
-        list[str] | None, typer.Argument(help="Networks; all bundled ones if not given.")
+        list[str] | None,
+        typer.Argument(help="Networks; all bundled ones of one block, or none, if not given."),
     ] = None,
     data: Annotated[Source, typer.Option(help="How ROOT is laid out.")] = Source.camvid,
     root: Annotated[
@@ -66,7 +68,7 @@ def main(
         for title in tables:
             if title not in TABLES:
                 raise ValueError(f"unknown table {title!r}; available: {', '.join(TABLES)}")
-        chosen = names or list_networks("segmentation")
+        chosen = names or residual_networks()
         for name in chosen:
             load_segmentation(name)  # a wrong name ends here, not after minutes
         text = page.read_text(encoding="utf-8")
@@ -83,6 +85,15 @@ def main(
         write(numbers, json.dumps(null_for_nan(found), indent=1, allow_nan=False) + "\n")
     write(page, text)
     typer.echo(f"{page}: {len(tables)} tables of {len(found)} networks")
+
+
+def residual_networks() -> tuple[str, ...]:
+    """Return the bundled networks that segment with at most one block; the tables are of these."""
+    return tuple(
+        name
+        for name in list_networks("segmentation")
+        if isinstance(NETWORKS[name].architecture, Architecture)
+    )
 
 
 def measure(
@@ -211,11 +222,16 @@ TABLES = {
 
 def of_blocks(blocks: tuple[str, ...], found: Found) -> list[tuple[str, str, dict[str, Any]]]:
     """Return (block, network, figures) of the networks with these blocks, in their order."""
+    of_network = {
+        name: spec.architecture.block
+        for name, spec in NETWORKS.items()
+        if isinstance(spec.architecture, Architecture)
+    }
     return [
         (block, name, figures)
         for block in blocks
         for name, figures in found.items()
-        if name in NETWORKS and getattr(NETWORKS[name].architecture, "block", None) == block
+        if of_network.get(name) == block
     ]
 
 

@@ -4,14 +4,27 @@ from pathlib import Path
 
 import streamlit as st
 
-from nonlocal_lens.app.housekeeping import note_tab
+from nonlocal_lens.app.components.skeleton import DRAWN
+from nonlocal_lens.app.server import imports
 
 ICON = str(Path(__file__).parent / "icon.svg")
 
-note_tab()
+
+def note_tab() -> None:
+    """Note that this tab is here, once what pages import is: it takes seconds at a cold start."""
+    if not imports.are_done():
+        waiting = st.html(DRAWN)
+        imports.wait()
+        waiting.empty()
+    from nonlocal_lens.app import housekeeping
+
+    housekeeping.note_tab()
+
+
 st.set_page_config(page_title="Nonlocal Lens", page_icon=ICON, layout="wide")
 st.logo(ICON)
 st.html(Path(__file__).parent / "main.css")
+note_tab()
 
 # Not in a folder `pages`: Streamlit would open those by itself, without what stands above.
 st.navigation(

@@ -10,6 +10,7 @@ import streamlit as st
 from starlette.middleware import Middleware
 from starlette.routing import Route
 
+from nonlocal_lens.app.server import imports
 from nonlocal_lens.app.server.counters import COUNTERS, serve_counters
 from nonlocal_lens.app.server.guard import Guard
 from nonlocal_lens.app.server.health import health
@@ -19,6 +20,8 @@ from nonlocal_lens.app.settings import settings
 # Before torch is imported. Under load threads of one computation are in the way of the others:
 # `python -m benchmarks.threads` measures it.
 os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = str(settings().threads)
+
+imports.begin()
 
 if settings().metrics_port:
     serve_counters(COUNTERS, settings().metrics_port)

@@ -25,24 +25,35 @@ def leafy(index: int) -> Crown:
     """Return a crown in leaf: ragged clumps that are light above and dark below."""
     rng = np.random.default_rng([10, index])
     rows, columns = np.mgrid[0:SIDE, 0:SIDE].astype(np.float32) / SIDE
-    inside = np.zeros((SIDE, SIDE), np.float32)  # 0 on the rim of a clump, 1 in its middle
-    glow = np.zeros((SIDE, SIDE), np.float32)
+    inside = np.zeros((SIDE, SIDE))  # 0 on the rim of a clump, 1 in its middle
+    glow = np.zeros((SIDE, SIDE))
     slender = rng.uniform(0.75, 1.0)
     for depth in np.sort(rng.uniform(0, 1, 46)):  # clumps behind first
         angle = rng.uniform(0, 2 * np.pi)
         spread = 0.36 * (1 - 0.5 * depth) * np.sqrt(rng.uniform(0.1, 1))
         cx, cy = 0.5 + slender * spread * np.cos(angle), 0.5 + 0.85 * spread * np.sin(angle)
         radius = rng.uniform(0.06, 0.14)
-        here = np.clip(1 - np.hypot(columns - cx, rows - cy) / radius, 0, 1)
-        light = 0.55 + 0.45 * depth - 0.55 * (rows - cy) / radius - 0.5 * (rows - 0.5)
-        glow = np.where(here > 0.12, light, glow)
-        inside = np.maximum(inside, here)
+        part = around(cx, cy, radius)
+        x, y = columns[part], rows[part]
+        here = np.clip(1 - np.hypot(x - cx, y - cy) / radius, 0, 1)
+        light = 0.55 + 0.45 * depth - 0.55 * (y - cy) / radius - 0.5 * (y - 0.5)
+        glow[part] = np.where(here > 0.12, light, glow[part])
+        inside[part] = np.maximum(inside[part], here)
     rough = 0.1 * tiled(textures.noise(2, 64)) + 0.06 * tiled(textures.noise(3, 16))
     ragged = np.where(inside > 0.04, inside + rough, 0)
     solid = ((ragged > 0.2) * 255).astype(np.uint8)
     tone = 128 * (tiled(textures.leaves()) / 128) * (0.55 + 0.55 * glow)
     outline = cv2.morphologyEx(solid, cv2.MORPH_CLOSE, disk(9))
     return filling(np.clip(tone, 0, 255).astype(np.uint8), solid, outline)
+
+
+def around(x: float, y: float, radius: float) -> tuple[slice, slice]:
+    """Return the rows and columns of a crown's texels in which a disk lies, in shares of a side."""
+    first, last = (
+        [int(np.clip(SIDE * (center + side * radius) + side, 0, SIDE)) for center in (y, x)]
+        for side in (-1, 1)
+    )
+    return slice(first[0], last[0] + 1), slice(first[1], last[1] + 1)
 
 
 @cache
@@ -53,11 +64,12 @@ def bare(index: int) -> Crown:
     fork = rng.uniform(0.4, 0.65)
 
     def grow(x: float, y: float, angle: float, length: float, width: float) -> None:
-        end_x, end_y = x + length * np.cos(angle), y - length * np.sin(angle)
-        at = np.rint(np.array([(x, y), (end_x, end_y)]) * 16).astype(np.int32)
+        # plain numbers: with numpy's the thousands of twigs take twice as long
+        end_x, end_y = x + length * float(np.cos(angle)), y - length * float(np.sin(angle))
+        ends = [(round(16 * u), round(16 * v)) for u, v in ((x, y), (end_x, end_y))]
         thickness = max(1, round(width))
         strength = 255 * min(1.0, 0.55 + 0.5 * width)
-        cv2.line(wood, at[0].tolist(), at[1].tolist(), strength, thickness, cv2.LINE_AA, 4)
+        cv2.line(wood, *ends, strength, thickness, cv2.LINE_AA, 4)
         if length < 7:
             return
         leader = angle + rng.normal(0, 0.16) + 0.1 * (np.pi / 2 - angle)

@@ -5,7 +5,7 @@ from torch import nn
 
 from nonlocal_lens.models.blocks.frame_groups import FrameGroups
 from nonlocal_lens.models.networks.architecture import BLOCKS, build_network
-from nonlocal_lens.models.networks.description import Architecture
+from nonlocal_lens.models.networks.description import Architecture, TransformerArchitecture
 from nonlocal_lens.models.preprocess import ClipPreprocess, Preprocess
 
 CLASSES = ("a", "b", "c")
@@ -20,6 +20,20 @@ def tiny_network(block=None, **options):
     """Return a random network of a few hundred weights, in evaluation mode."""
     torch.manual_seed(0)
     return build_network(tiny_architecture(block, **options)).eval()
+
+
+def tiny_transformer_architecture(registers=0, classes=CLASSES):
+    sizes = {"channels": 12, "layers": 2, "heads": 3, "patch": 8, "grid_hw": (5, 7)}
+    return TransformerArchitecture(classes, registers=registers, **sizes)
+
+
+def tiny_transformer(registers=0, classes=CLASSES):
+    """Return a random transformer whose attention is far from uniform, in evaluation mode."""
+    torch.manual_seed(0)
+    network = build_network(tiny_transformer_architecture(registers, classes)).eval()
+    for layer in network.backbone.layers:
+        nn.init.normal_(layer.attention.qkv.weight, std=0.7)
+    return network
 
 
 class TinyClipNetwork(nn.Module):

@@ -32,7 +32,12 @@ def test_one_block_is_a_wall_of_one_row_and_says_where_to_see_more():
     said = " ".join(one.value for one in page.caption)
     assert "`streets-nl` has one block of attention" in said
     assert "With random weights, nothing learned" in said
-    assert "vit_b_16, random weights" in [button.label for button in page.button]
+    offered = [button.label for button in page.button]
+    assert {"streets-vit", "streets-vit-reg", "vit_b_16, random weights"} <= set(offered)
+    next(button for button in page.button if button.label == "streets-vit-reg").click()
+    page.run()
+    assert not page.exception
+    assert page.session_state[CHOICES]["explore-network"] == "streets-vit-reg"
 
 
 def test_a_link_opens_a_network_by_name_and_the_address_keeps_the_choices():

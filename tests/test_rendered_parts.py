@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from nonlocal_lens.streets import crowns
 from nonlocal_lens.streets.camera import FAR, NEAR, Camera
 from nonlocal_lens.streets.canvas import Canvas
 from nonlocal_lens.streets.classes import CAR, ROAD, TREE
@@ -149,3 +150,13 @@ def test_crowns_fill_their_square_and_their_outline_holds_all_wood(kind):
     for axis in (0, 1):
         assert solid.any(axis=axis).mean() > 0.95
     assert (outline[solid > 127] > 127).all()
+
+
+def test_a_clump_of_leaves_lies_within_the_texels_that_are_drawn():
+    rows, columns = np.mgrid[0 : crowns.SIDE, 0 : crowns.SIDE].astype(np.float32) / crowns.SIDE
+    for x, y, radius in np.random.default_rng(0).uniform(
+        (-0.1, -0.1, 0.02), (1.1, 1.1, 0.2), (99, 3)
+    ):
+        left_out = np.ones_like(rows, bool)
+        left_out[crowns.around(x, y, radius)] = False
+        assert (np.hypot(columns - x, rows - y) >= radius)[left_out].all()

@@ -17,18 +17,7 @@ from nonlocal_lens.models.networks.transformer import (
 )
 from nonlocal_lens.models.training.recipe import STREET_RECIPES
 from nonlocal_lens.models.training.streets import architecture_of, optimizer_of
-from tests.networks import CLASSES
-
-SIZES = {"channels": 12, "layers": 2, "heads": 3, "patch": 8, "grid_hw": (5, 7)}
-
-
-def tiny_transformer(registers=0):
-    """Return a random transformer whose attention is far from uniform, in evaluation mode."""
-    torch.manual_seed(0)
-    network = build(TransformerArchitecture(CLASSES, registers=registers, **SIZES)).eval()
-    for layer in network.backbone.layers:
-        torch.nn.init.normal_(layer.attention.qkv.weight, std=0.7)
-    return network
+from tests.networks import CLASSES, tiny_transformer, tiny_transformer_architecture
 
 
 @pytest.mark.parametrize("registers", [0, 3])
@@ -123,7 +112,7 @@ def test_every_head_is_read_with_its_tokens_and_patches(registers):
 
 
 def test_it_survives_its_weight_file(tmp_path):
-    architecture = TransformerArchitecture(CLASSES, registers=3, **SIZES)
+    architecture = tiny_transformer_architecture(3)
     assert read_architecture(architecture.to_json()) == architecture
     network = tiny_transformer(3)
     save_network(tmp_path / "tiny.safetensors", network, architecture)

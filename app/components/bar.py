@@ -14,19 +14,16 @@ from nonlocal_lens.app.components.picture_picker import (
 )
 from nonlocal_lens.app.components.shelf import Dropped, picture_shelf
 from nonlocal_lens.app.markdown import literal
-from nonlocal_lens.app.pictures import FIRST_STREETS, Picture, known_picture, uploaded_picture
+from nonlocal_lens.app.pictures import Picture, known_picture, uploaded_picture
 from nonlocal_lens.app.session import kept
 
 REFUSED = "refused picture"  # where the session keeps why, until it is said
-
-ON_THE_SHELF = (*(f"street-{seed}" for seed in FIRST_STREETS), "sample-coffee", "sample-chelsea")
-"""Pictures with a thumbnail: streets, which bundled networks know, and others, to see what then."""
 
 
 def show_shelf() -> None:
     """Show the thumbnails; what is chosen or dropped is open when the page runs."""
     shown = current_picture()
-    picture_shelf(ON_THE_SHELF, None if shown is None else shown.id, UPLOAD_MEGABYTES, _open)
+    picture_shelf(None if shown is None else shown.id, UPLOAD_MEGABYTES, _open)
     if REFUSED in st.session_state:
         st.error(f"This picture cannot be used: {literal(st.session_state.pop(REFUSED))}.")
 

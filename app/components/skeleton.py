@@ -6,6 +6,7 @@ from streamlit.delta_generator import DeltaGenerator
 from nonlocal_lens.app.session import opening
 
 PANELS = 4  # the photo and its maps
+DRAWN = f'<div class="nl-skeleton" role="status">Loading maps{"<i></i>" * PANELS}</div>'
 _SHOWN = "maps shown at"  # where the session keeps when maps last were on a page
 
 
@@ -19,5 +20,5 @@ def skeleton(page: str) -> DeltaGenerator:
     at = (page, opening())
     if st.session_state.get(_SHOWN) != at:
         st.session_state[_SHOWN] = at
-        place.html(f'<div class="nl-skeleton" role="status">Loading maps{"<i></i>" * PANELS}</div>')
+        place.html(DRAWN)
     return place

@@ -20,8 +20,10 @@ from nonlocal_lens.app.shown import first_view, named_part
 from nonlocal_lens.app.viewer.view import View
 from nonlocal_lens.app.views import keep_view, opened_view
 
-# To see a whole wall on where no other transformers are here; their weights are random.
-EXAMPLES = ("torchvision:vit_b_16?weights=none", "torchvision:swin_t?weights=none")
+LEARNED = ("streets-vit", "streets-vit-reg")
+"""Transformers of this package, to see a whole wall on."""
+
+RANDOM = ("torchvision:vit_b_16?weights=none", "torchvision:swin_t?weights=none")
 
 UNASKED_BYTES = 256 << 20  # of queries and keys; a browser holds twice as many
 MORE = "atlas more"  # where the session keeps how often more was asked for
@@ -98,14 +100,21 @@ def offer_more(network: str, picture: Picture, left: Sequence[range]) -> None:
 
 
 def offer_examples(why: str = "") -> None:
-    """Offer transformers to see a wall of many heads on, and say that their weights are random."""
+    """Offer transformers to see a wall of many heads on, and say whose weights are random."""
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-        st.caption(f"{why}With random weights, nothing learned, you can see a whole wall on:")
-        for name in EXAMPLES:
-            label = f"{short_name(name)}, random weights"
-            if st.button(label, key=f"example-{name}", icon=":material/casino:"):
-                choose(NETWORK, name)
-                st.rerun()
+        st.caption(f"{why}You can see a whole wall on:")
+        for name in LEARNED:
+            offer_network(name, name, ":material/school:")
+        st.caption("With random weights, nothing learned, on larger ones:")
+        for name in RANDOM:
+            offer_network(name, f"{short_name(name)}, random weights", ":material/casino:")
+
+
+def offer_network(name: str, label: str, icon: str) -> None:
+    """Show a button that opens a network."""
+    if st.button(label, key=f"example-{name}", icon=icon):
+        choose(NETWORK, name)
+        st.rerun()
 
 
 def leave(network: str, picture: Picture, titles: Sequence[str]) -> None:

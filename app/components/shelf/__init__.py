@@ -2,15 +2,13 @@
 
 import base64
 import binascii
-from collections.abc import Callable, Sequence
-from functools import cache
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import streamlit as st
 
-from nonlocal_lens.app import pictures as known
-from nonlocal_lens.app.pictures import known_picture
+from nonlocal_lens.app.components.offered_pictures import ON_THE_SHELF, offered
 
 HERE = Path(__file__).parent
 KEY = "shelf"
@@ -30,23 +28,21 @@ class Dropped(NamedTuple):
 
 
 def picture_shelf(
-    pictures: Sequence[str],
     current: str | None,
     most_megabytes: int,
     take: Callable[[str | Dropped], None],
 ) -> None:
-    """Show thumbnails.
+    """Show thumbnails of the pictures that are offered at a glance.
 
     Args:
-        pictures: Ids of `app.pictures.known_picture`.
-        current: Which of them is shown on the page.
+        current: The id of the picture on the page.
         most_megabytes: Greater files are refused in the browser.
         take: Is given what was chosen before the page runs again: a picture's id or a file.
     """
 
     def chosen() -> None:
         picture = _said("picture")
-        if isinstance(picture, str) and picture in pictures:
+        if isinstance(picture, str) and picture in ON_THE_SHELF:
             take(picture)
 
     def dropped() -> None:
@@ -55,10 +51,7 @@ def picture_shelf(
             take(file)
 
     data = {
-        "pictures": [
-            {"id": picture, "alt": _alt(picture), "image": thumbnail(picture)}
-            for picture in pictures
-        ],
+        "pictures": [one._asdict() for one in offered()],
         "current": current,
         "most": most_megabytes * 1_000_000,
     }
@@ -75,17 +68,3 @@ def _dropped(said: Any) -> Dropped | None:
         return Dropped(str(said["name"])[:200], base64.b64decode(said["data"], validate=True))
     except (KeyError, TypeError, ValueError, binascii.Error):
         return None
-
-
-@cache
-def thumbnail(picture: str) -> str:
-    """Return a small JPEG of a known picture as a data URL."""
-    found = known_picture(picture)
-    if found is None:
-        raise ValueError(f"there is no picture {picture!r} to show on the shelf")
-    return known.thumbnail(found.image)
-
-
-def _alt(picture: str) -> str:
-    found = known_picture(picture)
-    return picture if found is None else found.alt
