@@ -7,6 +7,7 @@ the image (Darcet et al., "Vision Transformers Need Registers", ICLR 2024, arXiv
 
 from collections.abc import Mapping, Sequence
 from itertools import islice
+from math import nan
 from pathlib import Path
 from statistics import fmean
 from typing import Annotated, NamedTuple
@@ -16,20 +17,23 @@ import typer
 from torch import Tensor
 from tqdm import tqdm
 
-from nonlocal_lens.analysis import consistency
+from nonlocal_lens.analysis import terms
 from nonlocal_lens.analysis.another_image import prepared_another
 from nonlocal_lens.analysis.causes import with_another
 from nonlocal_lens.analysis.changing import Changing
+from nonlocal_lens.analysis.consistency import cell_class, class_share
 from nonlocal_lens.analysis.datasets import Source, read_labeled
 from nonlocal_lens.analysis.effects import scores_under
 from nonlocal_lens.analysis.evaluate import Every, miou_change
 from nonlocal_lens.analysis.intervals import mean_interval
+from nonlocal_lens.analysis.labels import NO_CLASS
 from nonlocal_lens.analysis.paper_tables import fill, markdown, signed_interval, write
-from nonlocal_lens.analysis.term_sinks import mean_row, sink_of
+from nonlocal_lens.analysis.statistics.sinks import SINK
+from nonlocal_lens.analysis.streaming import query_chunks
 from nonlocal_lens.analysis.token_norms import TokenNorms, token_norms
 from nonlocal_lens.models.checkpoint import load_segmentation
 from nonlocal_lens.models.networks.segmentation import SegmentationNetwork
-from nonlocal_lens.models.training.data import Sample
+from nonlocal_lens.models.training.data import Labels, Sample
 from nonlocal_lens.models.training.evaluation import count_pixels, mean_iou
 
 cli = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -68,18 +72,39 @@ class Measured(NamedTuple):
     counts: Mapping[str, Tensor]  # intervention -> images x classes x classes, pixels
 
 
-def of_layer(heads: Sequence[TokenNorms], sample: Sample, classes: int) -> OfLayer:
-    """Return what is found of one layer's heads on a labeled image."""
-    sinks = [sink_of(head.record, "whole") for head in heads]
-    placed = heads[0].record.key_axis.placed
-    lengths = heads[0].lengths[:placed]
-    own = [consistency.measure(head.record, sample[1], classes).own_category.lift for head in heads]
+def of_layer(heads: Sequence[TokenNorms], labels: Labels, classes: int) -> OfLayer:
+    """Return what is found of one layer's heads on an image with labels, in one pass over rows.
+
+    Args:
+        heads: Of one layer on one image.
+        labels: Of every pixel; values from `classes` on are void.
+        classes: How many there are.
+    """
+    axis = heads[0].record.key_axis
+    share = class_share(labels, classes, axis)
+    own_class = cell_class(share)
+    labeled = own_class != NO_CLASS
+    chance = share.mean(dim=0)[own_class[labeled]].mean()
+    means, lifts = [], []
+    for head in heads:
+        total = torch.zeros(len(axis), dtype=torch.float64)
+        own = torch.full((axis.placed,), nan, dtype=torch.float64)
+        for chunk in query_chunks(head.record):
+            rows = terms.attention(head.record, chunk).double()
+            total += rows.sum(dim=0)
+            among = rows[:, : axis.placed]
+            mass = among @ share / among.sum(dim=1, keepdim=True)
+            own[chunk] = mass.gather(1, own_class[chunk, None].clamp(min=0))[:, 0]
+        means.append(total / axis.placed)
+        lifts.append((own[labeled].mean() / chance).item())
+    tops = [mean.max().item() for mean in means]
+    lengths = heads[0].lengths[: axis.placed]
     return OfLayer(
-        fmean(sink.share for sink in sinks),
-        fmean(sink.rate for sink in sinks),
-        fmean(mean_row(head.record)[placed:].sum().item() for head in heads),
+        fmean(tops),
+        fmean(top >= SINK for top in tops),
+        fmean(mean[axis.placed :].sum().item() for mean in means),
         (lengths.max() / lengths.quantile(0.5)).item(),
-        fmean(own),
+        fmean(lifts),
     )
 
 
@@ -94,7 +119,7 @@ def measure(name: str, network: SegmentationNetwork, samples: Sequence[Sample]) 
         for one in token_norms(network, image):
             by_layer.setdefault(one.record.block, []).append(one)
         classes = len(network.classes)
-        layers.append([of_layer(heads, (image, labels), classes) for heads in by_layer.values()])
+        layers.append([of_layer(heads, labels, classes) for heads in by_layer.values()])
         x = network.preprocess(image)
         changing = Changing(network, x, prepared_another(network, image, another))
         with torch.inference_mode():

@@ -5,7 +5,7 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from nonlocal_lens.analysis import registers
+from nonlocal_lens.analysis import consistency, registers
 from nonlocal_lens.analysis.registers import TITLES, Measured, OfLayer, layer_table, of_layer
 from nonlocal_lens.analysis.token_norms import token_norms
 from nonlocal_lens.models.checkpoint import save_network
@@ -34,7 +34,7 @@ def test_a_layer_is_what_its_matrices_and_tokens_say(count):
     network(network.preprocess(IMAGE))
     top = (torch.arange(32 * 33) < 16 * 33).double()
     for number, heads in enumerate(layers_of(network)):
-        found = of_layer(heads, (IMAGE, LABELS), 3)
+        found = of_layer(heads, LABELS, 3)
         query, key, _ = qkv[number].double().unflatten(1, (3, 3, 4)).permute(1, 2, 0, 3)
         weights = (query @ key.mT / 2).softmax(dim=2)[:, 1 + count :]  # of patches
         mean = weights.mean(dim=1)
@@ -49,6 +49,8 @@ def test_a_layer_is_what_its_matrices_and_tokens_say(count):
         among = among / among.sum(dim=2, keepdim=True)
         own = among @ top * top + (1 - among @ top) * (1 - top)
         assert found.own_category == pytest.approx(own.mean().item() / 0.5, rel=1e-4)
+        lifts = [consistency.measure(head.record, LABELS).own_category.lift for head in heads]
+        assert found.own_category == pytest.approx(np.mean(lifts), rel=1e-6)
 
 
 def test_a_token_that_every_head_looks_at_is_a_sink():
@@ -59,7 +61,7 @@ def test_a_token_that_every_head_looks_at_is_a_sink():
         attention.qkv.weight.zero_()
         attention.qkv.bias[:12] = 1  # every query is the same, and the class token its key
         attention.qkv.weight[12:24] = 9 * network.backbone.class_token[0, 0] / 12
-    before, after = (of_layer(heads, (IMAGE, LABELS), 3) for heads in layers_of(network))
+    before, after = (of_layer(heads, LABELS, 3) for heads in layers_of(network))
     assert (after.sink_rate, before.sink_rate) == (1, pytest.approx(before.sink_rate))
     assert after.sink_share > 0.99
     assert after.token_share > 0.99
