@@ -15,7 +15,7 @@ ON_THE_SHELF = (*(f"street-{seed}" for seed in FIRST_STREETS), "sample-coffee", 
 """Ids of `app.pictures.known_picture`: streets, which bundled networks know, and others, to see
 what then."""
 
-FILE = Path(__file__).with_name("offered.json")
+FILE = Path(__file__).with_name("offered_pictures.json")
 
 
 class Offered(NamedTuple):
