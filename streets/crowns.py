@@ -66,10 +66,10 @@ def bare(index: int) -> Crown:
     def grow(x: float, y: float, angle: float, length: float, width: float) -> None:
         # plain numbers: with numpy's the thousands of twigs take twice as long
         end_x, end_y = x + length * float(np.cos(angle)), y - length * float(np.sin(angle))
-        ends = [(round(16 * u), round(16 * v)) for u, v in ((x, y), (end_x, end_y))]
+        start, end = [(round(16 * u), round(16 * v)) for u, v in ((x, y), (end_x, end_y))]
         thickness = max(1, round(width))
         strength = 255 * min(1.0, 0.55 + 0.5 * width)
-        cv2.line(wood, *ends, strength, thickness, cv2.LINE_AA, 4)
+        cv2.line(wood, start, end, strength, thickness, cv2.LINE_AA, 4)
         if length < 7:
             return
         leader = angle + rng.normal(0, 0.16) + 0.1 * (np.pi / 2 - angle)

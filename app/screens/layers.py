@@ -20,9 +20,8 @@ from nonlocal_lens.app.shown import first_view, named_part
 from nonlocal_lens.app.viewer.view import View
 from nonlocal_lens.app.views import keep_view, opened_view
 
+# To see a whole wall on: trained ones of this package, and larger ones with random weights.
 LEARNED = ("streets-vit", "streets-vit-reg")
-"""Transformers of this package, to see a whole wall on."""
-
 RANDOM = ("torchvision:vit_b_16?weights=none", "torchvision:swin_t?weights=none")
 
 UNASKED_BYTES = 256 << 20  # of queries and keys; a browser holds twice as many
