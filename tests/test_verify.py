@@ -82,6 +82,18 @@ def test_a_place_that_is_not_where_its_pixels_are_is_seen(block):
     assert places.farthest(member, [mirrored], mirroring) > 2
 
 
+def test_a_head_that_is_refused_on_other_pixels_takes_no_part(block):
+    member, (record,) = block
+    two = [replace(record, head=0), replace(record, head=1)]
+
+    def captured_in_part(changed):
+        (found,) = captured(changed)[0]
+        return [replace(found, head=1)]
+
+    assert places.farthest(member, two, captured_in_part) == 0
+    assert places.farthest(member, two, lambda changed: []) is None
+
+
 def test_pixels_are_changed_where_a_cell_lies_and_nowhere_else(block):
     member, (record,) = block
     changed = places.repainted(member, record.query_grid, Cell(2, 5), seed=1).picture

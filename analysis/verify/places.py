@@ -46,7 +46,7 @@ def _distances(
     captured: Captured,
 ) -> Iterator[int]:
     """Yield, for patches as large as a cell, how far from one lay what it moved in a block."""
-    same = [i for i, r in enumerate(records) if (r.block, r.call) == (first.block, first.call)]
+    heads = _heads(records, first)
     axes = {"query": first.query_axis, "key": first.key_axis}
     placed = {
         side: axis.grid for side, axis in axes.items() if axis.grid and axis.grid.positions > 1
@@ -56,16 +56,25 @@ def _distances(
     painted = next(iter(placed.values()))
     for cell in some_cells(painted):
         given = [repainted(member, painted, cell, seed) for seed in SEEDS]
-        others = [captured(one) for one in given if one is not None]
+        others = [_heads(captured(one), first) for one in given if one is not None]
+        pairs = [(heads[at], other[at]) for other in others for at in heads if at in other]
         for side, grid in placed.items():
             expected = _under(grid, painted, cell, member)
-            if not others or expected is None or axes[side].at(grid.position(expected)) is None:
+            if not pairs or expected is None or axes[side].at(grid.position(expected)) is None:
                 continue
-            moved = sum(_moved(records[i], other[i], side) for other in others for i in same)
-            moved = torch.as_tensor(moved)[: axes[side].placed]
+            moved = torch.stack([_moved(one, other, side) for one, other in pairs]).sum(dim=0)
+            moved = moved[: axes[side].placed]
             if moved.any():
                 at = grid.cell(int(axes[side].all_cells[int(moved.argmax())]))
                 yield max(abs(one - other) for one, other in zip(at, expected, strict=True))
+
+
+def _heads(
+    records: Sequence[AttentionRecord], first: AttentionRecord
+) -> dict[int | None, AttentionRecord]:
+    """Return the heads of one block's run; on other pixels one may be refused for its rounding."""
+    at = (first.block, first.call)
+    return {record.head: record for record in records if (record.block, record.call) == at}
 
 
 def _under(grid: Grid, painted: Grid, cell: Cell, member: Member) -> Cell | None:
