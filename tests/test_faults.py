@@ -315,6 +315,37 @@ def test_a_journal_line_is_whole_or_not_there(tmp_path):
         assert lines[1] == {"job": "b", "rows": [2]}
 
 
+STRANGE = [b"[1]", b"7", b"null", b'"fingerprint"', b"\xff\xfe", b"[" * 100_000, b"{}}"]
+
+
+@pytest.mark.parametrize("line", STRANGE, ids=range(len(STRANGE)))
+@pytest.mark.parametrize("at", [0, 1, 2])
+def test_a_line_that_no_batch_has_written_is_dropped_with_all_behind_it(tmp_path, line, at):
+    journal = Journal(tmp_path / "journal", "one", "run")
+    with journal.opened(resume=False):
+        journal.add("a", {"rows": [1]})
+    lines = journal.path.read_bytes().splitlines(keepends=True)
+    journal.path.write_bytes(b"".join([*lines[:at], line + b"\n", *lines[at:]]))
+    again = Journal(journal.path, "one", "run")
+    with again.opened(resume=True):
+        assert again.jobs == (["a"] if at == 2 else [])
+        again.add("b", {"rows": [2]})
+    whole = [json.loads(line) for line in journal.path.read_text().splitlines()]
+    assert whole[0] == {"fingerprint": "one"}
+    assert whole[-1] == {"job": "b", "rows": [2]}
+
+
+def test_a_job_whose_name_is_no_text_is_none(tmp_path):
+    journal = Journal(tmp_path / "journal", "one", "run")
+    with journal.opened(resume=False):
+        journal.add("a", {"rows": [1]})
+    with journal.path.open("ab") as file:
+        file.write(b'{"job": ["b"]}\n{"job": 7}\n')
+    again = Journal(journal.path, "one", "run")
+    with again.opened(resume=True):
+        assert again.jobs == ["a"]
+
+
 def test_threads_and_jobs_change_no_byte(network, tmp_path):
     photos = saved_photos(tmp_path, 2)
     before = torch.get_num_threads()

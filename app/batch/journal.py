@@ -15,7 +15,8 @@ from nonlocal_lens.app.batch.writing import OutputError
 class Journal:
     """A file with a line per finished job, in the order in which they finished.
 
-    Only where each line begins is kept in memory. A line that was cut off by a crash is dropped.
+    Only where each line begins is kept in memory. A line that was cut off by a crash, or that
+    no batch has written, is dropped with all behind it.
 
     Args:
         path: Where it lies, in the folder of the results.
@@ -100,10 +101,7 @@ class Journal:
         self._end = 0
         with self.path.open("rb") as file:
             for line in file:
-                try:
-                    entry = json.loads(line) if line.endswith(b"\n") else None
-                except json.JSONDecodeError:
-                    entry = None
+                entry = _entry(line)
                 if entry is None:
                     break
                 if self._end == 0 and entry.get("fingerprint") != self.fingerprint:
@@ -111,8 +109,8 @@ class Journal:
                         f"{self.path.parent} holds an unfinished {self.what} of other inputs or "
                         "options; --force begins anew, --out chooses another folder"
                     )
-                if "job" in entry:
-                    self._offsets[entry["job"]] = self._end
+                if isinstance(job := entry.get("job"), str):
+                    self._offsets[job] = self._end
                 self._end += len(line)
         return self._end > 0
 
@@ -152,3 +150,12 @@ class Journal:
         while line:  # not buffered: closing the file of a full disk has nothing left to fail with
             line = line[self._file.write(line) :]
         os.fsync(self._file.fileno())
+
+
+def _entry(line: bytes) -> dict[str, Any] | None:
+    """Return what a line says; None if it is not a whole line of a journal."""
+    try:
+        entry = json.loads(line) if line.endswith(b"\n") else None
+    except (ValueError, RecursionError):  # also where it is no text
+        return None
+    return entry if isinstance(entry, dict) else None
