@@ -14,6 +14,7 @@ from nonlocal_lens.analysis.record import AttentionRecord
 from nonlocal_lens.analysis.tracing.layout import Sides
 from nonlocal_lens.analysis.tracing.proof import Proof, UnprovedError
 from nonlocal_lens.models.blocks import AttentionBlock, Projections, Reach
+from nonlocal_lens.models.networks.transformer import SelfAttention
 
 PROBES = 32
 TOLERANCE = 1e-4
@@ -21,8 +22,9 @@ TOLERANCE = 1e-4
 KNOWN = ("torch.nn.modules.", "torch.nn.utils.parametriz", "nonlocal_lens.models.")
 """Beginnings of the names of Python modules: of layers whose attention is known."""
 
-ATTENDING = (nn.MultiheadAttention, nn.Transformer)
-"""Of torch's own modules, those that attend; its layers of transformers hold these."""
+ATTENDING = (nn.MultiheadAttention, nn.Transformer, SelfAttention)
+"""Of torch's own modules and this package's, those that attend and do not say what they project;
+layers of transformers hold these."""
 
 
 def only_own_blocks_attend(network: nn.Module) -> bool:

@@ -5,7 +5,11 @@ import pytest
 import torch
 
 from nonlocal_lens.analysis import capture, terms
+from nonlocal_lens.analysis.early_exit import observe_blocks
 from nonlocal_lens.analysis.grid import Cell
+from nonlocal_lens.analysis.interventions import intervene
+from nonlocal_lens.analysis.own_blocks import only_own_blocks_attend
+from nonlocal_lens.app.layers import blocks_of
 from nonlocal_lens.models.checkpoint import load_network, save_network
 from nonlocal_lens.models.networks.architecture import build
 from nonlocal_lens.models.networks.description import TransformerArchitecture, read_architecture
@@ -146,3 +150,23 @@ def test_a_transformer_has_no_block_to_replace():
     recipe = STREET_RECIPES["streets-vit"]
     with pytest.raises(ValueError, match="streets-vit is a transformer"):
         architecture_of(type(recipe)(**{**vars(recipe), "block": "pairwise"}))
+
+
+def test_its_attention_is_listed_measured_and_changed_like_any_other():
+    network = tiny_transformer(3)
+    assert not only_own_blocks_attend(network)
+    rows, left_out = blocks_of(network)
+    blocks = [f"backbone.layers.{layer}.attention" for layer in (0, 1)]
+    assert [(row["block"], row["heads"]) for row in rows] == [(block, 3) for block in blocks]
+    assert not left_out
+    image = np.random.default_rng(0).integers(0, 256, (256, 264, 3), dtype=np.uint8)
+    seen = observe_blocks(network, image, to_the_end=False)
+    assert [(record.block, record.head) for record in seen.records] == [
+        (block, head) for block in blocks for head in range(3)
+    ]
+    x = network.preprocess(image)
+    before = network(x)
+    for how in ("off", "mean_row", "uniform", "noise", "unary_only", "pairwise_only"):
+        with intervene(network, how):
+            assert not torch.allclose(network(x), before), how
+    assert torch.equal(network(x), before)
