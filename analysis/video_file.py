@@ -168,10 +168,13 @@ class VideoFile:
             self._raw = self._path.open("rb")
             try:
                 self._file = _opened(self._raw)
-            except EOFError:  # what is cut off within a part is read as far as it goes
+            except (EOFError, av.error.InvalidDataError) as error:
+                # what is cut off within a part, or before one that it announces, is read as far as
+                # it goes
                 self._raw.seek(0)
                 self._file = _opened(_Onward(self._raw))
-                self._say(f"{self.name} is cut off")
+                is_short = isinstance(error, EOFError)
+                self._say(f"{self.name} is {'' if is_short else 'damaged or '}cut off")
         except Exception as error:  # of a damaged header, what went wrong in it
             self._close()
             raise self._no_video() from error

@@ -44,7 +44,10 @@ MOST_OPTION_NODES = 20_000
 MOST_OPTION_DEPTH = 16
 LONGEST_OPTION = 10_000
 """Of a file of options: its bytes, all its words and lists with aliases written out, how deep they
-lie in one another, and the characters of a word of YAML or a line of TOML."""
+lie in one another, and the characters of a word of YAML."""
+
+MOST_DOTS = 2_000
+"""Of dots in a line of TOML: numbers have them, and keys."""
 
 MOST_FIGURES = 1000
 """Exports that one file of options asks for."""

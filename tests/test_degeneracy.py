@@ -152,8 +152,8 @@ def test_uniform_attention_has_no_share_and_full_entropy(generator):
 
 def test_every_statistic_has_a_label_a_unit_and_bounds(generator):
     vectors = VectorDistances(0.3, 0.1)
-    record = replace(random_record(generator), value_norm=torch.rand(KEYS, generator=generator))
-    report = degeneracy.measure(record, vectors=vectors)
+    value = torch.randn(KEYS, 3, generator=generator)
+    report = degeneracy.measure(replace(random_record(generator), value=value), vectors=vectors)
     assert set(HEADLINES) < set(STATISTICS) < {field.name for field in fields(report)}
     for name in STATISTICS:
         low, high = report.bounds(name)

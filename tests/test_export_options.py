@@ -142,6 +142,8 @@ def test_toml_says_the_same_as_yaml(tmp_path):
         ("a = ", "is not TOML: "),
         ("a = " + "[" * 17 + "]" * 17, "has more than 16 lists in one another"),
         ("a = [" + "1," * 20_001 + "]", "holds more than 20000 words"),
+        ("a." * 2_001 + "a = 1", "has a line of more than 2000 dots"),
+        ('b = {"a,=[" . ' + "'x' . " * 2_001 + "a = 1}", "has a line of more than 2000 dots"),
         ("a = " + "[" * 100_000, "is not TOML: "),
     ],
 )

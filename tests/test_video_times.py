@@ -148,6 +148,16 @@ def test_a_cut_off_file_shows_what_is_there_in_its_place(folder, tmp_path, name,
     assert ("cut off" in clip.note) is noted  # a transport stream does not
 
 
+@pytest.mark.parametrize("percent", range(30, 99, 6))
+def test_fragments_are_read_wherever_the_file_was_cut_off(folder, tmp_path, percent):
+    ticks, codec, options, more = FILES["fragments.mp4"]
+    whole = write_numbered(tmp_path / "whole.mp4", ticks, codec, options=options, **more)
+    data = whole.read_bytes()
+    (tmp_path / "cut.mp4").write_bytes(data[: len(data) * percent // 100])
+    clip = read_clip(tmp_path / "cut.mp4", frames=5)
+    assert [number_of(frame) for frame in clip.frames] == list(clip.indices)
+
+
 @pytest.mark.parametrize(
     "text",
     [

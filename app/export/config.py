@@ -7,6 +7,7 @@ from typing import Any
 from nonlocal_lens.app.export.declared import GIVEN_AGAIN, OPTIONS
 from nonlocal_lens.models.limits import (
     LONGEST_OPTION,
+    MOST_DOTS,
     MOST_FIGURES,
     MOST_OPTION_BYTES,
     MOST_OPTION_DEPTH,
@@ -64,9 +65,9 @@ def _yaml(text: str) -> Any:
 
 
 def _toml(text: str) -> Any:
-    # a key of many dots takes the square of its length, and a line holds it
-    if max(map(len, text.splitlines()), default=0) > LONGEST_OPTION:
-        raise _TooMuchError(f"has a line of more than {LONGEST_OPTION} characters")
+    # a key takes the square of how many dots it has, and it does not go beyond its line
+    if any(line.count(".") > MOST_DOTS for line in text.split("\n")):
+        raise _TooMuchError(f"has a line of more than {MOST_DOTS} dots")
     content = tomllib.loads(text)
     waiting, count = [(content, 0)], 0
     while waiting:
