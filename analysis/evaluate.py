@@ -8,7 +8,6 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from itertools import islice
 from math import nan
-from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
@@ -23,6 +22,7 @@ from nonlocal_lens.analysis.another_image import prepared_another
 from nonlocal_lens.analysis.capture import attention_blocks, evaluating, recording
 from nonlocal_lens.analysis.causes import with_another
 from nonlocal_lens.analysis.changing import Changing
+from nonlocal_lens.analysis.dataset_options import Data, Every, Root, Split
 from nonlocal_lens.analysis.datasets import Source, read_labeled
 from nonlocal_lens.analysis.effects import effect
 from nonlocal_lens.analysis.intervals import CONFIDENCE, mean_interval
@@ -37,10 +37,6 @@ from nonlocal_lens.models.networks.segmentation import SegmentationNetwork, upsa
 from nonlocal_lens.models.training.data import Image, Labels
 from nonlocal_lens.models.training.evaluation import count_pixels, mean_iou
 
-Every = Annotated[
-    int, typer.Option(min=1, help="Take one image in so many: neighbors of a drive are alike.")
-]
-
 cli = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 RESAMPLES = 1000
@@ -53,11 +49,9 @@ Figures = dict[str, Any]
 @cli.command()
 def main(
     name: Name,
-    data: Annotated[Source, typer.Option(help="How ROOT is laid out.")] = Source.camvid,
-    root: Annotated[
-        Path | None, typer.Option(help="Folder of the data; 'rendered' needs none.")
-    ] = None,
-    split: Annotated[str, typer.Option(help="Which part of the data; a folder is one.")] = "val",
+    data: Data = Source.camvid,
+    root: Root = None,
+    split: Split = "val",
     limit: Annotated[
         int | None, typer.Option(min=1, help="Stop after this many images; all if not given.")
     ] = None,

@@ -16,8 +16,9 @@ from typing import Annotated, Any
 import torch
 import typer
 
+from nonlocal_lens.analysis.dataset_options import Data, Every, Root, Split
 from nonlocal_lens.analysis.datasets import Source, read_labeled
-from nonlocal_lens.analysis.evaluate import Every, evaluate, null_for_nan
+from nonlocal_lens.analysis.evaluate import evaluate, null_for_nan
 from nonlocal_lens.analysis.interventions import CONTROLS, INTERVENTIONS
 from nonlocal_lens.models import list_networks
 from nonlocal_lens.models.atomic_write import atomic_write
@@ -44,11 +45,9 @@ def main(
         list[str] | None,
         typer.Argument(help="Networks; all bundled ones of one block, or none, if not given."),
     ] = None,
-    data: Annotated[Source, typer.Option(help="How ROOT is laid out.")] = Source.camvid,
-    root: Annotated[
-        Path | None, typer.Option(help="Folder of the data; 'rendered' needs none.")
-    ] = None,
-    split: Annotated[str, typer.Option(help="Which part of the data.")] = "val",
+    data: Data = Source.camvid,
+    root: Root = None,
+    split: Split = "val",
     limit: Annotated[
         int | None, typer.Option(min=1, help="Stop after this many images; all if not given.")
     ] = None,

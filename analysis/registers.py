@@ -22,9 +22,10 @@ from nonlocal_lens.analysis.another_image import prepared_another
 from nonlocal_lens.analysis.causes import with_another
 from nonlocal_lens.analysis.changing import Changing
 from nonlocal_lens.analysis.consistency import cell_class, class_share
+from nonlocal_lens.analysis.dataset_options import Data, Every, Root, Split
 from nonlocal_lens.analysis.datasets import Source, read_labeled
 from nonlocal_lens.analysis.effects import scores_under
-from nonlocal_lens.analysis.evaluate import Every, miou_change
+from nonlocal_lens.analysis.evaluate import miou_change
 from nonlocal_lens.analysis.intervals import mean_interval
 from nonlocal_lens.analysis.labels import NO_CLASS
 from nonlocal_lens.analysis.paper_tables import fill, markdown, signed_interval, write
@@ -168,11 +169,9 @@ def main(
     names: Annotated[
         tuple[str, str], typer.Option("--networks", help="Without registers, and with them.")
     ] = PAIR,
-    data: Annotated[Source, typer.Option(help="How ROOT is laid out.")] = Source.camvid,
-    root: Annotated[
-        Path | None, typer.Option(help="Folder of the data; 'rendered' needs none.")
-    ] = None,
-    split: Annotated[str, typer.Option(help="Which part of the data.")] = "val",
+    data: Data = Source.camvid,
+    root: Root = None,
+    split: Split = "val",
     every: Every = 1,
     page: Annotated[Path, typer.Option(help="Markdown page with the marks.")] = PAGE,
 ) -> None:

@@ -18,8 +18,8 @@ import typer
 from tqdm import tqdm
 
 from nonlocal_lens.analysis.capture import capture
+from nonlocal_lens.analysis.dataset_options import Data, Every, Root, Split
 from nonlocal_lens.analysis.datasets import Source, read_labeled
-from nonlocal_lens.analysis.evaluate import Every
 from nonlocal_lens.analysis.intervals import CONFIDENCE, Interval, mean_interval
 from nonlocal_lens.analysis.paper_tables import PAGE, fill, markdown, write
 from nonlocal_lens.analysis.record import AttentionRecord
@@ -158,11 +158,9 @@ def main(
     without: Annotated[
         list[str], typer.Option(help="Weights of one without it: of the same seed, in their order.")
     ],
-    data: Annotated[Source, typer.Option(help="How ROOT is laid out.")] = Source.camvid,
-    root: Annotated[
-        Path | None, typer.Option(help="Folder of the data; 'rendered' needs none.")
-    ] = None,
-    split: Annotated[str, typer.Option(help="Which part of the data.")] = "val",
+    data: Data = Source.camvid,
+    root: Root = None,
+    split: Split = "val",
     every: Every = 1,
     page: Annotated[Path, typer.Option(help="Markdown page with the marks.")] = PAGE,
 ) -> None:
