@@ -36,13 +36,15 @@ HEAD_STATISTICS = tuple(
 
 
 class MeasuredHead(NamedTuple):
-    """One block, or one head of it, and what was measured of it."""
+    """One block, or one head of it, and what was measured of it, maybe over several pictures."""
 
     record: AttentionRecord
     layer: int  # 0 for the first block that ran
     report: degeneracy.DegeneracyReport
     mean: Float[Tensor, " key_pos"]  # its mean row
     twin: Twin | None  # the earlier head that makes it redundant
+    unary: Float[Tensor, " key_pos"] | None = None  # of several pictures: the mean unary map
+    maps_of: int = 1  # pictures that its mean row is over
 
     @property
     def title(self) -> str:
@@ -57,7 +59,12 @@ class MeasuredHead(NamedTuple):
             query: Index of a query; of no matter to the mean row.
         """
         record, axis = self.record, self.record.key_axis
-        row = self.mean if shown == "mean" else terms.attention(record, [query], shown)[0]
+        if shown == "mean":
+            row = self.mean
+        elif shown == "unary" and self.unary is not None:
+            row = self.unary
+        else:
+            row = terms.attention(record, [query], shown)[0]
         cells: Float32[np.ndarray, " cells"] = axis.on_grid((row * len(record.key)).float()).numpy()
         return cells.reshape(record.key_grid.height, record.key_grid.width)
 

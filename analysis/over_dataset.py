@@ -67,7 +67,7 @@ def over_dataset(
     left_out: dict[str, str] = {}
     void = None if void is None else tuple(void)
     rows = []
-    for name, image, labels in _named(images, left_out):
+    for name, image, labels in named_images(images, left_out):
         with vector_distances(network) as vectors:
             records = observe(network, image).records
         if not records:
@@ -85,7 +85,7 @@ def over_dataset(
             columns = ["block", "head", *STATISTICS, *agreements]
             rows.append({"image": name, **{column: found[column] for column in columns}})
     if left_out:
-        warnings.warn(_in_words(left_out), stacklevel=2)
+        warnings.warn(left_out_sentence(left_out), stacklevel=2)
     if not rows:
         raise ValueError("there are no images to measure")
     frame = pd.DataFrame(rows).astype({"head": "Int64"})
@@ -93,10 +93,18 @@ def over_dataset(
     return frame
 
 
-def _named(
+def named_images(
     images: str | Path | Iterable[Labeled], left_out: dict[str, str]
 ) -> Iterator[tuple[str, ImageSource, Labels | None]]:
-    """Yield every image with its name, and its labels where it has any."""
+    """Yield every image with its name, and its labels where it has any.
+
+    Args:
+        images: See `over_dataset`.
+        left_out: Takes the files of a folder that cannot be read, with the reason.
+
+    Raises:
+        FileNotFoundError: The folder does not exist.
+    """
     if isinstance(images, str | Path):
         yield from _of_folder(Path(images), left_out)
         return
@@ -123,7 +131,8 @@ def _of_folder(
             yield path.name, image, None
 
 
-def _in_words(left_out: dict[str, str]) -> str:
+def left_out_sentence(left_out: dict[str, str]) -> str:
+    """Return which files could not be read, the first with its reason."""
     name, reason = next(iter(left_out.items()))
     more = f" (and {len(left_out) - 1} more)" if len(left_out) > 1 else ""
     return shortened(f"left out{more}: {shortened(name, LONGEST_NAME)}: {reason}")

@@ -349,13 +349,6 @@ def atlas_all_heads(network_name: str, picture: Picture) -> list[atlas.MeasuredH
     return [head for n in range(count) for head in atlas_heads(network_name, picture, n)]
 
 
-def atlas_buffers(network_name: str, picture: Picture) -> list[bytes]:
-    """Return the first part of a wall and all others."""
-    count = len(atlas_payload.parts(atlas_subject(network_name, picture).records))
-    others = [atlas_part(network_name, picture, number) for number in range(count)]
-    return [atlas_first(network_name, picture), *others]
-
-
 def record_title(name: str, record: AttentionRecord) -> str:
     """Return what one record of several of a network is called."""
     again = f" call {record.call}" if record.call else ""

@@ -10,7 +10,9 @@ from records import OVERLAPPING, PARTS, random_record
 
 from nonlocal_lens.analysis import terms
 from nonlocal_lens.analysis.atlas import measure_heads
+from nonlocal_lens.analysis.head_means import HeadMeans
 from nonlocal_lens.app.atlas import payload, taken
+from nonlocal_lens.app.atlas.means import means_of
 
 pytestmark = pytest.mark.browser
 
@@ -49,13 +51,17 @@ def records():
 @pytest.fixture(scope="module")
 def wall(records, tmp_path_factory):
     """Return where the wall is, as a page of its own."""
-    heads = measure_heads(records)
     subject = payload.Subject("every kind", IMAGE, "noise", "Noise", records, "abc", random=True)
+    return page_of(subject, measure_heads(records), tmp_path_factory.mktemp("atlas"))
+
+
+def page_of(subject, heads, folder):
+    """Write a wall as a page of its own; return where it is."""
     others = [
         payload.part(subject, number, [heads[index] for index in indices])
-        for number, indices in enumerate(payload.parts(records))
+        for number, indices in enumerate(payload.parts(subject.records))
     ]
-    path = tmp_path_factory.mktemp("atlas") / "wall.html"
+    path = folder / "wall.html"
     parts = [payload.first_part(subject), *others]
     path.write_bytes(taken.html_page(subject, parts, {"order": "layer"}))
     return path.as_uri()
@@ -179,3 +185,26 @@ def test_large_maps_are_larger_than_medium_ones_however_few(page, few):
         cell = "getComputedStyle(document.querySelector('.atlas')).getPropertyValue('--cell')"
         widths.append(float(page.evaluate(cell).removesuffix("px")))
     assert widths == sorted(set(widths))
+
+
+def test_a_wall_of_means_shows_and_says_them(blank, records, tmp_path):
+    flipped = [replace(one, query=one.query.flip(0), key=one.key.flip(0)) for one in records]
+    found = HeadMeans()
+    for several in (records, flipped):
+        found.add(several)
+    heads = found.over(measure_heads(records))
+    means = means_of(found, heads, "two", "noise")
+    subject = payload.Subject("every kind", IMAGE, "noise", "Noise", records, means=means)
+    page = opened(blank((1280, 720)), page_of(subject, heads, tmp_path))
+    assert page.locator(".said-of-means").inner_text() == means.said
+    for index, head in enumerate(heads):
+        for shown in ("mean", *(["unary"] if head.unary is not None else [])):
+            values = page.evaluate(VALUES, [index, shown, 3.0, 5.0])
+            expected = head.values(shown, 0).ravel()
+            np.testing.assert_allclose(values, expected, rtol=1e-5, err_msg=KINDS[index])
+    (statistic, *_) = means.depth
+    mean = means.depth[statistic][1][1]
+    spoken = page.locator(".depth").get_attribute("aria-label")
+    assert float(spoken.rpartition("layer 1 ")[2]) == pytest.approx(mean, rel=0.01)
+    assert "over 2 pictures" in page.locator(".depths figcaption").inner_text()
+    assert ", the mean over 2 pictures." in page.locator(".cell").first.get_attribute("aria-label")

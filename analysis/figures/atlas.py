@@ -48,9 +48,10 @@ USUAL = Wall()
 def atlas_figure(
     heads: Sequence[MeasuredHead],
     image: UInt8[np.ndarray, "height width 3"],
-    point: tuple[float, float],
+    point: tuple[float, float] | None,
     *,
     title: str,
+    said: str = "",
     wall: Wall = USUAL,
     look: Look | None = None,
 ) -> PrintFigure:
@@ -59,8 +60,9 @@ def atlas_figure(
     Args:
         heads: See `analysis.atlas.measure_heads`.
         image: The picture.
-        point: Where the query is, (x, y) in image pixels.
+        point: Where the query is, (x, y) in image pixels; None where no map is of one.
         title: What the network is called.
+        said: What more is to be said of the numbers, in a sentence.
         wall: What is shown, and in which order.
         look: How it looks; in print if not given. Its backdrop, arrows and marker are not used.
 
@@ -82,20 +84,21 @@ def atlas_figure(
     photo_width = min(2.2, 0.3 * look.width)
     known = STATISTICS[wall.statistic]
     unit = f" ({known.unit})" if known.unit else ""
-    said = (
+    caption = (
         f"{title}: {WORDS[wall.shown]} of {len(heads)} heads. Under each: layer.head, and "
-        f"{known.label.lower()}{unit}. ≈ marks a mean row that is nearly an earlier head's."
+        f"{known.label.lower()}{unit}. ≈ marks a mean row that is nearly an earlier head's. {said}"
     )
     beside = look.width - photo_width - 1.5 * em
-    words = wrap(said, small, look.family, beside)
+    words = wrap(caption.strip(), small, look.family, beside)
     top = max(photo_width * aspect, (1.35 * len(words) + 4.4 * len(ranges)) * em) + em
     height = top + len(rows) * line_height + 0.5 * em
     figure = PrintFigure(figsize=(look.width, height), dpi=look.dpi, facecolor=look.sheet.ground)
     photo_height = photo_width * aspect / height
     photo = figure.add_axes((0, 1 - photo_height, photo_width / look.width, photo_height))
     photo.imshow(image, extent=(0, image.shape[1], image.shape[0], 0), interpolation="antialiased")
-    photo.plot(*point, marker="+", color="white", markersize=9, markeredgewidth=3)
-    photo.plot(*point, marker="+", color="black", markersize=9, markeredgewidth=1.2)
+    if point is not None:
+        photo.plot(*point, marker="+", color="white", markersize=9, markeredgewidth=3)
+        photo.plot(*point, marker="+", color="black", markersize=9, markeredgewidth=1.2)
     photo.axis("off")
     for number, line in enumerate(words):
         y = (0.9 + 1.35 * number) * em
@@ -144,14 +147,17 @@ def _lines(rows: list[list[int]]) -> list[tuple[str | None, list[int]]]:
     return lines
 
 
-def _panel(head: MeasuredHead, shown: HeadMap, point: tuple[float, float]) -> MapPanel | None:
+def _panel(
+    head: MeasuredHead, shown: HeadMap, point: tuple[float, float] | None
+) -> MapPanel | None:
     """Return the map of a head; None where the point is none of its queries."""
     record = head.record
     try:
-        query = record.query_axis.under(*point)
+        query = None if point is None else record.query_axis.under(*point)
     except ValueError:
         query = None
-    if query is None and shown != "mean":
+    of_no_query = shown == "mean" or (shown == "unary" and head.unary is not None)
+    if query is None and not of_no_query:
         return None
     values = head.values(shown, query or 0)
     quantity = LOGIT if record.signed and shown != "mean" else ATTENTION

@@ -126,6 +126,7 @@ export class Atlas {
     this.cells = new Map();
     this.root.replaceChildren(
       this.bar.node,
+      ...(this.config.means ? [element("p", { class: "said-of-means" }, this.config.means.said)] : []),
       element("div", { class: "sides" }, element("div", { class: "aside" }, this.picture, this.legend, this.depth), this.wall),
       this.status,
     );
@@ -147,10 +148,11 @@ export class Atlas {
     for (const head of this.shown) this.write(head);
     const known = about[view.statistic];
     const unit = known.unit ? ` (${known.unit})` : "";
+    const { means } = this.config;
     this.depth.hidden = new Set(heads.map(({ layer }) => layer)).size < 2;
     this.depth.replaceChildren(
-      depthCurve(this.shown.length ? heads : [], view.statistic, known, unit),
-      element("figcaption", {}, `${known.label}${unit} through the layers: dots are heads, the line their mean, the band its 95 % interval.`),
+      depthCurve(this.shown.length ? heads : [], view.statistic, known, unit, means?.depth[view.statistic]),
+      element("figcaption", {}, `${known.label}${unit} through the layers: dots are heads, the line their mean, the band its 95 % interval${means ? ` over ${means.counted}` : ""}.`),
     );
     this.bar.update();
     this.look(this.point);
@@ -210,7 +212,8 @@ export class Atlas {
     head.node.setAttribute("aria-selected", String(picked));
     head.node.tabIndex = head === this.current ? 0 : -1;
     const twin = head.twin ? ` Redundant: its mean row is nearly that of ${this.heads[head.twin.head].title} (Jensen-Shannon divergence ${formatValue(head.twin.bits)} bits).` : "";
-    const words = `${head.title}: ${label} ${known ? `${text} ${unit}`.trim() : value === undefined ? "not measured yet" : "undefined"}.${twin}`;
+    const over = known && this.config.means ? `, the mean over ${this.config.means.counted}` : "";
+    const words = `${head.title}: ${label} ${known ? `${text} ${unit}`.trim() : value === undefined ? "not measured yet" : "undefined"}${over}.${twin}`;
     head.node.setAttribute("aria-label", words);
     head.node.title = `${words}${this.hears.open ? " Click opens it in Explore; Space or Shift-click picks it." : ""}`;
   }

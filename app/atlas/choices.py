@@ -1,5 +1,6 @@
 """What is chosen on the wall: kept for the session, written into the address, read from it."""
 
+from collections.abc import Hashable
 from typing import Any
 
 import streamlit as st
@@ -8,7 +9,6 @@ from nonlocal_lens.analysis.atlas import HEAD_MAPS, HEAD_STATISTICS, ORDERS
 from nonlocal_lens.app import session
 from nonlocal_lens.app.address_fields import Field, flag, one_of
 from nonlocal_lens.app.link import NAME
-from nonlocal_lens.app.pictures import Picture
 from nonlocal_lens.app.viewer.view import Query, View
 
 SCALES = ("shared", "head", "log")
@@ -51,12 +51,16 @@ CHOICES = ("statistic", "order", "grouped", "map", "scale", "twins", "size", "fi
 """What the wall calls them, see view.js."""
 
 
-def given_view(picture: Picture, network: str, opened: View) -> dict[str, Any]:
+def given_view(wall: Hashable, opened: View) -> dict[str, Any]:
     """Return what a wall opens with; it stays as it is until the page shows something else.
 
     A wall that was given another view would be sent its picture again.
+
+    Args:
+        wall: What tells it from other walls.
+        opened: The queries that it opens with.
     """
-    at = (session.opening(), picture.id, network)
+    at = (session.opening(), wall)
     before = st.session_state.get(_GIVEN)
     if before is None or before[0] != at:
         view = {name: session.chosen(f"atlas-{name}") for name in CHOICES}

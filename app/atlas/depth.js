@@ -6,8 +6,13 @@ import { endsOf, layerMean } from "./order.js";
 
 const BOX = { width: 320, height: 170, left: 44, right: 8, above: 8, below: 34 };
 
-/** Return the drawing of one statistic by layer. */
-export function depthCurve(heads, statistic, about, unitName) {
+/**
+ * Return the drawing of one statistic by layer.
+ *
+ * With `overPictures`, a row for each layer of what payload.py has as depth, the line and its
+ * interval are those; else they are over the layer's heads.
+ */
+export function depthCurve(heads, statistic, about, unitName, overPictures = null) {
   const layers = [...new Set(heads.map(({ layer }) => layer))].sort((a, b) => a - b);
   const [low, high] = endsOf(heads, statistic, about);
   const x = (layer) => BOX.left + ((layers.indexOf(layer) + 0.5) / layers.length) * (BOX.width - BOX.left - BOX.right);
@@ -22,9 +27,12 @@ export function depthCurve(heads, statistic, about, unitName) {
     if (number % each === 0) parts.push(drawn("text", { x: x(layer), y: BOX.height - BOX.below + 14, class: "middle" }, String(layer)));
   });
   parts.push(drawn("text", { x: (BOX.left + BOX.width - BOX.right) / 2, y: BOX.height - 3, class: "middle" }, "layer"));
-  const means = layers
-    .map((layer) => [layer, layerMean(heads.filter((head) => head.layer === layer).map(({ statistics }) => statistics[statistic]))])
-    .filter(([, found]) => found);
+  const meanOf = (layer) => {
+    if (!overPictures) return layerMean(heads.filter((head) => head.layer === layer).map(({ statistics }) => statistics[statistic]));
+    const [, mean, bottom, top] = overPictures.find(([number]) => number === layer) ?? [];
+    return Number.isFinite(mean) ? { mean, low: bottom ?? mean, high: top ?? mean } : null;
+  };
+  const means = layers.map((layer) => [layer, meanOf(layer)]).filter(([, found]) => found);
   const path = (points) => points.map(([layer, value], index) => `${index ? "L" : "M"}${x(layer).toFixed(1)} ${y(value).toFixed(1)}`).join("");
   if (means.length > 1) {
     const upper = means.map(([layer, { high: top }]) => [layer, top]);

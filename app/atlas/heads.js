@@ -26,6 +26,7 @@ export class Head {
     Object.assign(this, ends);
     this.attention = new Attention(this.spec, tensors);
     this.mean = tensors.mean;
+    this.unaryMean = tensors.unary_mean; // over several pictures
   }
 
   /** Return the index of the query under an image point; null where there is none. */
@@ -38,6 +39,7 @@ export class Head {
   values(map, point) {
     if (!this.attention) return null;
     if (map === "mean") return this.mean;
+    if (map === "unary" && this.unaryMean) return this.unaryMean;
     if (map === "unary" && !this.attention.reach) return this.attention.unaryMap;
     const query = point && this.queryAt(point);
     if (query === null || query === undefined) return null;

@@ -20,6 +20,7 @@ from nonlocal_lens.analysis.record import AttentionRecord
 from nonlocal_lens.analysis.render import DIVERGING_PALETTES, PALETTES, jpeg, palette_table
 from nonlocal_lens.analysis.statistics.statistic import share_of
 from nonlocal_lens.app import PRODUCT
+from nonlocal_lens.app.atlas.means import Means
 from nonlocal_lens.app.viewer.payload import color_scale, record_spec, term_tensors
 from nonlocal_lens.models.safetensors_header import joined, split
 
@@ -28,7 +29,7 @@ PART_BYTES = 16 << 20
 
 
 class Subject(NamedTuple):
-    """What one network did on one picture."""
+    """What one network did on one picture, and maybe, on average, on several."""
 
     title: str  # what the network is called
     picture: UInt8[np.ndarray, "height width 3"]
@@ -37,6 +38,7 @@ class Subject(NamedTuple):
     records: tuple[AttentionRecord, ...]  # those with places, see `placed`
     sha256: str = ""  # of the weights
     random: bool = False  # whether the weights are
+    means: Means | None = None  # of a wall whose numbers are means over pictures
 
 
 def parts(records: Sequence[AttentionRecord]) -> list[range]:
@@ -80,6 +82,7 @@ def first_part(subject: Subject) -> bytes:
     if not subject.records:
         raise ValueError(f"{subject.title} has no attention block with places in the picture")
     height, width = subject.picture.shape[:2]
+    means = subject.means
     config = {
         "product": PRODUCT,
         "id": wall_id(subject),
@@ -89,6 +92,7 @@ def first_part(subject: Subject) -> bytes:
         "name": subject.name,
         "sha256": subject.sha256,
         "random": subject.random,
+        "means": None if means is None else {**means._asdict(), "counted": means.counted},
         "image": {"width": width, "height": height, "type": "image/jpeg", "alt": subject.alt},
         "statistics": [_about(name) for name in HEAD_STATISTICS],
         "palettes": PALETTES,
@@ -126,6 +130,8 @@ def part(subject: Subject, number: int, measured: Sequence[MeasuredHead]) -> byt
         record = known.record
         own = {name: tensor.numpy() for name, tensor in term_tensors(record).items()}
         own["mean"] = (known.mean * len(record.key)).float().numpy()
+        if known.unary is not None:
+            own["unary_mean"] = (known.unary * len(record.key)).float().numpy()
         tensors |= {f"{index}.{name}": tensor for name, tensor in own.items()}
         numbers[index] = {
             "statistics": finite_numbers(known.report),
@@ -168,6 +174,8 @@ def wall_id(subject: Subject) -> str:
     """Return what tells walls apart."""
     digest = hashlib.sha256(np.ascontiguousarray(subject.picture).data)
     digest.update(f"{subject.title} {subject.sha256} {len(subject.records)}".encode())
+    if subject.means is not None:
+        digest.update(json.dumps(subject.means).encode())
     return digest.hexdigest()[:32]
 
 

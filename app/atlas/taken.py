@@ -43,8 +43,15 @@ def figure(
     wall = Wall(**choices, shown=view.get("map", "whole"))
     scale = Scale.parse(SCALES[view.get("scale", "shared")])
     look = look or Look(width_in=10.0, scale=scale, colormap="viridis", dpi=200)
-    title = f"{subject.title} on {subject.name}" + (f" ({RANDOM})" if subject.random else "")
-    return atlas_figure(heads, subject.picture, point, title=title, wall=wall, look=look)
+    title = title_of(subject) + (f" ({RANDOM})" if subject.random else "")
+    said = "" if subject.means is None else subject.means.said
+    return atlas_figure(heads, subject.picture, point, title=title, said=said, wall=wall, look=look)
+
+
+def title_of(subject: Subject) -> str:
+    """Return what a wall is of: a network, on a picture or on several."""
+    on = subject.name if subject.means is None else subject.means.counted
+    return f"{subject.title} on {on}"
 
 
 def note_of(subject: Subject, view: Mapping[str, Any]) -> dict[str, Any]:
@@ -53,6 +60,7 @@ def note_of(subject: Subject, view: Mapping[str, Any]) -> dict[str, Any]:
         "program": PRODUCT,
         "network": {"title": subject.title, "sha256": subject.sha256, "random": subject.random},
         "picture": subject.name,
+        **({} if subject.means is None else {"means": subject.means.note()}),
         "wall": payload.wall_id(subject),
         "view": {name: value for name, value in view.items() if name != "picked"},
     }
@@ -80,18 +88,23 @@ def html_page(subject: Subject, buffers: Sequence[bytes], view: Mapping[str, Any
     first, *others = buffers
     about = [f"{subject.title} · sha256 {subject.sha256}" if subject.sha256 else subject.title]
     about += [RANDOM.capitalize()] if subject.random else []
+    if subject.means is not None:
+        about += [f"Means over {subject.means.counted}: {subject.means.named}"]
     note = html.escape(json.dumps(note_of(subject, view)), quote=True)
     return page(
         payload.together(payload.with_view(first, dict(view)), others),
-        title=f"All heads of {subject.title} on {subject.name}",
+        title=f"All heads of {title_of(subject)}",
         about=[*about, PRODUCT],
         meta=f'<meta name="nonlocal-lens" content="{note}">',
     )
 
 
 def table_csv(subject: Subject, heads: Sequence[MeasuredHead]) -> bytes:
-    """Return a row for every head, with the network and the picture before it."""
+    """Return a row for every head, before it the network and the picture, or how many these are."""
     table = heads_table(heads)
     table.insert(0, "network", subject.title)
-    table.insert(1, "picture", subject.name)
+    if subject.means is None:
+        table.insert(1, "picture", subject.name)
+    else:
+        table.insert(1, "pictures", subject.means.pictures)
     return table.to_csv(index=False).encode()

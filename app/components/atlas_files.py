@@ -6,10 +6,8 @@ from typing import Any
 
 import streamlit as st
 
-from nonlocal_lens.app import cache
-from nonlocal_lens.app.atlas.payload import Subject
 from nonlocal_lens.app.atlas.taken import figure_file, html_page, point_of, table_csv
-from nonlocal_lens.app.pictures import Picture
+from nonlocal_lens.app.atlas.walls import Wall
 
 KINDS = {
     "png": "image/png",
@@ -21,23 +19,18 @@ KINDS = {
 HELP = "Drawn when you press it, as the wall is arranged now; HTML is the wall itself, offline."
 
 
-def offer_files(network: str, picture: Picture, subject: Subject, view: dict[str, Any]) -> None:
-    """Offer the wall as files of several kinds.
-
-    Args:
-        network: What `load_network` takes.
-        picture: What it looked at.
-        subject: What came of it.
-        view: What the wall shows.
-    """
-    point = point_of(subject, view)
-    stem = f"{subject.title}.{picture.name}.atlas".replace(" ", "-").replace("/", "-")
+def offer_files(wall: Wall, view: dict[str, Any]) -> None:
+    """Offer a wall as files of several kinds, as it is shown."""
+    subject = wall.subject
+    stem = f"{subject.title}.{wall.picture.name}.atlas"
+    if subject.means is not None:
+        stem = f"{subject.title}.{subject.means.counted}.atlas"
+    stem = stem.replace(" ", "-").replace("/", "-")
     make: dict[str, Callable[[], bytes]] = {
-        kind: partial(_figure, network, picture, subject, view, point, kind)
-        for kind in ("png", "svg", "pdf")
+        kind: partial(_figure, wall, view, kind) for kind in ("png", "svg", "pdf")
     }
-    make["html"] = lambda: html_page(subject, cache.atlas_buffers(network, picture), view)
-    make["csv"] = lambda: table_csv(subject, cache.atlas_all_heads(network, picture))
+    make["html"] = lambda: html_page(wall.subject, wall.buffers, view)
+    make["csv"] = lambda: table_csv(wall.subject, wall.heads)
     popover = st.popover("Save", icon=":material/download:", type="tertiary", help=HELP)
     with popover, st.container(horizontal=True, gap="small"):
         for kind, mime in KINDS.items():
@@ -51,12 +44,6 @@ def offer_files(network: str, picture: Picture, subject: Subject, view: dict[str
             )
 
 
-def _figure(
-    network: str,
-    picture: Picture,
-    subject: Subject,
-    view: dict[str, Any],
-    point: tuple[float, float],
-    kind: str,
-) -> bytes:
-    return figure_file(subject, cache.atlas_all_heads(network, picture), view, point, kind)
+def _figure(wall: Wall, view: dict[str, Any], kind: str) -> bytes:
+    subject = wall.subject
+    return figure_file(subject, wall.heads, view, point_of(subject, view), kind)

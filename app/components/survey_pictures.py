@@ -66,6 +66,13 @@ def items_of(kind: str, numbers: range | None) -> tuple[list[Item], tuple[str, .
     return streets, tuple(STREET_CLASSES)
 
 
+def brought_pictures(place: DeltaGenerator) -> tuple[tuple[str, ...], list[Item]]:
+    """Let the user bring pictures without labels; return also where each is kept."""
+    files = _kept_files(place, "Pictures", UPLOAD_TYPES, "pictures-files")
+    items = [Item(name, partial(_read_kept, path, None, "")) for path, name in files]
+    return tuple(str(path) for path, _ in files), items
+
+
 def own_items() -> tuple[list[Item], tuple[str, ...]]:
     """Let the user bring pictures and, maybe, labels of the same names."""
     pictures_column, labels_column = st.columns(2)

@@ -19,6 +19,7 @@ def working(
     label: str,
     make: Callable[[Callable[[int, int], None]], Any],
     places: tuple[DeltaGenerator, DeltaGenerator],
+    what: str = "This clip",
 ) -> Any:
     """Return what is kept under a key, or make it with a progress bar and a button to cancel.
 
@@ -30,6 +31,7 @@ def working(
         label: What is done for every step of it.
         make: What makes it, telling how far it is.
         places: For the progress bar, and of what holds the place of maps until they come.
+        what: It is made of, as the beginning of a sentence.
     """
     said, waiting = places
     if key in shelf:
@@ -56,7 +58,7 @@ def working(
     except (ValueError, OSError) as error:
         place.empty()
         waiting.empty()
-        st.error(f"This clip cannot be used: {literal(str(error))}.")
+        st.error(f"{what} cannot be used: {literal(str(error))}.")
         st.stop()
     place.empty()
     return made

@@ -15,7 +15,16 @@ LOOK = "How it looks"
 
 CHOICES = {
     "terms": ("input", "labels", "whole", "pairwise", "unary", "difference", "prediction"),
-    "layout": ("grid", "stacked", "queries", "panels", "sheet", "atlas", "statistics"),
+    "layout": (
+        "grid",
+        "stacked",
+        "queries",
+        "panels",
+        "sheet",
+        "atlas",
+        "atlas-means",
+        "statistics",
+    ),
     "formats": ("png", "pdf", "svg", "html", "safetensors", "mp4", "gif"),
     "style": ("paper", "slides", "poster"),
     "scale": ("shared", "per-map", "log", "fixed:LO,HI"),

@@ -1,6 +1,5 @@
 """One job of an export, start to end: a function of plain values, so that any engine can map it."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
@@ -12,7 +11,8 @@ from nonlocal_lens.app.batch.errors import UNUSABLE, in_words
 from nonlocal_lens.app.batch.inputs import Source
 from nonlocal_lens.app.batch.networks import load
 from nonlocal_lens.app.batch.writing import OutputError, write_atomically
-from nonlocal_lens.app.export.options import Options
+from nonlocal_lens.app.export.looked import Looked
+from nonlocal_lens.app.export.options import MEANS, Options
 from nonlocal_lens.app.export.outputs import Output, outputs
 from nonlocal_lens.app.export.provenance import SCHEMA_VERSION, versions
 from nonlocal_lens.app.export.scene import Subject, look_at
@@ -20,7 +20,7 @@ from nonlocal_lens.app.uploads import user_message
 
 
 class Job(NamedTuple):
-    """What is drawn together: one input, or those of one sheet."""
+    """What is drawn together: one input, those of one sheet, or all that means are over."""
 
     name: str  # what the names of its files begin with
     sources: tuple[Source, ...]
@@ -39,6 +39,8 @@ class Done:
 
 def plan(sources: list[Source], options: Options, *, as_clip: bool) -> list[Job]:
     """Return the jobs of an export, in the order of their inputs."""
+    if options.layout == MEANS:
+        return [Job(MEANS, tuple(sources))]
     if options.layout != "sheet":
         return [Job(source.name, (source,), as_clip) for source in sources]
     size = options.per_sheet
@@ -56,23 +58,23 @@ def do_job(job: Job, options: Options, out: Path, overwrite: bool) -> Done:
     Raises:
         OutputError: The folder `out` does not take files.
     """
-    done = Done()
-    subjects = []
+    done, looked = Done(), Looked(options)
     for source in job.sources:
         try:
-            subjects.append(look_at(source, options, as_clip=job.as_clip))
+            subject = look_at(source, options, as_clip=job.as_clip)
+            looked.add(subject)
         except UNUSABLE as error:
             done.errors.append(failure(source, error))
         else:
-            done.notes += _notes(source, subjects[-1].clip.note)
-    if not subjects:
+            done.notes += _notes(source, subject.clip.note)
+    if not looked.subjects:
         return done
     if options.layout == "statistics":
-        done.statistics = statistics_of(subjects[0])
+        done.statistics = statistics_of(looked.subjects[0])
         return done
-    facts = facts_of(job.name, subjects, options)
+    facts = facts_of(job.name, looked, options)
     try:
-        for output in outputs(job.name, subjects, options):
+        for output in outputs(job.name, looked.subjects, options):
             done.files.append(write_output(output, facts, out, overwrite=overwrite))
     except OutputError:
         raise
@@ -96,13 +98,13 @@ def write_output(
     }
 
 
-def facts_of(stem: str, subjects: Sequence[Subject], options: Options) -> dict[str, Any]:
+def facts_of(stem: str, looked: Looked, options: Options) -> dict[str, Any]:
     """Return what all files of a job say about how they were made."""
-    inputs = tuple(one.source.location for one in subjects)
+    inputs = tuple(one["location"] for one in looked.inputs)
     return {
         **general_facts(replace(options, inputs=inputs)),
         "job": stem,
-        "inputs": [_input_facts(one) for one in subjects],
+        "inputs": looked.inputs,
         "blocks": {
             title: {
                 "block": over.first.block,
@@ -111,25 +113,9 @@ def facts_of(stem: str, subjects: Sequence[Subject], options: Options) -> dict[s
                 "form": over.first.form,
                 "coupling": over.first.coupling,
             }
-            for title, over in subjects[0].scene.records.items()
+            for title, over in looked.subjects[0].scene.records.items()
         },
     }
-
-
-def _input_facts(one: Subject) -> dict[str, Any]:
-    clip = one.clip
-    facts = {
-        "name": one.source.name,
-        "location": user_message(one.source.location),
-        "sha256": clip.sha256,
-        "size": [clip.frames.shape[2], clip.frames.shape[1]],
-    }
-    if one.scene.is_clip:
-        times = [round(float(time), 6) for time in clip.times]
-        facts |= {"frames": list(clip.indices), "times": times, "note": clip.note}
-    elif clip.note:
-        facts["note"] = clip.note
-    return facts
 
 
 def general_facts(options: Options) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from nonlocal_lens.analysis.figures.plate import Plate, Ranges
 from nonlocal_lens.analysis.figures.scales import color_ranges
 from nonlocal_lens.analysis.figures.sheet import sheet_rows
 from nonlocal_lens.analysis.figures.single import panel_figure
+from nonlocal_lens.analysis.head_means import HeadMeans, sentence_of_means
 from nonlocal_lens.analysis.scene import Place, Query
 from nonlocal_lens.analysis.terms import TERMS
 from nonlocal_lens.app.batch.inputs import safe_name
@@ -175,6 +176,25 @@ def _atlas(stem: str, subjects: Sequence[Subject], options: Options) -> Drawn:
             yield _atlas_stem(stem, number, title), figure, note
 
 
+def _atlas_of_means(stem: str, subjects: Sequence[Subject], options: Options) -> Drawn:
+    """Draw what is the same for all queries: there is no query of several pictures."""
+    (one,) = subjects
+    wall = Wall(shown="mean" if "whole" in options.terms else "unary")
+    for title, records in one.heads.items():
+        if not records:
+            raise ValueError(f"{title} has no attention with places in the picture to draw")
+        means = one.means.get(title, HeadMeans())
+        if not means.pictures:
+            means.add(records)
+        heads = means.over(measure_heads(records))
+        said = sentence_of_means(means.pictures, heads, one.source.name)
+        figure = atlas_figure(
+            heads, one.scene.frames[0], None, title=title, said=said, wall=wall, look=options.look
+        )
+        note = {"wall": wall._asdict(), "means": {"count": means.pictures, "said": said}}
+        yield _means_stem(stem, title), figure, note
+
+
 def _nothing(_stem: str, _subjects: Sequence[Subject], _options: Options) -> Drawn:
     yield from ()  # the statistics of all inputs are drawn when all are known
 
@@ -228,6 +248,14 @@ def _atlas_stem(stem: str, number: int, title: str) -> str:
     return f"{query_stem(stem, number)}.{safe_name(title)}.atlas"
 
 
+def _means_stem(stem: str, title: str) -> str:
+    return f"{stem}.{safe_name(title)}"
+
+
+def _each_mean(stem: str, titles: Sequence[str], _options: Options) -> list[str]:
+    return [_means_stem(stem, title) for title in titles]
+
+
 def _each_wall(stem: str, titles: Sequence[str], options: Options) -> list[str]:
     numbers = range(options.query_count)
     return [_atlas_stem(stem, number, title) for title in titles for number in numbers]
@@ -259,6 +287,7 @@ OF_PICTURES = {
     "panels": Layout(_each_panel, _panels),
     "sheet": Layout(_whole, _sheet),
     "atlas": Layout(_each_wall, _atlas),
+    "atlas-means": Layout(_each_mean, _atlas_of_means),
     "statistics": Layout(_whole, _nothing),
 }
 OF_CLIPS = {"grid": Layout(_each_query, _strip)}

@@ -28,9 +28,12 @@ LAYOUTS = {
     "panels": "every map in a file of its own, and the color bars, to arrange elsewhere",
     "sheet": "one figure for some inputs: a row per input, a column per query",
     "atlas": "all heads of a network on one sheet, a figure for every query",
+    "atlas-means": "as atlas, one sheet for all inputs: the means of numbers and maps over them",
     "statistics": "one figure for all inputs: bars with intervals, a bar per network",
 }
-DRAWN_ONLY = ("sheet", "atlas", "statistics")
+MEANS = "atlas-means"
+ATLASES = ("atlas", MEANS)
+DRAWN_ONLY = ("sheet", *ATLASES, "statistics")
 """Layouts that are figures and nothing else."""
 
 CLIP_TERMS: tuple[Shown, ...] = ("input", "whole", "pairwise", "unary")
@@ -93,8 +96,16 @@ class Options:
                     f"the {self.layout} layout has the formats {', '.join(DRAWN)}, "
                     f"got {', '.join(undrawn)}"
                 )
-        if self.layout in ("sheet", "atlas") and not set(self.terms) & set(MAPS):
-            raise ValueError(f"a {self.layout} needs at least one of the terms {', '.join(MAPS)}")
+        if self.layout in ("sheet", *ATLASES) and not set(self.terms) & set(MAPS):
+            article = "an" if self.layout in ATLASES else "a"
+            raise ValueError(
+                f"{article} {self.layout} needs at least one of the terms {', '.join(MAPS)}"
+            )
+        if self.layout == MEANS and not set(self.terms) & {"whole", "unary"}:
+            raise ValueError(
+                "atlas-means shows the mean row, for the term whole, or the unary term; got "
+                f"{', '.join(self.terms)}"
+            )
         Void.parse(self.void)
         unlabeled = [name for name in self.inputs if not name.startswith("rendered:")]
         if "labels" in self.terms and self.labels is None and unlabeled:

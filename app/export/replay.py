@@ -8,6 +8,7 @@ from nonlocal_lens.analysis.figures.bars import Bar
 from nonlocal_lens.app.batch.inputs import Source, is_file
 from nonlocal_lens.app.batch.networks import load
 from nonlocal_lens.app.batch.writing import write_atomically
+from nonlocal_lens.app.export.looked import Looked
 from nonlocal_lens.app.export.options import Options
 from nonlocal_lens.app.export.outputs import outputs, statistics_outputs
 from nonlocal_lens.app.export.provenance import read_note, versions
@@ -132,8 +133,10 @@ def _draw(note: dict[str, Any], options: Options, root: Path | None) -> bytes:
         }
         candidates = statistics_outputs(note["job"], bars, options)
     else:
-        found = [_look_again(one, options, root) for one in note["inputs"]]
-        candidates = outputs(note["job"], found, options)
+        looked = Looked(options)
+        for one in note["inputs"]:
+            looked.add(_look_again(one, options, root))
+        candidates = outputs(note["job"], looked.subjects, options)
     for output in candidates:
         if output.name == name:
             return output.encode(note)

@@ -16,6 +16,7 @@ from nonlocal_lens.analysis.atlas import placed
 from nonlocal_lens.analysis.capture import Observation, observe, observe_frames, takes_clips
 from nonlocal_lens.analysis.clips import Clip
 from nonlocal_lens.analysis.figures.queries import QuerySpec
+from nonlocal_lens.analysis.head_means import HeadMeans
 from nonlocal_lens.analysis.query_map import most_different
 from nonlocal_lens.analysis.record import AttentionRecord
 from nonlocal_lens.analysis.scene import (
@@ -31,7 +32,7 @@ from nonlocal_lens.analysis.scene import (
 from nonlocal_lens.app.batch.clips import default_frames, read_source_clip
 from nonlocal_lens.app.batch.inputs import Source, read_source
 from nonlocal_lens.app.batch.networks import load, one_thread
-from nonlocal_lens.app.export.options import Options
+from nonlocal_lens.app.export.options import ATLASES, MEANS, Options
 from nonlocal_lens.streets.classes import STREET_CLASSES
 
 
@@ -45,6 +46,7 @@ class Subject:
     places: Sequence[Place]
     outputs: dict[str, Any]  # of a picture: what networks said, by title
     heads: dict[str, tuple[AttentionRecord, ...]] = field(default_factory=dict)  # of an atlas: all
+    means: dict[str, HeadMeans] = field(default_factory=dict)  # of several inputs, this the first
 
     @property
     def queries(self) -> list[Query]:
@@ -78,7 +80,7 @@ def look_at(source: Source, options: Options, *, as_clip: bool) -> Subject:
             passes = []
             for one in observations(network, clip):
                 passes.append(one.records)
-                if options.layout == "atlas":
+                if options.layout in ATLASES:
                     heads[title] = placed(one.records)
                 if not as_clip:
                     outputs[title] = one.output
@@ -99,7 +101,7 @@ def look_at(source: Source, options: Options, *, as_clip: bool) -> Subject:
         scene = Scene(
             clip.frames, times, records, predictions, labels, flow, on_picture=options.on_picture
         )
-        asked = [] if options.layout == "statistics" else options.query_specs()
+        asked = [] if options.layout in (MEANS, "statistics") else options.query_specs()
         return Subject(source, clip, scene, places_of(scene, asked), outputs, heads)
 
 

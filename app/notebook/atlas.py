@@ -1,9 +1,15 @@
-"""`atlas`: all heads of a network on one picture, under a notebook's cell."""
+"""`atlas`: all heads of a network on one picture, or several, under a notebook's cell."""
 
 import html
+import warnings
+from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from PIL import Image
+from torch import Tensor, nn
 
 from nonlocal_lens.analysis.atlas import (
     HEAD_MAPS,
@@ -20,8 +26,11 @@ from nonlocal_lens.analysis.capture import observe
 from nonlocal_lens.analysis.compare import Network, loaded, title_of
 from nonlocal_lens.analysis.figures.files import PrintFigure
 from nonlocal_lens.analysis.figures.look import Look
+from nonlocal_lens.analysis.head_means import HeadMeans
 from nonlocal_lens.analysis.images import ImageSource, read_with_note
+from nonlocal_lens.analysis.over_dataset import left_out_sentence, named_images
 from nonlocal_lens.app.atlas import payload, taken
+from nonlocal_lens.app.atlas.means import means_of
 from nonlocal_lens.app.atlas.payload import Subject
 from nonlocal_lens.app.batch.writing import write_atomically
 from nonlocal_lens.models.libraries import LibraryName
@@ -33,7 +42,7 @@ HEIGHT = 760  # pixels of the frame under a cell
 
 
 class NetworkAtlas:
-    """All heads of one network on one picture.
+    """All heads of one network on one picture, or with the means over several.
 
     At the end of a cell it is the wall; `table`, `figure` and `save` take it away.
 
@@ -100,7 +109,7 @@ class NetworkAtlas:
 
 def atlas(
     network: Network,
-    image: ImageSource,
+    images: ImageSource | Iterable[ImageSource],
     *,
     query: tuple[float, float] | None = None,
     statistic: str = HEAD_STATISTICS[0],
@@ -110,6 +119,9 @@ def atlas(
 ) -> NetworkAtlas:
     """Show all heads of a network on one picture: point at it, and every head answers.
 
+    Of several pictures, numbers, mean rows and unary maps are means over them, and the first one is
+    what you point at. They are looked at one at a time, so that an iterator of any length will do.
+
     >>> wall = atlas("timm:vit_tiny_patch16_224?pretrained=false&depth=2", "street.png")
     >>> wall.table.sort_values("unary_information_share")  # a row for every head
     >>> wall.save("wall.html")
@@ -117,7 +129,8 @@ def atlas(
     Args:
         network: The name of a network, a file of weights, or any module that `analysis.capture`
             can read.
-        image: See `analysis.images.read_image`.
+        images: An image, see `analysis.images.read_image`; or several, as a folder, whose pictures
+            are read in natural order of their names, a list, or any other iterable.
         query: Where it opens, (x, y) in image pixels; in the middle if not given.
         statistic: The number of every head, a name of `analysis.atlas.HEAD_STATISTICS`.
         order: "highest" or "lowest" number first, or "layer" for the network's order.
@@ -125,35 +138,71 @@ def atlas(
         shown: The map of every head: "whole", "pairwise", "unary", or "mean" for its mean row.
 
     Raises:
-        FileNotFoundError: The image or a file of weights does not exist.
-        ValueError: A name or a choice is unknown, the image cannot be used, or the network has no
-            attention with places in it.
+        FileNotFoundError: An image or a file of weights does not exist.
+        ValueError: A name or a choice is unknown, an image cannot be used or there is none, or the
+            network has no attention with places in it.
     """
-    image_read, _ = read_with_note(image)
-    module = loaded(network)
-    title, name = title_of(network), "image"
-    if isinstance(image, str | Path):
-        name = Path(image).name
-    records = placed(observe(module, image_read).records)
-    if not records:
-        raise ValueError(f"{title} has no attention block with places in the picture")
     known = {"statistic": (statistic, HEAD_STATISTICS), "order": (order, ORDERS)}
     for what, (value, choices) in {**known, "shown": (shown, HEAD_MAPS)}.items():
         if value not in choices:
             raise ValueError(f"unknown {what} {value!r}; available: {', '.join(choices)}")
+    module = loaded(network)
+    view = {"statistic": statistic, "order": order, "grouped": grouped, "map": shown}
+    if query is not None:
+        view["query"] = [float(number) for number in query]
+    if isinstance(images, str | Path) and Path(images).is_dir():
+        subject, heads = _averaged(network, module, images)
+    elif isinstance(images, str | Path | bytes | Image.Image | np.ndarray | Tensor):
+        name = Path(images).name if isinstance(images, str | Path) else "image"
+        subject = _subject(network, module, images, name)
+        heads = measure_heads(subject.records)
+    else:
+        subject, heads = _averaged(network, module, images)
+    return NetworkAtlas(subject, heads, view)
+
+
+def _subject(network: Network, module: nn.Module, image: ImageSource, name: str) -> Subject:
+    """Look at one image.
+
+    Raises:
+        ValueError: It cannot be used, or the network has no attention with places in it.
+    """
+    pixels, _ = read_with_note(image)
+    title = title_of(network)
+    records = placed(observe(module, pixels).records)
+    if not records:
+        raise ValueError(f"{title} has no attention block with places in the picture")
     named = None if isinstance(network, Path) or not isinstance(network, str) else network
     library = LibraryName.read(named) if named else None
     provenance = getattr(module, "provenance", None) or {}
-    subject = Subject(
+    return Subject(
         title,
-        image_read,
+        pixels,
         name,
         f"The picture {name}",
         records,
         str(provenance.get("sha256", "")),
         library is not None and library.is_random,
     )
-    view = {"statistic": statistic, "order": order, "grouped": grouped, "map": shown}
-    if query is not None:
-        view["query"] = [float(number) for number in query]
-    return NetworkAtlas(subject, measure_heads(records), view)
+
+
+def _averaged(
+    network: Network, module: nn.Module, images: str | Path | Iterable[ImageSource]
+) -> tuple[Subject, list[MeasuredHead]]:
+    """Look at several images, one at a time; return the first with the means over all."""
+    found, left_out = HeadMeans(), dict[str, str]()
+    first: Subject | None = None
+    for name, image, _ in named_images(images, left_out):
+        called = f"image {int(name) + 1}" if name.isdecimal() else name
+        subject = _subject(network, module, image, called)
+        found.add(subject.records)
+        first = first or subject
+    if left_out:
+        warnings.warn(left_out_sentence(left_out), stacklevel=3)
+    if first is None:
+        raise ValueError("there is no image to look at")
+    heads = found.over(measure_heads(first.records))
+    named = f"from {first.name} on"
+    if isinstance(images, str | Path):
+        named = f"the folder {Path(images).name}"
+    return first._replace(means=means_of(found, heads, named, first.name)), heads

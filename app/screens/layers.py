@@ -6,12 +6,17 @@ import streamlit as st
 
 from nonlocal_lens.app import cache
 from nonlocal_lens.app.address import keep_address
-from nonlocal_lens.app.atlas.choices import FIELDS, given_view, keep_choices
+from nonlocal_lens.app.atlas.choices import FIELDS as CHOICES_OF_WALL
+from nonlocal_lens.app.atlas.choices import given_view, keep_choices
 from nonlocal_lens.app.atlas.component import bring_part, show_wall
 from nonlocal_lens.app.atlas.payload import part_bytes, parts, parts_within, with_view
+from nonlocal_lens.app.atlas.walls import AVERAGED, Averaged, Several, Wall, average
 from nonlocal_lens.app.components.atlas_files import offer_files
 from nonlocal_lens.app.components.network_picker import NETWORK, open_network
+from nonlocal_lens.app.components.several_pictures import FIELDS as PICTURES
+from nonlocal_lens.app.components.several_pictures import choose_several
 from nonlocal_lens.app.components.subject import choose_subject
+from nonlocal_lens.app.components.working import working
 from nonlocal_lens.app.link import MOST_NETWORKS, Link
 from nonlocal_lens.app.networks import short_name
 from nonlocal_lens.app.pictures import Picture
@@ -25,6 +30,8 @@ LEARNED = ("streets-vit", "streets-vit-reg")
 RANDOM = ("torchvision:vit_b_16?weights=none", "torchvision:swin_t?weights=none")
 
 UNASKED_BYTES = 256 << 20  # of queries and keys; a browser holds twice as many
+FIELDS = (*CHOICES_OF_WALL, *PICTURES)  # of the address, beside picture, network and query
+
 MORE = "atlas more"  # where the session keeps how often more was asked for
 GOING = "going to"  # where the session keeps the page that a click on the wall leads to
 
@@ -34,25 +41,51 @@ def layers() -> None:
     go_where_a_click_leads()
     subject = choose_subject("layers", FIELDS)
     if subject is not None:
-        show_network(*subject)
+        picture, network = subject
+        show_network(Wall(network, picture, measured(network, choose_several())))
+
+
+def measured(network: str, several: Several | None) -> Several | None:
+    """Measure a network on several pictures, unless that is done; None where there are none.
+
+    This is no part of what a choice on the wall reruns, so that a click on the page ends it.
+    """
+    if several is None:
+        return None
+    place = st.container()
+    averaged: Averaged = working(
+        (network, several),
+        AVERAGED,
+        "Measuring picture",
+        lambda progress: average(network, several, progress),
+        (place, place),
+        "A picture",
+    )
+    if averaged.left_out:
+        with st.expander(
+            f"{len(averaged.left_out)} could not be measured", icon=":material/error:"
+        ):
+            rows = [{"picture": name, "why": why} for name, why in averaged.left_out.items()]
+            st.dataframe(rows, hide_index=True)
+    return several if averaged.means.pictures else None
 
 
 @st.fragment  # a choice on the wall reruns this part alone
-def show_network(picture: Picture, network: str) -> None:
+def show_network(wall: Wall) -> None:
     """Show the wall, bring it its parts, and keep the address up with it."""
-    subject = cache.atlas_subject(network, picture)
-    if not subject.records:
+    network, picture, _ = wall
+    records = cache.atlas_subject(network, picture).records
+    if not records:
         st.info(f"`{short_name(network)}` has no attention in places of this picture to show.")
         offer_examples()
         return
     if GOING in st.session_state:
         st.rerun(scope="app")
     _, opened = opened_view(picture.id, "layers", first_view(picture))
-    given = given_view(picture, network, opened)
-    records = subject.records
+    given = given_view((picture.id, network, wall.several), opened)
     coming = parts_within(records, UNASKED_BYTES * (1 + chosen_more(network, picture)))
-    first = with_view(cache.atlas_first(network, picture), given, coming)
-    count = len({(record.block, record.call) for record in subject.records})
+    first = with_view(wall.first, given, coming)
+    count = len({(record.block, record.call) for record in records})
     if count == 1:
         offer_examples(f"`{short_name(network)}` has one block of attention: a wall of one row. ")
     files, head = st.container(key="atlas-files"), st.container()
@@ -65,17 +98,17 @@ def show_network(picture: Picture, network: str) -> None:
             compared=lambda titles: leave(network, picture, titles),
         )
     with files:
-        offer_files(network, picture, subject, chosen or given)
+        offer_files(wall, chosen or given)
     view = keep_choices(chosen)
     with below:
         for number in range(coming):
-            bring_part(cache.atlas_part(network, picture, number), key=f"atlas-part-{number}")
+            bring_part(wall.part(number), key=f"atlas-part-{number}")
     if view is not None:
         keep_view(view, picture.id, "layers")
     shown = view or opened
     keep_address(Link(picture.id, (network,), (), View(queries=shown.queries)), FIELDS)
     offer_more(network, picture, parts(records)[coming:])
-    missing = len(cache.observation(network, picture).records) - len(subject.records)
+    missing = len(cache.observation(network, picture).records) - len(records)
     if missing:
         st.caption(f"{missing} heads are left out: their queries or keys are no places.")
 
