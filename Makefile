@@ -10,6 +10,9 @@ TYPED := $(VENV)/typed
 # A process for every core; tests of one file share what they set up, and the slow files begin.
 SIDE_BY_SIDE := -n auto --dist loadfile --no-loadscope-reorder
 
+# What one process compiled, the others read: every worker, and every program that a test starts.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: app test quick bench docs lint format lock audit clean help
 .DEFAULT_GOAL := help
 

@@ -12,6 +12,7 @@ from typing import Any, BinaryIO, NamedTuple
 import av
 import numpy as np
 from av.error import FFmpegError
+from av.sidedata.sidedata import SideDataContainer
 from av.sidedata.sidedata import Type as SideData
 from av.stream import Disposition
 from jaxtyping import UInt8
@@ -379,7 +380,8 @@ class VideoFile:
             ) from error
         if frame.is_corrupt:
             self._say(f"frames of {self.name} are damaged")
-        held = frame.side_data.get(SideData.DISPLAYMATRIX)
+        # not `frame.side_data`, which keeps the frame as the frame keeps it: megabytes until later
+        held = SideDataContainer(frame).get(SideData.DISPLAYMATRIX)  # type: ignore[call-arg]
         if held is None or len(bytes(held)) < 36:
             return image
         a, b, _, c, d, *_ = np.frombuffer(bytes(held), "<i4", 9) / 65536

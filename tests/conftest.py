@@ -1,13 +1,17 @@
 """Check every shape annotation in models/ and analysis/ while the tests run."""
 
+import atexit
+import gc
 import os
 import sys
 from contextlib import ExitStack
 
+gc.disable()  # what is imported stays: to look for garbage in it takes a fifth of the time
+
 # Tensors of tests are small: a second thread costs more than it brings, and tests run side by side.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-from annotations import check_annotations
+from annotations import check_annotations  # noqa: E402
 
 check_annotations(["nonlocal_lens.models", "nonlocal_lens.analysis"])
 
@@ -23,6 +27,13 @@ MAIN = sys.modules["__main__"]
 def pytest_collection_modifyitems(items):
     """Begin with the slow files: at the end of a run no process waits long for another."""
     items.sort(key=lambda item: not any(map(item.get_closest_marker, ("slow", "browser"))))
+
+
+def pytest_collection_finish():
+    """Never look through what is imported again: Streamlit would, after every run of a page."""
+    gc.freeze()
+    gc.enable()
+    atexit.register(gc.unfreeze)  # at the end all goes, or Triton calls it leaked
 
 
 @pytest.fixture
