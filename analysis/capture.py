@@ -58,7 +58,7 @@ def capture(network: nn.Module, image: ImageSource | ClipSource) -> tuple[Attent
 def observe(network: nn.Module, image: ImageSource | ClipSource) -> Observation:
     """Do what `capture` does and keep the pixels and the network's output, too."""
     network = unwrapped(network)
-    return _observe(network, *prepared(network, image))
+    return observe_pixels(network, *prepared(network, image))
 
 
 def capture_frames(network: nn.Module, clip: ClipSource) -> tuple[tuple[AttentionRecord, ...], ...]:
@@ -78,14 +78,15 @@ def observe_frames(network: nn.Module, clip: ClipSource) -> Iterator[Observation
             f"{type(network).__name__} looks at whole clips: analysis.capture runs it on one"
         )
     for frame in frames_of(clip):
-        yield _observe(network, *prepared(network, frame))
+        yield observe_pixels(network, *prepared(network, frame))
 
 
-def _observe(
+def observe_pixels(
     network: nn.Module,
     pixels: UInt8[np.ndarray, "*frames height width 3"],
     x: Float[Tensor, "1 channels *grid"],
 ) -> Observation:
+    """Do what `observe` does for pixels and the input that `prepared` made of them."""
     refuse_without_numbers(network)
     height, width = pixels.shape[-3:-1]
 
@@ -116,6 +117,22 @@ def recording(
         image_hw: Height and width of the image that its input is made of.
         recorded: Called when a block of ours has been recorded, before it attends.
     """
-    recorder = Recorder(unwrapped(network), image_hw, recorded)
+    with recording_batch(network, image_hw, 1, recorded) as (records,):
+        yield records
+
+
+@contextmanager
+def recording_batch(
+    network: nn.Module, image_hw: tuple[int, int], pictures: int, recorded: Recorded | None = None
+) -> Iterator[list[list[AttentionRecord]]]:
+    """Do what `recording` does, of each of the first pictures of a batch.
+
+    Args:
+        network: Any module.
+        image_hw: Height and width of the images that its input is made of.
+        pictures: How many.
+        recorded: Called when a block of ours has been recorded, before it attends.
+    """
+    recorder = Recorder(unwrapped(network), image_hw, recorded, pictures)
     with recorder.watching():
         yield recorder.records

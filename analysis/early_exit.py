@@ -1,6 +1,6 @@
 """One forward pass for the statistics of a network's blocks, no longer than they need."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from typing import NamedTuple
@@ -11,19 +11,25 @@ from torch import Tensor, nn
 from nonlocal_lens.analysis.capture import (
     attention_blocks,
     evaluating,
-    recording,
+    recording_batch,
 )
 from nonlocal_lens.analysis.clips import ClipSource
 from nonlocal_lens.analysis.images import ImageSource
+from nonlocal_lens.analysis.out_of_memory import in_halves, or_on_processor
 from nonlocal_lens.analysis.own_blocks import only_own_blocks_attend
 from nonlocal_lens.analysis.prepared import prepared
 from nonlocal_lens.analysis.record import AttentionRecord
 from nonlocal_lens.analysis.running import run
 from nonlocal_lens.analysis.same_places import Followed, followed, keep
-from nonlocal_lens.analysis.vectors import Unattended, VectorDistances, vector_distances
+from nonlocal_lens.analysis.together import PreparedImage, prepared_together
+from nonlocal_lens.analysis.vectors import (
+    Unattended,
+    VectorDistances,
+    vector_distances_of_batch,
+)
 from nonlocal_lens.models.blocks import AttentionBlock, Projections
 from nonlocal_lens.models.blocks.frame_groups import FrameGroups
-from nonlocal_lens.models.placement import brought_back, refuse_without_numbers
+from nonlocal_lens.models.placement import brought_back, placed, refuse_without_numbers
 from nonlocal_lens.models.wrappers import unwrapped
 
 
@@ -59,9 +65,47 @@ def observe_blocks(
     pixels, x = prepared(network, image)
     refuse_without_numbers(network)
     height, width = pixels.shape[-3:-1]
-    if not to_the_end and (known := followed(network, x, (height, width))) is not None:
-        return _observed_again(network, x, (height, width), known)
-    output = None
+
+    def observed(x: Tensor) -> BlockObservation:
+        if not to_the_end and (known := followed(network, x, (height, width))) is not None:
+            return _observed_again(network, x, (height, width), known)
+        return _observed(network, x, (height, width), to_the_end=to_the_end)[0]
+
+    return or_on_processor(network, x, observed)
+
+
+def observe_blocks_together(
+    network: nn.Module, images: Sequence[ImageSource]
+) -> list[BlockObservation]:
+    """Do what `observe_blocks` does for each of some images, in one pass no longer than needed.
+
+    Args:
+        network: See `analysis.together.can_go_together`.
+        images: Of one size.
+
+    Raises:
+        ValueError: An image cannot be used, or sizes differ.
+    """
+    network = unwrapped(network)
+    given = prepared_together(network, images)
+    height, width = given[0].pixels.shape[:2]
+
+    def observed(some: Sequence[PreparedImage]) -> list[BlockObservation]:
+        x = placed(network, torch.cat([one.x for one in some]))
+
+        def of_all(x: Tensor) -> list[BlockObservation]:
+            return _observed(network, x, (height, width), to_the_end=False)
+
+        return of_all(x) if len(some) > 1 else or_on_processor(network, x, of_all)
+
+    return in_halves(given, observed, f"A batch for {type(network).__name__}")
+
+
+def _observed(
+    network: nn.Module, x: Tensor, image_hw: tuple[int, int], *, to_the_end: bool
+) -> list[BlockObservation]:
+    """Return what the blocks of a network did on each picture of a batch."""
+    count, output = len(x), None
     ending = (
         _Ending(attention_blocks(network))
         if not to_the_end and only_own_blocks_attend(network)
@@ -71,17 +115,24 @@ def observe_blocks(
         stack.enter_context(evaluating(network))
         stack.enter_context(torch.no_grad())
         recorded = ending.leave if ending else None
-        records = stack.enter_context(recording(network, (height, width), recorded))
-        vectors = stack.enter_context(vector_distances(network))
+        records = stack.enter_context(recording_batch(network, image_hw, count, recorded))
+        vectors = stack.enter_context(vector_distances_of_batch(network, count))
         if ending:  # its hooks come last: they run after those that look
             stack.enter_context(ending.striking(network))
         with suppress(_SeenError):
             output = brought_back(run(network, x))
-    if ending and len(records) == 1 and not vectors and ending.projections is not None:
-        keep(network, x, (height, width), records[0], ending.projections)
-    return BlockObservation(
-        x, tuple(records), {**vectors, **(ending.unattended if ending else {})}, output
-    )
+    alone = count == 1 and len(records[0]) == 1 and not vectors[0]
+    if alone and ending and ending.projections is not None:
+        keep(network, x, image_hw, records[0][0], ending.projections)
+    return [
+        BlockObservation(
+            x[item : item + 1],
+            tuple(of_item),
+            {**vectors[item], **(ending.unattended(item) if ending else {})},
+            output if count == 1 else None,
+        )
+        for item, of_item in enumerate(records)
+    ]
 
 
 def _observed_again(
@@ -111,21 +162,28 @@ def _observed_again(
 class _Ending:
     """Lets a forward pass end with `_SeenError` when every one of some blocks has run.
 
-    If the last one is a block of ours, the pass ends before it attends, and `unattended` has it.
+    If the last one is a block of ours, the pass ends before it attends, and `unattended` tells it.
     """
 
     def __init__(self, names: Iterable[str]) -> None:
-        self.unattended: dict[str, Unattended] = {}
         self.projections: Projections | None = None  # of the block that is left unattended
+        self._unattended: tuple[str, AttentionBlock, Tensor] | None = None
         self._left = set(names)
         self._grouped: set[str] = set()
 
     def leave(self, name: str, block: AttentionBlock, x: Tensor, projections: Projections) -> None:
         """End the pass if a block that is about to attend is the last."""
         if self._left == {name} and name not in self._grouped and adds_what_it_attends_to(block):
-            self.unattended[name] = Unattended(block, x, projections.value[0])
-            self.projections = projections
+            self._unattended, self.projections = (name, block, x), projections
             raise _SeenError
+
+    def unattended(self, item: int) -> dict[str, Unattended]:
+        """Return the block that is left unattended, if any is, with one item of its input."""
+        if self._unattended is None or self.projections is None:
+            return {}
+        name, block, x = self._unattended
+        value = self.projections.value[item]
+        return {name: Unattended(block, x[item : item + 1], value)}
 
     @contextmanager
     def striking(self, network: nn.Module) -> Iterator[None]:

@@ -24,7 +24,7 @@ from nonlocal_lens.analysis.tracing.layout import Layout
 from nonlocal_lens.analysis.tracing.mode import watched
 from nonlocal_lens.analysis.tracing.proof import Proof, UnprovedError
 from nonlocal_lens.analysis.tracing.provenance import Provenance
-from nonlocal_lens.analysis.tracing.reading import Read, read
+from nonlocal_lens.analysis.tracing.reading import Read, read_each
 from nonlocal_lens.models.blocks import AttentionBlock, Projections, attention_blocks
 
 Recorded = Callable[[str, AttentionBlock, Tensor, Projections], None]
@@ -34,6 +34,7 @@ Recorded = Callable[[str, AttentionBlock, Tensor, Projections], None]
 class _Said(NamedTuple):
     """What a block of this package, or a registered reader, says of one run of a block."""
 
+    picture: int  # of the batch
     name: str
     call: int
     at: float  # when, as operations are counted
@@ -50,14 +51,24 @@ class _Said(NamedTuple):
 class Recorder:
     """Collects a record each time a block runs, of where `recording` says.
 
+    Args:
+        network: Any module.
+        image_hw: Height and width of the image that its input is made of.
+        recorded: See `Recorded`.
+        pictures: Of how many pictures of a batch records are made, the first ones.
+
     Attributes:
-        records: Of all passes, in the order in which blocks ran.
+        records: Of all passes, in the order in which blocks ran, by picture.
     """
 
     def __init__(
-        self, network: nn.Module, image_hw: tuple[int, int], recorded: Recorded | None = None
+        self,
+        network: nn.Module,
+        image_hw: tuple[int, int],
+        recorded: Recorded | None = None,
+        pictures: int = 1,
     ) -> None:
-        self.records: list[AttentionRecord] = []
+        self.records: list[list[AttentionRecord]] = [[] for _ in range(pictures)]
         self._network, self._image_hw, self._recorded = network, image_hw, recorded
         self._provenance = Provenance(tiled=image_hw)
         self._computation = Computation(self._provenance.lookup)
@@ -116,23 +127,24 @@ class Recorder:
         with self._surviving(name):
             projections = block.project(x)
             _project_once(block, x, projections)
-            with self._running.unseen():
-                records = self._own_records(name, block, x, projections)
-            self._say(name, records, is_own=True)
+            for picture in range(len(self.records)):
+                with self._running.unseen():
+                    records = self._own_records(name, block, x, projections, picture)
+                self._say(picture, name, records, is_own=True)
         if projections is not None and self._recorded is not None:
             self._recorded(name, block, x, projections)
 
     def _own_records(
-        self, name: str, block: AttentionBlock, x: Tensor, projections: Projections
+        self, name: str, block: AttentionBlock, x: Tensor, projections: Projections, picture: int
     ) -> list[AttentionRecord]:
-        """Return the record of the first picture; none where several items of a batch are of it."""
+        """Return the record of a picture; none where several items of a batch are of it."""
         provenance = self._provenance
         keys = projections.key if projections.key.shape[2] else projections.value
         query_from = provenance.tokens(x, channels=1)
         key_from = provenance.tokens(keys, channels=2)
         if query_from is None or key_from is None:
-            return [record_of(name, block, projections, self._image_hw)]
-        item = provenance.item_of(query_from, picture=0)
+            return [record_of(name, block, projections, self._image_hw, picture=picture)]
+        item = provenance.item_of(query_from, picture)
         if item is None:
             return []
         sides = self._layout.sides(query_from[item], key_from[item])
@@ -149,13 +161,15 @@ class Recorder:
             return
         with self._surviving(name):  # what a reader makes of tensors is seen: it has places, too
             heads = reader(module, Call(args, kwargs, out))
-            self._say(name, records_of(name, heads, self._layout), is_own=False)
+            self._say(0, name, records_of(name, heads, self._layout), is_own=False)
 
-    def _say(self, name: str, records: list[AttentionRecord], *, is_own: bool) -> None:
+    def _say(
+        self, picture: int, name: str, records: list[AttentionRecord], *, is_own: bool
+    ) -> None:
         call = self._running.call_of(name)
         records = [replace(record, call=call) for record in records]
         at = self._computation.number + 0.5
-        self._said.append(_Said(name, call, at, is_own, records))
+        self._said.append(_Said(picture, name, call, at, is_own, records))
 
     @contextmanager
     def _surviving(self, name: str) -> Iterator[None]:
@@ -174,19 +188,26 @@ class Recorder:
         if self._is_open:
             self._is_open = False
             with self._running.unseen():
-                traced, refused = read(self._computation, self._layout)
-                self._add(traced, refused)
+                pictures = range(len(self.records))
+                traced, refused = read_each(self._computation, self._layout, pictures)
+                for picture, of_picture in enumerate(traced):
+                    self._add(picture, of_picture, refused)
 
     def _end_early(self) -> None:
         """Make records of a pass that was ended: its last block may have said, but not attended."""
         if self._is_open and self._said:
             *_, last = self._said
-            self._said[-1] = last._replace(is_cut_off=True)
+            self._said = [
+                said._replace(is_cut_off=said.name == last.name and said.call == last.call)
+                for said in self._said
+            ]
         self._end()
 
-    def _add(self, traced: list[Read], refused: list[Refused]) -> None:
+    def _add(self, picture: int, traced: list[Read], refused: list[Refused]) -> None:
         found: list[Read] = []
         for said in self._said:
+            if said.picture != picture:
+                continue
             same = [one for one in traced if said.is_of(one.record.block, one.record.call)]
             traced = [one for one in traced if one not in same]
             with self._surviving(said.name):
@@ -196,7 +217,7 @@ class Recorder:
             self._refusals.add(self._network, refusal.module, refusal.why)
         for one in sorted([*found, *traced], key=lambda one: one.at):
             with self._surviving(one.record.block):
-                self.records.append(_shown(one.record))
+                self.records[picture].append(_shown(one.record))
 
     def _agreed(self, said: _Said, same: list[Read], refused: list[Refused]) -> list[Read]:
         """Return what was said of a block, if what it computed proves it.

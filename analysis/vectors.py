@@ -60,16 +60,26 @@ def vector_distances(network: nn.Module) -> Iterator[dict[str, VectorDistances]]
     block that runs several times in a pass they are found by `distances_of`. The vectors themselves
     are not kept.
     """
-    distances: dict[str, VectorDistances] = {}
+    with vector_distances_of_batch(network, 1) as (distances,):
+        yield distances
+
+
+@contextmanager
+def vector_distances_of_batch(
+    network: nn.Module, count: int
+) -> Iterator[list[dict[str, VectorDistances]]]:
+    """Do what `vector_distances` does, of each of the first pictures of a batch."""
+    distances: list[dict[str, VectorDistances]] = [{} for _ in range(count)]
     runs: Counter[str] = Counter()
 
     def begin(*_: object) -> None:
         runs.clear()
 
     def measure(name: str, _block: nn.Module, inputs: tuple[Tensor], output: Tensor) -> None:
-        before, after = inputs[0][0].flatten(1).T, output[0].flatten(1).T
-        measured = VectorDistances(cosine_distance(before), cosine_distance(after - before))
-        distances[_run(name, runs[name])] = measured
+        for item, found in enumerate(distances):
+            before, after = (x[item].flatten(1).T for x in (inputs[0], output))
+            measured = VectorDistances(cosine_distance(before), cosine_distance(after - before))
+            found[_run(name, runs[name])] = measured
         runs[name] += 1
 
     with ExitStack() as hooks:

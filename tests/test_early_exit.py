@@ -86,7 +86,7 @@ def test_the_next_picture_is_watched_without_following_and_bit_for_bit_the_same(
     network = tiny_network(kind)
     observe_blocks(network, IMAGE, to_the_end=False)
     if kind != "concatenation":  # whose every record is proved by its output
-        monkeypatch.setattr(early_exit, "recording", None)
+        monkeypatch.setattr(early_exit, "recording_batch", None)
     found = observe_blocks(network, OTHER_IMAGE, to_the_end=False)
     for one, other in zip(found.records, expected.records, strict=True):
         for name in (field.name for field in fields(one)):
@@ -119,9 +119,9 @@ def test_a_network_that_was_changed_is_followed_anew(change, monkeypatch):
     else:
         image = IMAGE[:40]
     followed = []
-    original = early_exit.recording
+    original = early_exit.recording_batch
     monkeypatch.setattr(
-        early_exit, "recording", lambda *args: followed.append(1) or original(*args)
+        early_exit, "recording_batch", lambda *args: followed.append(1) or original(*args)
     )
     (found,) = observe_blocks(network, image, to_the_end=False).records
     assert bool(followed) == (change != "weights")

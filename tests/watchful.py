@@ -169,7 +169,7 @@ def settings(owner: object, within: int) -> Iterator[tuple[str, str]]:
 def watched_captures() -> Iterator[None]:
     """Check every kind of capture that is made in this process."""
     module = import_module("nonlocal_lens.analysis.capture")
-    original, checked, met = module._observe, set(), set()
+    original, checked, met = module.observe_pixels, set(), set()
 
     def observe(network, pixels, x):
         seen = original(network, pixels, x)
@@ -191,8 +191,8 @@ def watched_captures() -> Iterator[None]:
                 )
         return seen
 
-    module._observe = observe
+    module.observe_pixels = observe
     try:
         yield
     finally:
-        module._observe = original
+        module.observe_pixels = original

@@ -83,23 +83,35 @@ def read(
         layout: Where the tokens of that run lie.
         picture: Which picture of the batch is looked at.
     """
+    (found,), refused = read_each(computation, layout, [picture])
+    return found, refused
+
+
+def read_each(
+    computation: Computation, layout: Layout, pictures: Sequence[int]
+) -> tuple[list[list[Read]], list[Refused]]:
+    """Return what `read` does, of several pictures of one batch."""
     found, refused = heads(computation.found, layout.provenance.pictures, layout.provenance.copies)
-    records, sentences = [], [*computation.refused, *refused]
-    for alike in _side_by_side([head for head in found if head.picture == picture]):
-        block, call = alike[0].block, alike[0].call
-        try:
-            query, key = layout.sides(*_from(alike[0]))
-        except UnplacedError as error:
-            sentences.append(Refused(block, call, str(error)))
-            continue
-        made = records_of(_ordered(alike, query.order, key.order), query.axis, key.axis)
-        for head, record in zip(alike, made, strict=True):
-            if isinstance(record, UnprovedError):
-                sentences.append(Refused(block, call, str(record)))
-            else:
-                records.append(Read(min(number for number, _ in head.made_by), record))
+    sentences = [*computation.refused, *refused]
+    of_pictures = []
+    for picture in pictures:
+        records: list[Read] = []
+        for alike in _side_by_side([head for head in found if head.picture == picture]):
+            block, call = alike[0].block, alike[0].call
+            try:
+                query, key = layout.sides(*_from(alike[0]))
+            except UnplacedError as error:
+                sentences.append(Refused(block, call, str(error)))
+                continue
+            made = records_of(_ordered(alike, query.order, key.order), query.axis, key.axis)
+            for head, record in zip(alike, made, strict=True):
+                if isinstance(record, UnprovedError):
+                    sentences.append(Refused(block, call, str(record)))
+                else:
+                    records.append(Read(min(number for number, _ in head.made_by), record))
+        of_pictures.append(records)
     layout.provenance.end()
-    return records, list(dict.fromkeys(sentences))
+    return of_pictures, list(dict.fromkeys(sentences))
 
 
 def _side_by_side(found: list[Head]) -> Iterator[list[Head]]:

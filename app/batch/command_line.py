@@ -47,6 +47,16 @@ Resume = Annotated[
 Force = Annotated[
     bool, typer.Option("--force", help="Replace files that are there.", rich_help_panel=RUN)
 ]
+Batch = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        max=256,
+        help="Pictures of one size that go through a network together. Default: 1; from 2 on, "
+        "numbers agree with those of single pictures to rounding, not bit for bit.",
+        rich_help_panel=RUN,
+    ),
+]
 ChosenEngine = Annotated[
     EngineName, typer.Option("--engine", help="What runs the jobs.", rich_help_panel=RUN)
 ]

@@ -1,7 +1,7 @@
 """What every batch does: find its inputs and networks once, work off what is left, and go on."""
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import asdict
@@ -155,6 +155,8 @@ def work_off(
     engine: Engine,
     workers: int | None,
     progress: Progress,
+    together: Callable[[Sequence[Any]], Sequence[Any]] | None = None,
+    at_once: int = 1,
 ) -> Worked:
     """Do every job that an open journal does not hold, or of which an input is another by now.
 
@@ -168,6 +170,8 @@ def work_off(
         engine: What runs it.
         workers: How many processes; None for as many as there are cores.
         progress: Told, after every job, how many of how many are done.
+        together: What is done with several jobs at once: returns what `work` does of each.
+        at_once: How many jobs, at most; which go together does not depend on what is finished.
     """
     gone = sorted(set(journal.jobs) - {job.name for job in jobs})
     held = [job for job in jobs if job.name in journal]
@@ -179,10 +183,20 @@ def work_off(
     ]
     for name in [*gone, *changed]:
         undo(journal.drop(name))
-    left = [job for job in jobs if job.name not in journal]
+    at_once = 1 if together is None else at_once
+    groups = [tuple(jobs[at : at + at_once]) for at in range(0, len(jobs), at_once)]
+    # of a group that is not whole, all is done again: what goes together is always the same
+    groups = [group for group in groups if any(job.name not in journal for job in group)]
+    left = [job for group in groups for job in group]
     skipped = len(jobs) - len(left)
     progress(skipped, len(jobs))
-    with closing(engine(partial(_noting, work=work, reads=reads), left, workers)) as results:
+    noting = partial(_noting, work=work, reads=reads)
+    if together is None or at_once == 1:
+        worked = engine(noting, left, workers)
+    else:
+        several = partial(_noting_several, work=together, reads=reads)
+        worked = _in_groups(engine, several, noting, groups, workers)
+    with closing(worked) as results:
         for count, (job, done) in enumerate(results, start=skipped + 1):
             if isinstance(done, WorkerDied):
                 entry = {"content": reads(job), **asdict(failed(job, done))}
@@ -201,6 +215,38 @@ def _noting(job: Any, work: Callable[[Any], Any], reads: Callable[[Any], str]) -
     """
     content = reads(job)
     return {"content": content, **asdict(work(job))}
+
+
+def _noting_several(
+    jobs: Sequence[Any],
+    work: Callable[[Sequence[Any]], Sequence[Any]],
+    reads: Callable[[Any], str],
+) -> list[dict[str, Any]]:
+    """Do what `_noting` does, with several jobs at once."""
+    contents = [reads(job) for job in jobs]
+    done = work(jobs)
+    return [
+        {"content": content, **asdict(one)} for content, one in zip(contents, done, strict=True)
+    ]
+
+
+def _in_groups(
+    engine: Engine,
+    several: Callable[[Sequence[Any]], Sequence[Any]],
+    alone: Callable[[Any], Any],
+    groups: Sequence[tuple[Any, ...]],
+    workers: int | None,
+) -> Generator[tuple[Any, Any]]:
+    """Yield every job with what came of it; those whose worker died together are done alone."""
+    again: list[Any] = []
+    with closing(engine(several, groups, workers)) as results:
+        for group, done in results:
+            if isinstance(done, WorkerDied):
+                again += group
+            else:
+                yield from zip(group, done, strict=True)
+    if again:
+        yield from engine(alone, again, workers)
 
 
 def _changes(changed: list[str], gone: list[str]) -> Iterator[str]:

@@ -9,7 +9,7 @@ from typing import Annotated, Any, NamedTuple
 
 import typer
 
-from nonlocal_lens.app.batch.command_line import CLIPS, Frames, Start, Stride, Void
+from nonlocal_lens.app.batch.command_line import CLIPS, Batch, Frames, Start, Stride, Void
 
 LOOK = "How it looks"
 
@@ -89,6 +89,7 @@ OPTIONS = (
     Declared("start", int, "", shared=Start),
     Declared("stride", int, "", shared=Stride),
     Declared("frames", int, "", shared=Frames),
+    Declared("batch", int, "", shared=Batch),
     Declared("track", bool, "Queries follow what moves (networks that look at images).", CLIPS),
     Declared("style", str, "What it is for.", LOOK),
     Declared("scale", str, "Of colors.", LOOK),

@@ -1,15 +1,19 @@
 """One job of an export, start to end: a function of plain values, so that any engine can map it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from nonlocal_lens.analysis.capture import Observation
 from nonlocal_lens.analysis.tables.rows import STATISTICS, measure_row
+from nonlocal_lens.analysis.together import observe_together
 from nonlocal_lens.app import PRODUCT
+from nonlocal_lens.app.batch.ahead import Ahead
 from nonlocal_lens.app.batch.errors import UNUSABLE, in_words
 from nonlocal_lens.app.batch.inputs import Source
-from nonlocal_lens.app.batch.networks import load
+from nonlocal_lens.app.batch.networks import load, one_thread
 from nonlocal_lens.app.batch.writing import OutputError, write_atomically
 from nonlocal_lens.app.export.looked import Looked
 from nonlocal_lens.app.export.options import MEANS, Options
@@ -50,10 +54,31 @@ def plan(sources: list[Source], options: Options, *, as_clip: bool) -> list[Job]
     ]
 
 
-def do_job(job: Job, options: Options, out: Path, overwrite: bool) -> Done:
+def do_together(jobs: Sequence[Job], options: Options, out: Path, overwrite: bool) -> list[Done]:
+    """Do what `do_job` does with each of some jobs; their pictures of one size go together."""
+    with one_thread():
+        sources = [source for job in jobs for source in job.sources]
+        ahead = Ahead(sources, [load(name) for name in options.networks], observe_together)
+    return [do_job(job, options, out, overwrite, ahead) for job in jobs]
+
+
+def do_job(
+    job: Job,
+    options: Options,
+    out: Path,
+    overwrite: bool,
+    ahead: Ahead[Observation] | None = None,
+) -> Done:
     """Look at a job's inputs, draw its files and write them.
 
     An input that cannot be used becomes an entry of `errors`; the job's other inputs go on.
+
+    Args:
+        job: What is drawn.
+        options: How.
+        out: The folder.
+        overwrite: Whether files that are there are replaced.
+        ahead: What networks made of its inputs before.
 
     Raises:
         OutputError: The folder `out` does not take files.
@@ -61,7 +86,7 @@ def do_job(job: Job, options: Options, out: Path, overwrite: bool) -> Done:
     done, looked = Done(), Looked(options)
     for source in job.sources:
         try:
-            subject = look_at(source, options, as_clip=job.as_clip)
+            subject = look_at(source, options, as_clip=job.as_clip, ahead=ahead)
             looked.add(subject)
         except UNUSABLE as error:
             done.errors.append(failure(source, error))

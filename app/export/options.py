@@ -72,6 +72,7 @@ class Options:
     start: int = 0  # of clips: the first frame
     stride: int | None = None  # of clips: from frame to frame; None spreads them to the end
     frames: int | None = None  # of clips: how many; None is what the first network looks at
+    batch: int = 1  # pictures of one size that go through a network together
     on_picture: bool = False  # maps are of what falls on the picture, and say so
     track: bool = False  # of clips: queries follow what is_video, by optical flow
 
@@ -86,6 +87,8 @@ class Options:
             raise ValueError("at least one query must be given")
         if not 1 <= self.per_sheet <= 50:
             raise ValueError(f"per_sheet must be from 1 to 50, got {self.per_sheet}")
+        if self.batch < 1:
+            raise ValueError(f"batch must be at least 1, got {self.batch}")
         for name, number in (("head", self.head), ("call", self.call)):
             if number is not None and number < 0:
                 raise ValueError(f"{name} must be at least 0, got {number}")

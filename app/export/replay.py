@@ -55,6 +55,10 @@ def replay(path: Path, target: Path, *, root: Path | None = None, force: bool = 
         for name, then in note["versions"].items()
         if versions().get(name) != then
     ]
+    if options.batch > 1:
+        warnings.append(
+            f"it was drawn in batches of {options.batch}, and is drawn alone: pixels may differ"
+        )
     for network in note["networks"]:
         _check_network(network["name"], allowed)
         now = load(network["name"]).sha256

@@ -12,7 +12,15 @@ from nonlocal_lens.app.batch.inputs import passed_by
 from nonlocal_lens.app.batch.journal import Journal
 from nonlocal_lens.app.batch.networks import network_notes
 from nonlocal_lens.app.batch.run import Found, Progress, begin, find, fingerprint, work_off
-from nonlocal_lens.app.export.job import Done, Job, do_job, failure, general_facts, plan
+from nonlocal_lens.app.export.job import (
+    Done,
+    Job,
+    do_job,
+    do_together,
+    failure,
+    general_facts,
+    plan,
+)
 from nonlocal_lens.app.export.manifest import (
     MANIFEST,
     STATISTICS,
@@ -21,7 +29,7 @@ from nonlocal_lens.app.export.manifest import (
     write_manifest,
     write_statistics,
 )
-from nonlocal_lens.app.export.options import Options
+from nonlocal_lens.app.export.options import MEANS, Options
 from nonlocal_lens.app.export.outputs import output_names
 
 JOURNAL = ".export.journal"
@@ -118,6 +126,10 @@ def export(
             engine=engine,
             workers=jobs,
             progress=progress,
+            together=None
+            if found.as_clips
+            else partial(do_together, options=options, out=out, overwrite=replace),
+            at_once=1 if options.layout == MEANS else options.batch,  # all are one job of means
         )
         stems = [job.name for job in todo]
         more = []

@@ -29,6 +29,7 @@ from nonlocal_lens.analysis.scene import (
     middle_frame,
     records_over,
 )
+from nonlocal_lens.app.batch.ahead import Ahead
 from nonlocal_lens.app.batch.clips import default_frames, read_source_clip
 from nonlocal_lens.app.batch.inputs import Source, read_source
 from nonlocal_lens.app.batch.networks import load, one_thread
@@ -54,8 +55,16 @@ class Subject:
         return [place.query for place in self.places]
 
 
-def look_at(source: Source, options: Options, *, as_clip: bool) -> Subject:
+def look_at(
+    source: Source, options: Options, *, as_clip: bool, ahead: Ahead[Observation] | None = None
+) -> Subject:
     """Read an input and run every network on it, once.
+
+    Args:
+        source: The input.
+        options: What is to be drawn of it.
+        as_clip: How it is read.
+        ahead: What networks made of pictures before.
 
     Raises:
         OSError: The input cannot be read.
@@ -78,7 +87,8 @@ def look_at(source: Source, options: Options, *, as_clip: bool) -> Subject:
     with one_thread():
         for title, network in networks.items():
             passes = []
-            for one in observations(network, clip):
+            seen = None if ahead is None else ahead.take(title, source.location)
+            for one in observations(network, clip) if seen is None else [seen]:
                 passes.append(one.records)
                 if options.layout in ATLASES:
                     heads[title] = placed(one.records)

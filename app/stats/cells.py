@@ -40,6 +40,7 @@ def measured(
     options: Options,
     labels: Labels | None = None,
     another: AnotherInput | None = None,
+    observed: BlockObservation | None = None,
 ) -> Iterator[tuple[AttentionRecord, dict[str, Any]]]:
     """Run a network once; yield the record of every block and head, and the cells of its row.
 
@@ -49,8 +50,10 @@ def measured(
         options: What is measured.
         labels: The class of every pixel of the input.
         another: The other input of interventions; a rendered street if None.
+        observed: What the network did on the input, where it has run already.
     """
-    observed = observe_blocks(network.module, image, to_the_end=options.interventions)
+    if observed is None:
+        observed = observe_blocks(network.module, image, to_the_end=options.interventions)
     changes: dict[Group, dict[str, Any]] = {}
     if options.interventions:
         pixels = image.frames if isinstance(image, Clip) else image
@@ -84,6 +87,7 @@ def about(network: LoadedNetwork, record: AttentionRecord, options: Options) -> 
         "form": record.form,
         "coupling": record.coupling,
         "seed": options.seed,
+        **({"batch": options.batch} if options.batch > 1 else {}),
         "version": PRODUCT,
         "torch_version": metadata.version("torch"),
     }

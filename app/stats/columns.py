@@ -80,6 +80,8 @@ def _of_reports() -> Iterator[Column]:
 
 
 def _asked_for(options: Options) -> Iterator[Column]:
+    if options.batch > 1:
+        yield Column("batch", int)  # at most so many pictures went through the network together
     if options.baselines:
         for statistic in WITH_BASELINES:
             for baseline in BASELINES:

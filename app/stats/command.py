@@ -12,6 +12,7 @@ from nonlocal_lens.app.batch.command_line import (
     BROKEN_INPUTS,
     RUN,
     Address,
+    Batch,
     ChosenEngine,
     Device,
     EngineName,
@@ -99,6 +100,7 @@ def stats(
         int | None,
         typer.Option(min=1, max=4096, help="Processes. Default: all cores.", rich_help_panel=RUN),
     ] = None,
+    batch: Batch = None,
     resume: Resume = False,
     force: Force = False,
     engine: ChosenEngine = EngineName.local,
@@ -133,6 +135,7 @@ def stats(
             start=start,
             stride=stride,
             frames=frames,
+            batch=batch or 1,
         )
         done = _run(
             options,

@@ -1,12 +1,14 @@
 """One input of a table, start to end: a function of plain values, so that any engine can map it."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from math import isfinite
 from typing import Any
 
 from nonlocal_lens.analysis.clips import Clip
+from nonlocal_lens.analysis.early_exit import BlockObservation, observe_blocks_together
+from nonlocal_lens.app.batch.ahead import Ahead
 from nonlocal_lens.app.batch.clips import default_frames, read_source_clip
 from nonlocal_lens.app.batch.errors import UNUSABLE, in_words
 from nonlocal_lens.app.batch.inputs import Picture, Source, read_source
@@ -35,7 +37,21 @@ class Done:
     errors: list[dict[str, str]] = field(default_factory=list)
 
 
-def measure_input(source: Source, options: Options, *, as_clip: bool | None = None) -> Done:
+def measure_together(sources: Sequence[Source], options: Options) -> list[Done]:
+    """Do what `measure_input` does with each of some pictures; those of one size go together."""
+    with one_thread():
+        networks = [load(name) for name in options.networks]
+        ahead = Ahead(sources, networks, observe_blocks_together)
+    return [measure_input(source, options, as_clip=False, ahead=ahead) for source in sources]
+
+
+def measure_input(
+    source: Source,
+    options: Options,
+    *,
+    as_clip: bool | None = None,
+    ahead: Ahead[BlockObservation] | None = None,
+) -> Done:
     """Run every network on an input once, and measure its blocks.
 
     An input or a network that cannot be used becomes an entry of `errors`; the others go on.
@@ -44,12 +60,13 @@ def measure_input(source: Source, options: Options, *, as_clip: bool | None = No
         source: The input.
         options: What is measured.
         as_clip: How the input is read; as the options and the networks say if None.
+        ahead: What networks did on pictures before.
     """
     as_clip = reads_clips(options) if as_clip is None else as_clip
     done = Done()
     with one_thread():
         try:
-            rows_of = _read(source, options, as_clip)
+            rows_of = _read(source, options, as_clip, ahead)
         except UNUSABLE as error:
             return Done(errors=[failure(source, "", error)])
         for name in options.networks:
@@ -64,7 +81,9 @@ def measure_input(source: Source, options: Options, *, as_clip: bool | None = No
     return done
 
 
-def _read(source: Source, options: Options, as_clip: bool) -> RowsOf:
+def _read(
+    source: Source, options: Options, as_clip: bool, ahead: Ahead[BlockObservation] | None
+) -> RowsOf:
     """Read an input once; return what measures a network on it."""
     if not as_clip:
         return partial(
@@ -72,6 +91,7 @@ def _read(source: Source, options: Options, as_clip: bool) -> RowsOf:
             read_source(source.location, options.label_folder, options.void),
             options,
             _another(source, lambda location: read_source(location).image),
+            None if ahead is None else lambda title: ahead.take(title, source.location),
         )
     frames = options.frames or default_frames(load(name).module for name in options.networks)
 
@@ -92,7 +112,11 @@ def _another(source: Source, read: Callable[[str], Any]) -> AnotherInput | None:
 
 
 def _rows_of_picture(
-    picture: Picture, options: Options, another: AnotherInput | None, network: LoadedNetwork
+    picture: Picture,
+    options: Options,
+    another: AnotherInput | None,
+    seen: Callable[[str], BlockObservation | None] | None,
+    network: LoadedNetwork,
 ) -> Iterator[dict[str, Any]]:
     """Yield a row for every block and head of a network on one image."""
     labels = picture.labels if options.labels is not None else None
@@ -103,7 +127,8 @@ def _rows_of_picture(
         "height": height,
         "read_as": picture.note or None,
     }
-    for record, cells in measured(network, picture.image, options, labels, another):
+    observed = None if seen is None else seen(network.title)
+    for record, cells in measured(network, picture.image, options, labels, another, observed):
         row = {**where, **cells}
         if options.image_independence:
             row[UNARY_MAP] = {"group": [row[name] for name in Group._fields], **packed(record)}

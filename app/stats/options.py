@@ -33,6 +33,7 @@ class Options:
     start: int | None = None  # of clips: the first frame; None is 0
     stride: int | None = None  # of clips: from frame to frame; None spreads them to the end
     frames: int | None = None  # of clips: how many; None is what the first network looks at
+    batch: int = 1  # pictures of one size that go through a network together
 
     def __post_init__(self) -> None:
         for name, values in [("input", self.inputs), ("network", self.networks)]:
@@ -48,6 +49,10 @@ class Options:
             raise ValueError(f"unknown part {self.intervene_on!r}; available: {', '.join(PARTS)}")
         if self.intervene_on != "network" and not self.interventions:
             raise ValueError("--intervene-on says what is changed: it needs --interventions")
+        if self.batch < 1:
+            raise ValueError(f"batch must be at least 1, got {self.batch}")
+        if self.batch > 1 and self.interventions:
+            raise ValueError("--interventions change one picture at a time: they need --batch 1")
         check_choice(self.start or 0, self.stride, self.frames)
 
     @cached_property

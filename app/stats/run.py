@@ -18,7 +18,7 @@ from nonlocal_lens.app.batch.notes import gathered
 from nonlocal_lens.app.batch.run import Progress, begin, find, fingerprint, work_off
 from nonlocal_lens.app.stats.columns import Cell, columns
 from nonlocal_lens.app.stats.independence import add_independence
-from nonlocal_lens.app.stats.job import Done, failure, measure_input
+from nonlocal_lens.app.stats.job import Done, failure, measure_input, measure_together
 from nonlocal_lens.app.stats.options import OWN_LABELS, Options
 from nonlocal_lens.app.stats.result import check_format, write_result
 from nonlocal_lens.app.stats.summary import Averages, average
@@ -109,6 +109,8 @@ def measure_all(
             engine=engine,
             workers=jobs,
             progress=progress,
+            together=None if found.as_clips else partial(measure_together, options=options),
+            at_once=options.batch,
         )
         write_result(out, table, _rows(journal, names), replace=replace)
         failures = (error for entry in journal.entries(names) for error in entry["errors"])
