@@ -16,9 +16,9 @@ from nonlocal_lens.analysis.images import read_with_note
 from nonlocal_lens.analysis.labels import Void, read_labels
 from nonlocal_lens.analysis.render import jpeg
 from nonlocal_lens.app.byte_cache import ByteCache
+from nonlocal_lens.app.drawn_streets import drawn_street
 from nonlocal_lens.app.settings import MEGABYTE, settings
 from nonlocal_lens.app.uploads import keep, kept_file
-from nonlocal_lens.streets import render_scene
 from nonlocal_lens.streets.classes import STREET_CLASSES
 from nonlocal_lens.streets.seeds import SEEDS_PER_SPLIT, SPLITS
 
@@ -81,12 +81,6 @@ def sample_picture(name: str) -> Picture:
 STREETS = len(SPLITS) * SEEDS_PER_SPLIT
 """How many seeds of rendered streets there are; a seed is the same street everywhere."""
 
-FIRST_STREETS = (2_000_030, 2_000_036, 2_000_021, 2_000_017)
-"""Streets on offer at a glance, of the test split: by day, crowded, bright, at dusk."""
-
-FIRST_STREET = FIRST_STREETS[0]
-"""The street that the app opens with: a lamp post against the sky, cars, a road."""
-
 SEED_HELP = (
     "The seed of `rendered:SEED` on the command line and of `render_scene(SEED)`. Bundled networks "
     f"were trained on some below {SPLITS['val']:,}, and on none from {SPLITS['test']:,} on."
@@ -98,7 +92,7 @@ def rendered_picture(seed: int) -> Picture:
     """Return a rendered street with its labels; ValueError if there is none of that seed."""
     if not 0 <= seed < STREETS:
         raise ValueError(f"unknown street {seed}; available: 0 to {STREETS - 1}")
-    image, labels = render_scene(seed)
+    image, labels = drawn_street(seed)
     shares = np.bincount(labels.ravel(), minlength=len(STREET_CLASSES))
     seen = [name for name, share in zip(STREET_CLASSES, shares, strict=False) if share > 200]
     alt = f"Rendered street {seed}, with {', '.join(seen[:-1])} and {seen[-1]}"

@@ -8,7 +8,8 @@ import streamlit as st
 
 from nonlocal_lens.analysis.record import AttentionRecord
 from nonlocal_lens.analysis.scene import Query as Spot
-from nonlocal_lens.app.pictures import FIRST_STREET, Picture
+from nonlocal_lens.app.drawn_streets import FIRST_STREET
+from nonlocal_lens.app.pictures import Picture
 from nonlocal_lens.app.session import choose
 from nonlocal_lens.app.video_clips import Reel
 from nonlocal_lens.app.viewer.view import Query, View

@@ -8,9 +8,12 @@ import textwrap
 
 import cv2
 import numpy as np
+from streamlit.testing.v1 import AppTest
 
 from nonlocal_lens.app.components.offered_pictures import ON_THE_SHELF, made, offered
+from nonlocal_lens.app.drawn_streets import FIRST_STREET, drawn_street
 from nonlocal_lens.app.server import imports
+from nonlocal_lens.streets import render_scene
 
 
 def decoded(url):
@@ -29,10 +32,27 @@ def test_the_shelf_shows_what_its_pictures_are():
 
 def test_the_shelf_draws_and_reads_no_picture():
     code = """
-        from nonlocal_lens.app import pictures
-        pictures.render_scene = pictures.sample_picture = None  # cannot be called
+        from nonlocal_lens.app import drawn_streets, pictures
+        drawn_streets.render_scene = pictures.sample_picture = None  # cannot be called
         from nonlocal_lens.app.components.offered_pictures import offered
         assert len(offered()) == 6
+    """
+    subprocess.run([sys.executable, "-c", textwrap.dedent(code)], check=True)
+
+
+def test_the_first_street_is_kept_as_it_is_drawn():
+    for kept, drawn in zip(drawn_street(FIRST_STREET), render_scene(FIRST_STREET), strict=True):
+        assert kept.dtype == drawn.dtype
+        np.testing.assert_array_equal(kept, drawn)
+
+
+def test_the_first_street_is_not_drawn():
+    code = """
+        from nonlocal_lens.app import drawn_streets
+        drawn_streets.render_scene = None  # cannot be called
+        from nonlocal_lens.app.pictures import rendered_picture
+        picture = rendered_picture(drawn_streets.FIRST_STREET)
+        assert picture.image.shape == (360, 480, 3) and picture.labels.shape == (360, 480)
     """
     subprocess.run([sys.executable, "-c", textwrap.dedent(code)], check=True)
 
@@ -53,11 +73,24 @@ def test_the_first_page_imports_nothing_more_once_the_thread_has_ended():
             __import__(module)
         new = set(sys.modules) - before
         assert not new, new
-        assert "torch" in before and "pandas" in before
+        assert "torch" in before and "pandas" not in before
         import gc
         assert gc.isenabled()
     """
     subprocess.run([sys.executable, "-c", textwrap.dedent(code)], check=True)
+
+
+def test_the_shelf_is_shown_without_pandas():
+    code = """
+        import sys
+        sys.modules["pandas"] = None  # cannot be imported
+        import streamlit as st
+        from nonlocal_lens.app.components.shelf import picture_shelf
+        picture_shelf("street-1", 200, st.write)
+    """
+    tested = AppTest.from_string(textwrap.dedent(code)).run()
+    del sys.modules["pandas"]
+    assert not tested.exception
 
 
 def test_a_page_waits_for_the_thread(monkeypatch, tmp_path):

@@ -48,10 +48,12 @@ def copies(label: Label, shape: Shape, channels: int) -> int | None:
     if label.affine is not None:
         alike = [side is None for side in label.affine.sides]
         return _product(shape, alike, channels)
-    ids = label.canonical
+    ids = label.ids
     if not (ids >= 0).any():
         return None
+    # one channel tells: to find what lies at the same place takes time for every number
     ids = ids.take([0], axis=channels) if ids.shape[channels] else ids
+    ids = label.sources.canonical(ids)
     alike = [
         bool(size == 1 or (ids == ids.take([0], axis=d)).all()) for d, size in enumerate(ids.shape)
     ]

@@ -112,9 +112,9 @@ def read_source(location: str, labels: str | None = None, void: str | None = Non
         image = sample_picture(location.partition(":")[2]).image
         digest, note = _pixels_sha256(image), ""
     elif location.startswith("rendered:"):
-        from nonlocal_lens.streets import render_scene
+        from nonlocal_lens.app.drawn_streets import drawn_street
 
-        scene = render_scene(int(location.partition(":")[2]))
+        scene = drawn_street(int(location.partition(":")[2]))
         own = np.where(scene.labels >= VOID, NO_CLASS, scene.labels).astype(np.int32)
         return Picture(scene.image, own, _pixels_sha256(scene.image))
     else:

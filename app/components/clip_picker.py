@@ -3,8 +3,9 @@
 import streamlit as st
 
 from nonlocal_lens.analysis.file_kinds import UPLOADED_PICTURES, UPLOADED_VIDEOS
+from nonlocal_lens.app.drawn_streets import FIRST_STREET
 from nonlocal_lens.app.markdown import literal
-from nonlocal_lens.app.pictures import FIRST_STREET, SEED_HELP, STREETS
+from nonlocal_lens.app.pictures import SEED_HELP, STREETS
 from nonlocal_lens.app.session import choose, chosen, kept
 from nonlocal_lens.app.uploads import kept_file, kept_token
 from nonlocal_lens.app.video_clips import (

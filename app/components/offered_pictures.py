@@ -8,7 +8,8 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
-from nonlocal_lens.app.pictures import FIRST_STREETS, known_picture, thumbnail
+from nonlocal_lens.app.drawn_streets import FIRST_STREETS
+from nonlocal_lens.app.pictures import known_picture, thumbnail
 from nonlocal_lens.models.atomic_write import atomic_write
 
 ON_THE_SHELF = (*(f"street-{seed}" for seed in FIRST_STREETS), "sample-coffee", "sample-chelsea")

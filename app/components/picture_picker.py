@@ -4,9 +4,9 @@ import streamlit as st
 
 from nonlocal_lens.analysis.file_kinds import UPLOADED_PICTURES
 from nonlocal_lens.app import cache
+from nonlocal_lens.app.drawn_streets import FIRST_STREET
 from nonlocal_lens.app.markdown import literal
 from nonlocal_lens.app.pictures import (
-    FIRST_STREET,
     SAMPLES,
     SEED_HELP,
     STREETS,

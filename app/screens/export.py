@@ -23,6 +23,7 @@ from nonlocal_lens.app.components.export_form import (
 )
 from nonlocal_lens.app.components.network_picker import current_network
 from nonlocal_lens.app.components.picture_picker import current_picture, open_known
+from nonlocal_lens.app.drawn_streets import FIRST_STREET
 from nonlocal_lens.app.export.bundle import bundle_name
 from nonlocal_lens.app.export.formats import DRAWN, MOVIES
 from nonlocal_lens.app.export.options import Options
@@ -31,7 +32,7 @@ from nonlocal_lens.app.export.sizes import LEAST_MAP_MM, SCREEN_INCH, sizes_of
 from nonlocal_lens.app.link import Link
 from nonlocal_lens.app.markdown import literal
 from nonlocal_lens.app.networks import short_name
-from nonlocal_lens.app.pictures import FIRST_STREET, rendered_picture
+from nonlocal_lens.app.pictures import rendered_picture
 from nonlocal_lens.app.session import choose, kept
 from nonlocal_lens.app.shown import (
     LATEST,

@@ -12,9 +12,6 @@ from pathlib import Path
 
 FIRST_PAGE = Path(__file__).parents[1] / "screens" / "explore.py"
 
-BY_STREAMLIT = ("pandas",)
-"""What Streamlit itself imports when a page first shows something of ours."""
-
 _ended = threading.Event()
 _ended.set()  # nothing to wait for where nothing was begun
 
@@ -51,7 +48,7 @@ def wait() -> None:
 def _import_all() -> None:
     gc.disable()  # what is imported stays: to look for garbage in it takes a fifth of the time
     try:
-        for module in (*modules_of(FIRST_PAGE), *BY_STREAMLIT):
+        for module in modules_of(FIRST_PAGE):
             import_module(module)
     except Exception:  # the page imports it again, and its visitor is told
         pass

@@ -51,7 +51,8 @@ def picture_shelf(
             take(file)
 
     data = {
-        "pictures": [one._asdict() for one in offered()],
+        # no list: to see whether it is a table Streamlit would import pandas, at the first page
+        "pictures": tuple(one._asdict() for one in offered()),
         "current": current,
         "most": most_megabytes * 1_000_000,
     }
