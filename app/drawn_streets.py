@@ -6,7 +6,8 @@
 from functools import lru_cache
 from pathlib import Path
 
-import cv2
+import numpy as np
+from PIL import Image
 
 from nonlocal_lens.streets import render_scene
 from nonlocal_lens.streets.scene import Scene
@@ -26,15 +27,13 @@ def drawn_street(seed: int) -> Scene:
     """Return the street of a seed with its labels, see `streets.render_scene`."""
     if seed != FIRST_STREET:
         return render_scene(seed)
-    image, labels = (cv2.imread(str(path), cv2.IMREAD_UNCHANGED) for path in FILES)
-    return Scene(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), labels)
+    return Scene(*(np.array(Image.open(path)) for path in FILES))
 
 
 def keep() -> None:
     """Draw the first street and keep it."""
-    image, labels = render_scene(FIRST_STREET)
-    for path, pixels in zip(FILES, (cv2.cvtColor(image, cv2.COLOR_RGB2BGR), labels), strict=True):
-        cv2.imwrite(str(path), pixels, [cv2.IMWRITE_PNG_COMPRESSION, 9])
+    for path, pixels in zip(FILES, render_scene(FIRST_STREET), strict=True):
+        Image.fromarray(pixels).save(path, optimize=True)
 
 
 if __name__ == "__main__":

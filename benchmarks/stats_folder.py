@@ -61,13 +61,16 @@ def main(
         sources = find_sources([folder])
         forward, lean = compare(network, sources)
         operations = count_operations(network, sources[0])
-        sizes = bytes_per_row(network, sources, Path(folder))
-    print(f"\n{'bytes per row':<34}" + ", ".join(f"{kind} {n:.0f}" for kind, n in sizes.items()))
+        rows, sizes = bytes_per_row(network, sources, Path(folder))
+    print(f"\n{'rows per picture, one a head':<34}{rows:>10}")
+    print(f"{'bytes per row':<34}" + ", ".join(f"{kind} {n:.0f}" for kind, n in sizes.items()))
     hours = lean * MILLION / 3600
     print(f"\na million pictures, {network}")
     print(f"{'core hours, forward alone':<34}{forward * MILLION / 3600:>10.0f}")
     print(f"{'core hours, stats':<34}{hours:>10.0f}  at {core_hour} each: {hours * core_hour:.2f}")
-    print(f"{'gigabytes of result (parquet)':<34}{sizes['parquet'] * MILLION / 1e9:>10.2f}")
+    for kind in ("parquet", "csv", "journal"):
+        gigabytes = sizes[kind] * rows * MILLION / 1e9
+        print(f"{f'gigabytes, {kind}':<34}{gigabytes:>10.2f}")
     gpu_hours = operations * MILLION / (gpu_teraflops * 1e12) / 3600
     print(f"{'floating-point operations each':<34}{operations / 1e9:>10.1f} billion")
     print(
@@ -135,17 +138,21 @@ def count_operations(network: str, source: Source) -> int:
     return counter.get_total_flops()
 
 
-def bytes_per_row(network: str, sources: list[Source], folder: Path) -> dict[str, float]:
-    """Return how large a row is, on average, in every format and in the journal."""
+def bytes_per_row(
+    network: str, sources: list[Source], folder: Path
+) -> tuple[int, dict[str, float]]:
+    """Return how many rows a picture has, and how large one is in every format and the journal."""
     options = Options(inputs=("-",), networks=(network,))
     done = [measure_input(source, options) for source in sources]
-    rows = [row for one in done for row in one.rows] * (1000 // len(done) + 1)
+    measured = [row for one in done for row in one.rows]
+    rows = measured * (1000 // len(measured) + 1)
     sizes = {}
     for suffix, write in FORMATS.items():
         path = folder / f"rows{suffix}"
         write(path, columns(options), rows)
         sizes[suffix[1:]] = path.stat().st_size / len(rows)
-    return {**sizes, "journal": sum(map(_journal_bytes, done)) / sum(len(one.rows) for one in done)}
+    journal = sum(map(_journal_bytes, done)) / len(measured)
+    return len(done[0].rows), {**sizes, "journal": journal}
 
 
 def _journal_bytes(one: Done) -> int:
