@@ -28,18 +28,18 @@ def depth_profile(
         seed: Of everything random in the statistics.
 
     Returns:
-        Columns: `image`, `layer` (0 for the first block that runs), `block`, `head` (<NA> where
-        there is one only), `statistic` (a name of `analysis.degeneracy.STATISTICS`), `value`.
+        Columns: `image`, `layer` (0 for the first block that runs), `block`, `call` (which run of
+        it), `head` (<NA> where there is one only), `statistic` (a name of
+        `analysis.degeneracy.STATISTICS`), `value`.
 
     Raises:
         FileNotFoundError: The folder or a file does not exist.
         ValueError: There is no image, or one cannot be used; the network has no block to measure.
     """
     wide = over_dataset(network, images, seed=seed)
-    layers = {block: layer for layer, block in enumerate(wide["block"].unique())}
-    wide.insert(1, "layer", wide["block"].map(layers))
+    wide.insert(1, "layer", wide.groupby(["block", "call"], sort=False).ngroup())
     return wide.melt(
-        id_vars=["image", "layer", "block", "head"],
+        id_vars=["image", "layer", "block", "call", "head"],
         value_vars=[*degeneracy.STATISTICS],
         var_name="statistic",
     )

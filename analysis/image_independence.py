@@ -111,22 +111,23 @@ def _share(of_total: Tensor, squares: Tensor, images: int) -> float:
 def image_independence(network: nn.Module, images: Iterable[ImageSource]) -> "pd.DataFrame":
     """Return how far every block's unary map is the same for all images.
 
-    One pass over the images; kept is a vector for every image, block and head.
+    One pass over the images; kept is a vector for every image, block, run and head.
 
     Args:
         network: Any module that `analysis.capture` can read.
         images: Images of one size, as `analysis.images.read_image` takes them.
 
     Returns:
-        A row for every block and head: `block`, `head` (<NA> where there is one only),
-        `image_independence`, `low`, `high`, `chance`, `images`; see `Independence`.
+        A row for every block, run and head: `block`, `call` (which run, from 0), `head` (<NA>
+        where there is one only), `image_independence`, `low`, `high`, `chance`, `images`; see
+        `Independence`.
 
     Raises:
         ValueError: There is no image, or their grids differ; the network has no block to measure.
     """
     import pandas as pd
 
-    found: dict[tuple[str, int | None], UnaryMaps] = {}
+    found: dict[tuple[str, int, int | None], UnaryMaps] = {}
     for image in images:
         records = capture(network, image)
         if not records:
@@ -134,12 +135,14 @@ def image_independence(network: nn.Module, images: Iterable[ImageSource]) -> "pd
                 f"{type(network).__name__} has no attention block that capture can read"
             )
         for record in records:
-            found.setdefault((record.block, record.head), UnaryMaps()).add(record)
+            part = record.block, record.call, record.head
+            found.setdefault(part, UnaryMaps()).add(record)
     if not found:
         raise ValueError("there are no images to measure")
     rows = []
-    for (block, head), maps in found.items():
+    for (block, call, head), maps in found.items():
         share, *others = maps.independence()
         named = zip(("low", "high", "chance", "images"), others, strict=True)
-        rows.append({"block": block, "head": head, "image_independence": share, **dict(named)})
+        row = {"block": block, "call": call, "head": head, "image_independence": share}
+        rows.append(row | dict(named))
     return pd.DataFrame(rows).astype({"head": "Int64"})

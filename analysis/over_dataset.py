@@ -47,10 +47,11 @@ def over_dataset(
             negative ones always. Every other value is a class of its own.
 
     Returns:
-        A row for every image, block and head: `image` (file name or number), `block`, `head` (<NA>
-        where there is one only), and the `analysis.degeneracy.STATISTICS` under their names. With
-        labels also what `analysis.tables.rows.label_cells` tells, such as the share of the whole
-        attention in the query's own class, `own_category_mass`, what uniform attention has there,
+        A row for every image, block, run and head: `image` (file name or number), `block`, `call`
+        (which run of it, from 0), `head` (<NA> where there is one only), and the
+        `analysis.degeneracy.STATISTICS` under their names. With labels also what
+        `analysis.tables.rows.label_cells` tells, such as the share of the whole attention in the
+        query's own class, `own_category_mass`, what uniform attention has there,
         `own_category_chance`, and the same of one term, `pairwise_own_category_mass`.
         `attrs["left_out"]` has the files of a folder that could not be read, with the reason.
 
@@ -82,7 +83,7 @@ def over_dataset(
                 seed=seed,
             )
             agreements = [] if labels is None else label_columns()
-            columns = ["block", "head", *STATISTICS, *agreements]
+            columns = ["block", "call", "head", *STATISTICS, *agreements]
             rows.append({"image": name, **{column: found[column] for column in columns}})
     if left_out:
         warnings.warn(left_out_sentence(left_out), stacklevel=2)

@@ -69,7 +69,7 @@ def plot_comparison(
 def plot_watch(
     frame: "pd.DataFrame", statistic: str = "unary_share", *, ax: Axes | None = None
 ) -> Axes:
-    """Draw how a statistic moved while `analysis.watch` watched: a line per block and head.
+    """Draw how a statistic moved while `analysis.watch` watched: a line per block, run and head.
 
     Args:
         frame: The `frame` of a watch.
@@ -81,10 +81,11 @@ def plot_watch(
     """
     _check_column(frame, statistic)
     ax = _axes() if ax is None else ax
-    for place, ((block, head), rows) in enumerate(
-        frame.groupby(["block", "head"], sort=False, dropna=False)
+    for place, ((block, call, head), rows) in enumerate(
+        frame.groupby(["block", "call", "head"], sort=False, dropna=False)
     ):
-        name = str(block) if rows["head"].isna().all() else f"{block}, head {head}"
+        again = f", call {call}" if call else ""
+        name = f"{block}{again}" if rows["head"].isna().all() else f"{block}{again}, head {head}"
         color = BAR_COLORS[place % len(BAR_COLORS)]
         ax.plot(rows["step"], rows[statistic], marker=".", color=color, label=name)
     ax.set_xlabel("training step")

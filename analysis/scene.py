@@ -12,6 +12,7 @@ from jaxtyping import Float, Integer, UInt8
 
 from nonlocal_lens.analysis.grid import Grid
 from nonlocal_lens.analysis.record import AttentionRecord
+from nonlocal_lens.analysis.runs import runs
 from nonlocal_lens.analysis.some_keys import on_picture
 from nonlocal_lens.analysis.tracking import CellFlow, cell_flow
 from nonlocal_lens.models.blocks import Reach
@@ -321,12 +322,10 @@ def records_over(
 
 
 def groups_of(records: Sequence[AttentionRecord], first: AttentionRecord) -> list[AttentionRecord]:
-    """Return the records of all groups of frames that the block and head of one has seen."""
-    found: dict[float, AttentionRecord] = {first.query_grid.first_frame: first}
-    for record in records:
-        if (record.block, record.head) == (first.block, first.head):
-            found.setdefault(record.query_grid.first_frame, record)
-    return list(found.values())
+    """Return the records of all groups of frames that the block and head of one saw in its run."""
+    of_run = dict(zip(map(id, records), runs(records), strict=True))
+    chosen = first.block, first.head, of_run[id(first)]
+    return [one for one in records if (one.block, one.head, of_run[id(one)]) == chosen]
 
 
 def choose_record(

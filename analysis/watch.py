@@ -13,6 +13,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from nonlocal_lens.analysis.capture import evaluating, recording
+from nonlocal_lens.analysis.runs import runs
 from nonlocal_lens.analysis.vectors import distances_of, vector_distances
 from nonlocal_lens.models.placement import placed
 from nonlocal_lens.models.wrappers import unwrapped
@@ -75,7 +76,7 @@ class Watch:
 
     @property
     def frame(self) -> "pd.DataFrame":
-        """All rows: `step`, `block`, `head`, and the statistics by name."""
+        """All rows: `step`, `block`, `call` (which run), `head`, and the statistics by name."""
         import pandas as pd
 
         return pd.DataFrame(self.rows).astype({"head": "Int64"})
@@ -140,13 +141,13 @@ def _first(loader: Iterable[Any], images: int) -> Tensor:
 
 
 def _measured(model: nn.Module, images: Tensor) -> list[dict[str, Any]]:
-    """Return a row for every block and head, averaged over images."""
+    """Return a row for every block, run and head, averaged over images."""
     # the catalog loads the statistics of other packages, which import this one
     from nonlocal_lens.analysis.catalog import STATISTICS
     from nonlocal_lens.analysis.tables.rows import measure_row
 
     model = unwrapped(model)
-    by_block: dict[tuple[str, int | None], list[dict[str, float]]] = {}
+    by_part: dict[tuple[str, int, int | None], list[dict[str, float]]] = {}
     for x in placed(model, images).split(1):
         with (
             evaluating(model),
@@ -155,14 +156,15 @@ def _measured(model: nn.Module, images: Tensor) -> list[dict[str, Any]]:
             recording(model, (x.shape[-2], x.shape[-1])) as records,
         ):
             model(x)
-        for record in records:
+        for record, run in zip(records, runs(records), strict=True):
             row = measure_row(record, vectors=distances_of(record, records, vectors))
             values = {name: row[name] for name in STATISTICS}
-            by_block.setdefault((record.block, record.head), []).append(values)
-    if not by_block:
+            by_part.setdefault((record.block, run, record.head), []).append(values)
+    if not by_part:
         raise ValueError(f"{type(model).__name__} has no attention block that capture can read")
     return [
-        {"block": block, "head": head, **_mean(found)} for (block, head), found in by_block.items()
+        {"block": block, "call": run, "head": head, **_mean(found)}
+        for (block, run, head), found in by_part.items()
     ]
 
 

@@ -65,7 +65,8 @@ def measure_row(
         shuffles: See `analysis.degeneracy.measure`.
     """
     report = degeneracy.measure(record, vectors=vectors, seed=seed, shuffles=shuffles)
-    row = {"block": record.block, "head": record.head, **report_cells(report)}
+    row = {"block": record.block, "call": record.call, "head": record.head}
+    row |= report_cells(report)
     return row if labels is None else row | label_cells(agreements(record, labels, classes))
 
 
@@ -138,6 +139,7 @@ def class_rows(
     return [
         {
             "block": record.block,
+            "call": record.call,
             "head": record.head,
             "class": classes[value] if named else value_name(value, colored),
             "term": term,

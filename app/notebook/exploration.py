@@ -175,9 +175,9 @@ class Exploration(anywidget.AnyWidget):
     # ------------------------------------------------------------------ tables
 
     def report(self) -> "pd.DataFrame":
-        """Return the degeneracy of every block and head of every network.
+        """Return the degeneracy of every block, run and head of every network.
 
-        Columns: `network`, of a clip `frame`, `block`, `head`, the
+        Columns: `network`, of a clip `frame`, `block`, `call` (which run of it), `head`, the
         `analysis.degeneracy.STATISTICS`, `token_shares` (of each key that is no place, in words)
         and `verdict`. A network that looks at clips has a row for
         each block, of all frames together (`frame` is missing); one that looks at images has a row
@@ -186,10 +186,11 @@ class Exploration(anywidget.AnyWidget):
         return report_table(self._explored, self.is_clip)
 
     def over_time(self) -> "pd.DataFrame":
-        """Return how degenerate every block and head of every network is frame by frame.
+        """Return how degenerate every block, run and head of a network is frame by frame.
 
         A row for every frame of the block's grid; see `analysis.over_time`. Columns: `network`,
-        `block`, `head`, `frame`, `time_s` (of the frame in the middle of those it stands for),
+        `block`, `call`, `head`, `frame`, `time_s` (of the frame in the middle of those it
+        stands for),
         `unary_share`, `query_information_bits` and `cosine_distance` of the frame's queries, and
         `drift_nats` of the unary map from the frame before, missing in the first.
         """

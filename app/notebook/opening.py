@@ -35,6 +35,7 @@ def explore(
     *,
     block: str | None = None,
     head: int | None = None,
+    call: int | None = None,
     queries: Sequence[Query] | None = None,
     compare: Sequence[Network] = (),
     start: int = 0,
@@ -60,6 +61,7 @@ def explore(
             `stride` or `frames` is given. Networks that look at images see a clip frame by frame.
         block: Name of the block to show, of every network that has it; the first if None.
         head: Which head of it; the first if None.
+        call: Which run of it, from 0, where it runs several times on an input; the first if None.
         queries: What is pinned at first: points (x, y) in image pixels, flat positions, or names
             of tokens like "class"; in a clip some (frame, x, y).
         compare: More networks, shown beside it with one cursor and one scale.
@@ -98,7 +100,8 @@ def explore(
                 passes.append(Pass(seen.records, dict(vectors)))
                 output = None if as_clip else seen.output
         chosen = [
-            _record_to_show(title, run.records, block, head, first=not explored) for run in passes
+            _record_to_show(title, run.records, block, head, call, first=not explored)
+            for run in passes
         ]
         of_clips = takes_clips(one)
         if of_clips:
@@ -186,16 +189,18 @@ def _record_to_show(
     records: tuple[AttentionRecord, ...],
     block: str | None,
     head: int | None,
+    call: int | None,
     *,
     first: bool,
 ) -> AttentionRecord:
-    """Return the record of the block and head that are asked for.
+    """Return the record of the block, head and run that are asked for.
 
     Args:
         title: What the network is called.
         records: All of its records.
         block: See `explore`.
         head: See `explore`.
+        call: See `explore`.
         first: Whether this is the first network: others need not have the block.
 
     Raises:
@@ -204,7 +209,9 @@ def _record_to_show(
     if not records:
         raise ValueError(f"{title} has no attention block that capture can read")
     wanted = block if first or any(record.block == block for record in records) else None
-    return choose_record(records, wanted, head if wanted == block else None)
+    if wanted != block:
+        head = call = None
+    return choose_record(records, wanted, head, call)
 
 
 def _unlike(taken: Mapping[str, Any], title: str) -> str:

@@ -16,6 +16,7 @@ from nonlocal_lens.analysis.over_time import (
     unary_maps,
 )
 from nonlocal_lens.analysis.record import AttentionRecord
+from nonlocal_lens.analysis.runs import runs
 from nonlocal_lens.analysis.scene import Records, middle_frame
 from nonlocal_lens.analysis.tables.rows import STATISTICS, report_cells
 from nonlocal_lens.analysis.vectors import VectorDistances, distances_of
@@ -50,16 +51,17 @@ class NetworkPasses:
 
 
 def report_table(explored: Mapping[str, NetworkPasses], is_clip: bool) -> "pd.DataFrame":
-    """Return the degeneracy of every block and head, see `Exploration.report`."""
+    """Return the degeneracy of every block, run and head, see `Exploration.report`."""
     import pandas as pd
 
     rows = []
     for title, one in explored.items():
         for frame, run in enumerate(one.passes):
             when = {"frame": None if one.shown.of_clips else frame} if is_clip else {}
-            for record in run.records:
+            for record, number in zip(run.records, runs(run.records), strict=True):
                 cells = report_cells(run.measure(record))
-                where = {"network": title, **when, "block": record.block, "head": record.head}
+                where = {"network": title, **when, "block": record.block}
+                where |= {"call": number, "head": record.head}
                 rows.append({**where, **{n: cells[n] for n in (*STATISTICS, *WORDS)}})
     table = pd.DataFrame(rows).astype({"head": "Int64"})
     return table.astype({"frame": "Int64"}) if is_clip else table
@@ -71,7 +73,8 @@ def over_time_table(explored: Mapping[str, NetworkPasses], clip: Clip) -> "pd.Da
 
     rows = []
     for title, one in explored.items():
-        for records in zip(*(run.records for run in one.passes), strict=True):
+        of_run = runs(one.passes[0].records)
+        for number, *records in zip(of_run, *(run.records for run in one.passes), strict=True):
             first = records[0]
             grid, before = first.query_grid, 0
             if one.shown.of_clips:
@@ -84,14 +87,15 @@ def over_time_table(explored: Mapping[str, NetworkPasses], clip: Clip) -> "pd.Da
                 shown = list(range(len(frames)))
             maps = torch.cat([unary_maps(record) for record in records])
             drift = drift_by_frame(maps, len(frames))
-            for number, (frame, change) in enumerate(zip(frames, drift, strict=True)):
+            for at, (frame, change) in enumerate(zip(frames, drift, strict=True)):
                 rows.append(
                     {
                         "network": title,
                         "block": first.block,
+                        "call": number,
                         "head": first.head,
-                        "frame": before + number,
-                        "time_s": float(clip.times[shown[number]]),
+                        "frame": before + at,
+                        "time_s": float(clip.times[shown[at]]),
                         **vars(frame),
                         "drift_nats": change,
                     }

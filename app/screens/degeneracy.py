@@ -38,7 +38,7 @@ from nonlocal_lens.app.shown import Part
 from nonlocal_lens.app.survey.at_a_glance import board_data, shown_series
 from nonlocal_lens.app.survey.independence import independence_sentences
 from nonlocal_lens.app.survey.paired import Paired, paired_difference, paired_sentence
-from nonlocal_lens.app.survey.run import Plan, Results, Survey
+from nonlocal_lens.app.survey.run import PART, Plan, Results, Survey
 from nonlocal_lens.app.survey.tables import numeric_columns, per_network, per_picture
 from nonlocal_lens.app.tabs import current_tab
 
@@ -223,7 +223,7 @@ def show_results(survey: Survey) -> None:
 def maps_by_series(table: pd.DataFrame, results: Results) -> dict[str, UnaryMaps | None]:
     """Return the unary maps of every series of a table."""
     first = table.drop_duplicates("series").to_dict("records")
-    parts = {row["series"]: (row["source"], row["block"], row["head"]) for row in first}
+    parts = {row["series"]: tuple(row[name] for name in PART) for row in first}
     return {name: results.unary_maps.get(part) for name, part in parts.items()}
 
 
@@ -259,7 +259,7 @@ def open_row(survey: Survey, table: pd.DataFrame, item: int, series: int) -> Non
     row = table[(table["item"] == item) & (table["series"] == name)].iloc[0]
     open_picture(survey.plan.items[item].read())
     head = None if pd.isna(row["head"]) else int(row["head"])
-    open_network(row["source"], Part(row["block"], head))
+    open_network(row["source"], Part(row["block"], head, int(row["call"])))
     st.switch_page("screens/explore.py")
 
 

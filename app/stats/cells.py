@@ -18,6 +18,7 @@ from nonlocal_lens.analysis.early_exit import BlockObservation, observe_blocks
 from nonlocal_lens.analysis.effects import effect, scores_under
 from nonlocal_lens.analysis.interventions import INTERVENTIONS, Intervention
 from nonlocal_lens.analysis.record import AttentionRecord
+from nonlocal_lens.analysis.runs import runs
 from nonlocal_lens.analysis.tables.rows import BASELINES, WITH_BASELINES, Labels, measure_row
 from nonlocal_lens.analysis.vectors import distances_of
 from nonlocal_lens.app import PRODUCT
@@ -58,7 +59,7 @@ def measured(
     if options.interventions:
         pixels = image.frames if isinstance(image, Clip) else image
         changes = _changes(network.module, observed, pixels, another, options.intervene_on, labels)
-    for record in observed.records:
+    for record, run in zip(observed.records, runs(observed.records), strict=True):
         if options.block is not None and record.block != options.block:
             continue
         found = measure_row(
@@ -74,15 +75,18 @@ def measured(
                 for baseline in BASELINES:
                     del found[f"{statistic}_{baseline}"]
         changed = changes.get(_group(record, options.intervene_on), {})
-        yield record, {**about(network, record, options), **found, **changed}
+        yield record, {**found, **changed, **about(network, record, run, options)}
 
 
-def about(network: LoadedNetwork, record: AttentionRecord, options: Options) -> dict[str, Any]:
-    """Return what the rows of one block and head have in common."""
+def about(
+    network: LoadedNetwork, record: AttentionRecord, run: int, options: Options
+) -> dict[str, Any]:
+    """Return what the rows of one run of a block and head have in common."""
     return {
         "network": network.title,
         "network_sha256": network.sha256,
         "block": record.block,
+        "call": run,
         "head": record.head,
         "form": record.form,
         "coupling": record.coupling,

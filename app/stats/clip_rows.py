@@ -65,7 +65,7 @@ def _of_the_whole(
             "own_frame_mass": own.mean().item(),
             "drift_nats": over_time.drift_nats.mean().item(),
         }
-        common = about(network, record, options)
+        common = about(network, record, cells["call"], options)
         queries, keys = record.query_axis.counting // frames, len(record.key)
         for number, (frame, degeneracy) in enumerate(zip(middles, over_time.frames, strict=True)):
             yield {
@@ -93,10 +93,10 @@ def _group(record: AttentionRecord, clip: Clip) -> dict[str, Any]:
 def _of_images(
     clip: Clip, options: Options, another: AnotherInput | None, network: LoadedNetwork
 ) -> Iterator[dict[str, Any]]:
-    before: dict[tuple[str, int | None], torch.Tensor] = {}
+    before: dict[tuple[str, int, int | None], torch.Tensor] = {}
     for frame, image in enumerate(clip.frames):
         for record, cells in measured(network, image, options, another=_frame(another, frame)):
-            key, maps = (record.block, record.head), unary_maps(record)
+            key, maps = (record.block, record.call, record.head), unary_maps(record)
             drift = torch.nan
             if key in before:
                 drift = unary_drift(torch.cat([before[key], maps]))[0].item()

@@ -39,6 +39,7 @@ WHERE_FROM = (
     Column("network", str),
     Column("network_sha256", str),
     Column("block", str),
+    Column("call", int),  # which run of it, from 0
     Column("head", int),
     Column("form", str),
     Column("coupling", str),

@@ -19,12 +19,15 @@ class Group(NamedTuple):
 
     network: str
     block: str
+    call: int  # which run of it, from 0
     head: int | None
 
     @property
     def title(self) -> str:
         """How it is called in a table."""
-        return f"{self.network} {self.block}" + ("" if self.head is None else f" {self.head}")
+        again = f" call {self.call}" if self.call else ""
+        head = "" if self.head is None else f" {self.head}"
+        return f"{self.network} {self.block}{again}{head}"
 
 
 Averages = dict[Group, dict[str, Interval]]
@@ -41,7 +44,7 @@ def average(rows: Iterable[dict[str, Cell]], columns: list[Column], *, seed: int
     for _, of_input in groupby(rows, key=itemgetter("input")):
         by_group: dict[Group, list[dict[str, Cell]]] = {}
         for row in of_input:
-            group = Group(row["network"], row["block"], row["head"])  # type: ignore[arg-type]
+            group = Group(row["network"], row["block"], row["call"], row["head"])  # type: ignore[arg-type]
             by_group.setdefault(group, []).append(row)
         for group, found in by_group.items():
             of_group = values.setdefault(group, {name: array("d") for name in told})

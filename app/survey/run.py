@@ -50,8 +50,11 @@ class Plan:
         return self.networks == other.networks and names[0] == names[1]
 
 
-Part = tuple[str, str, int | None]
-"""What has a unary map of its own: a network, its block and its head."""
+Part = tuple[str, str, int, int | None]
+"""What has a unary map of its own: a network, its block, which run of it, and its head."""
+
+PART = ("source", "block", "call", "head")
+"""The columns that tell it."""
 
 
 @dataclass
@@ -183,7 +186,8 @@ def _work(
                 known = {"item": index, "source": source}
                 results.class_rows += [{**known, **row} for row in found.class_rows]
                 for row, record in zip(found.rows, found.records, strict=True):
-                    _add_map(results, (source, row["block"], row["head"]), record)
+                    part = source, row["block"], row["call"], row["head"]
+                    _add_map(results, part, record)
                 results.rows += [{**known, **row} for row in found.rows]
             now = time.monotonic()
             results.seconds += now - start

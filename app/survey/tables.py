@@ -13,7 +13,7 @@ HANDLES = ["item", "source"]
 """Columns by which a row is found again; they are nobody else's business."""
 
 SERIES = "series"
-"""Column with what is told apart in charts: a network, its block and head where it has several."""
+"""Column with what is told apart in charts: a network; its block, run, head where several."""
 
 LABEL_COLUMNS = {
     "miou": ("mIoU", "Mean intersection over union with the labels, 0 to 1."),
@@ -35,11 +35,11 @@ LABEL_COLUMNS = {
 
 
 def per_picture(rows: Sequence[Row]) -> pd.DataFrame:
-    """Return a table with a row per picture, network, block and head, in the order measured."""
+    """Return a table with a row per picture, network, block, run and head, in their order."""
     table = pd.DataFrame(list(rows))
-    several = table.groupby("network")[["block", "head"]].nunique(dropna=False).gt(1)
+    several = table.groupby("network")[["block", "call", "head"]].nunique(dropna=False).gt(1)
     series = table["network"].astype(str)
-    for part, sign in (("block", " · "), ("head", ", head ")):
+    for part, sign in (("block", " · "), ("call", ", call "), ("head", ", head ")):
         shown = table["network"].map(several[part])
         series = series.where(~shown, series + sign + table[part].astype(str))
     table.insert(0, SERIES, series)
@@ -47,7 +47,7 @@ def per_picture(rows: Sequence[Row]) -> pd.DataFrame:
 
 
 def per_network(table: pd.DataFrame) -> pd.DataFrame:
-    """Return means over pictures: a row per network, block and head.
+    """Return means over pictures: a row per network, block, run and head.
 
     Numbers that have no meaning for a picture are left out of the mean. The verdict is the one that
     most pictures have.
