@@ -27,6 +27,8 @@ from nonlocal_lens.app.survey.tables import csv_bytes, parquet_bytes, per_networ
 
 CLASSES = ("a", "b", "c")
 
+ONE_PART = {"block": "b", "call": 0, "head": None}
+
 
 def picture(seed, labeled=True):
     rng = np.random.default_rng(seed)
@@ -161,7 +163,7 @@ def test_means_are_over_pictures(measured):
 
 def test_blocks_and_heads_are_told_apart_where_there_are_several():
     rows = [
-        {"item": 0, "network": network, "block": block, "head": head, "verdict": "Degenerate: x."}
+        {"item": 0, "network": network, "block": block, "call": 0, "head": head, "verdict": "No."}
         for network, block, head in [("a", "b1", 0), ("a", "b1", 1), ("a", "b2", 0), ("c", "b1", 0)]
     ]
     names = list(per_picture(rows)["series"])
@@ -213,7 +215,7 @@ def page():
 
 def test_a_paired_difference_is_of_pictures_that_both_have():
     rows = [
-        {"item": item, "network": name, "block": "b", "head": None, "unary_share": value}
+        {"item": item, "network": name, **ONE_PART, "unary_share": value}
         for item, name, value in [
             *((0, "a", 0.5), (0, "c", 0.25), (1, "a", 0.75), (1, "c", 0.25)),
             *((2, "a", 1.0), (3, "c", 0.0), (4, "a", float("nan")), (4, "c", 0.5)),
@@ -241,7 +243,7 @@ def test_a_paired_difference_is_of_pictures_that_both_have():
 def test_a_paired_difference_is_said_in_a_sentence(pairs, words):
     name = "query_information_bits"
     rows = [
-        {"item": item, "network": network, "block": "b", "head": None, name: float(value)}
+        {"item": item, "network": network, **ONE_PART, name: float(value)}
         for item, pair in enumerate(pairs or [(1, np.nan)])
         for network, value in zip("ac", pair, strict=True)
     ]
@@ -291,7 +293,7 @@ def test_the_board_has_every_number_and_nothing_that_json_has_not(measured):
 def test_a_board_of_very_much_says_a_part_of_it():
     rows = [
         {
-            **{"item": item, "network": f"n{series}", "block": "b", "head": None, "input": "x"},
+            **{"item": item, "network": f"n{series}", **ONE_PART, "input": "x"},
             **{"unary_bits": np.nan, "query_information_bits": np.nan, "unary_share": 0.5},
             "verdict": "Undefined.",
         }

@@ -77,7 +77,7 @@ def test_a_network_gives_a_row_for_each_block_and_its_maps_are_those_of_its_reco
     images = [draw.integers(0, 256, (40, 56, 3), dtype=np.uint8) for _ in range(3)]
     frame = image_independence(network, images)
     assert frame.columns.tolist() == [
-        *("block", "head", "image_independence", "low", "high", "chance", "images")
+        *("block", "call", "head", "image_independence", "low", "high", "chance", "images")
     ]
     logits = np.stack([capture(network, image)[0].unary.numpy() for image in images])
     logits = logits - logits.mean(axis=1, keepdims=True)
