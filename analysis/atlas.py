@@ -149,7 +149,7 @@ def arranged(
 
 
 def heads_table(heads: Sequence[MeasuredHead]) -> "pd.DataFrame":
-    """Return a row for every head: layer, block, head, its twin, and every statistic.
+    """Return a row for every head: layer, block, which run of it, head, its twin, every statistic.
 
     Columns `redundant_with` and `twin_jsd_bits` are empty where no earlier head has nearly the
     same mean row.
@@ -160,6 +160,7 @@ def heads_table(heads: Sequence[MeasuredHead]) -> "pd.DataFrame":
         {
             "layer": head.layer,
             "block": head.record.block,
+            "call": head.record.call,
             "head": head.record.head,
             "queries": head.report.queries,
             "keys": head.report.keys,

@@ -271,7 +271,7 @@ def test_the_table_has_a_row_for_every_head(subject, heads):
     assert len(table) == len(RECORDS)
     assert table["head"].tolist() == [0, 1, 2, 3, 4] * 3
     lines = taken.table_csv(subject, heads).decode().splitlines()
-    assert lines[0].startswith("network,picture,layer,block,head,queries,keys,redundant_with")
+    assert lines[0].startswith("network,picture,layer,block,call,head,queries,keys,redundant_with")
     assert len(lines) == 16
 
 

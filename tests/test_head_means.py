@@ -235,7 +235,7 @@ def test_files_say_how_many_pictures_there_are(tmp_path, subject, heads):
     assert "<h1>All heads of vit on 5 pictures</h1>" in page
     assert "Means over 5 pictures: the folder photos" in page
     lines = taken.table_csv(subject, heads).decode().splitlines()
-    assert lines[0].startswith("network,pictures,layer,block,head,")
+    assert lines[0].startswith("network,pictures,layer,block,call,head,")
     assert lines[1].startswith("vit,5,0,blocks.0,0,")
     assert heads_table(heads)[FIRST].tolist() == pytest.approx(
         [getattr(head.report, FIRST) for head in heads]

@@ -56,7 +56,7 @@ class NetworkAtlas:
 
     @cached_property
     def table(self) -> "pd.DataFrame":
-        """A row for every head: layer, block, head, its twin, and every statistic."""
+        """A row for every head: layer, block, call, head, its twin, and every statistic."""
         return heads_table(self.heads)
 
     def figure(self, *, look: Look | None = None) -> PrintFigure:
