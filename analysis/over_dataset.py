@@ -47,8 +47,8 @@ def over_dataset(
             negative ones always. Every other value is a class of its own.
 
     Returns:
-        A row for every image, block, run and head: `image` (file name or number), `block`, `call`
-        (which run of it, from 0), `head` (<NA> where there is one only), and the
+        A row for every image, block and head, and each run of it: `image` (file name or number),
+        `block`, `call` (which run, from 0), `head` (<NA> where there is one only), and the
         `analysis.degeneracy.STATISTICS` under their names. With labels also what
         `analysis.tables.rows.label_cells` tells, such as the share of the whole attention in the
         query's own class, `own_category_mass`, what uniform attention has there,
