@@ -5,6 +5,7 @@ import gc
 import os
 import sys
 from contextlib import ExitStack
+from functools import cache
 
 gc.disable()  # what is imported stays: to look for garbage in it takes a fifth of the time
 
@@ -19,6 +20,7 @@ import pytest  # noqa: E402
 import torch  # noqa: E402
 from browser import chromium_or_skip, emptied, running_app, watched  # noqa: E402
 from jaxtyping import config  # noqa: E402
+from streamlit.components.v2 import manifest_scanner  # noqa: E402
 from watchful import watched_captures  # noqa: E402
 
 MAIN = sys.modules["__main__"]
@@ -48,6 +50,15 @@ def _own_main():
     sys.modules["__main__"] = MAIN
     yield
     sys.modules["__main__"] = MAIN
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _scanned_once():
+    """Look once for components in all that is installed: AppTest would for every page."""
+    with pytest.MonkeyPatch.context() as patch:
+        scan = cache(manifest_scanner.scan_component_manifests)
+        patch.setattr(manifest_scanner, "scan_component_manifests", scan)
+        yield
 
 
 @pytest.fixture(autouse=True, scope="session")
