@@ -56,18 +56,30 @@ def checked(decorated: Any = None, *, typechecker: Callable[..., Any]) -> Any:
     has_shapes = any(map(names_a_shape, hints))
     if not has_shapes and (not hints or "<locals>" in decorated.__qualname__):
         return decorated
-    return _switched(decorated, typechecker(decorated), has_shapes)
+    typed = typechecker(decorated)
+    return _remembering(decorated, typed) if has_shapes else _switched(decorated, typed)
 
 
-def _switched(function: Callable[..., Any], typed: Callable[..., Any], has_shapes: bool) -> Any:
+def _switched(function: Callable[..., Any], typed: Callable[..., Any]) -> Any:
     @functools.wraps(function)
     def switched(*args: Any, **kwargs: Any) -> Any:
         __tracebackhide__ = True
         if config.jaxtyping_disable:
             return function(*args, **kwargs)
-        if not has_shapes:
-            return typed(*args, **kwargs)
-        with with_shapes("context"):
-            return typed(*args, **kwargs)
+        return typed(*args, **kwargs)
 
     return switched
+
+
+def _remembering(function: Callable[..., Any], typed: Callable[..., Any]) -> Any:
+    shapes = with_shapes("context")  # holds nothing itself: one serves every call
+
+    @functools.wraps(function)
+    def remembering(*args: Any, **kwargs: Any) -> Any:
+        __tracebackhide__ = True
+        if config.jaxtyping_disable:
+            return function(*args, **kwargs)
+        with shapes:
+            return typed(*args, **kwargs)
+
+    return remembering

@@ -221,10 +221,16 @@ def imports(tree):
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
+def called(node):
+    """Return the last name of what is called: of `a.b.c(...)`, c."""
+    return getattr(node.func, "attr", None) or getattr(node.func, "id", None)
+
+
 def test_one_module_reaches_out_and_only_to_where_published_networks_are():
+    trees = sources()
     reaching = {
         path
-        for path, tree in sources().items()
+        for path, tree in trees.items()
         for name in imports(tree)
         if any(f"{name}.".startswith(f"{module}.") for module in REACH_OUT)
     }
@@ -237,9 +243,9 @@ def test_one_module_reaches_out_and_only_to_where_published_networks_are():
     assert reaching == {"models/download.py", *libraries, *listening}
     asked = {
         (path, ast.unparse(node.args[0]))
-        for path, tree in sources().items()
+        for path, tree in trees.items()
         for node in ast.walk(tree)
-        if isinstance(node, ast.Call) and ast.unparse(node.func).rpartition(".")[2] == "fetch"
+        if isinstance(node, ast.Call) and called(node) == "fetch"
     }
     assert asked == {
         ("models/checkpoint.py", "spec.url"),
