@@ -15,6 +15,8 @@ from nonlocal_lens.app.cli import cli
 from nonlocal_lens.app.notebook import atlas
 from nonlocal_lens.app.session import CHOICES
 
+pytestmark = pytest.mark.slow
+
 IMAGE = np.random.default_rng(0).integers(0, 256, (61, 83, 3), dtype=np.uint8)
 VIT = "timm:vit_tiny_patch16_224?pretrained=false&depth=2&embed_dim=24&num_heads=3&num_classes=7"
 

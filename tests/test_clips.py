@@ -240,6 +240,7 @@ for frames in map(int, sys.argv[2:]):
 """
 
 
+@pytest.mark.slow
 def test_the_sampled_frames_of_a_long_video_are_all_that_is_held(tmp_path):
     """200 frames of 1280 x 720 take 527 MB together; those that are not wanted cost nothing."""
     import subprocess

@@ -9,6 +9,8 @@ from nonlocal_lens.app.pictures import sample_picture
 from nonlocal_lens.app.shown import SHOWN_PICTURE
 from nonlocal_lens.models import list_networks
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def page():

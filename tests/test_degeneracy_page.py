@@ -25,6 +25,8 @@ from nonlocal_lens.app.survey.paired import paired_difference, paired_sentence
 from nonlocal_lens.app.survey.run import Item, Plan, Results, Survey
 from nonlocal_lens.app.survey.tables import csv_bytes, parquet_bytes, per_network, per_picture
 
+pytestmark = pytest.mark.slow
+
 CLASSES = ("a", "b", "c")
 
 ONE_PART = {"block": "b", "call": 0, "head": None}

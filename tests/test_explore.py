@@ -20,6 +20,8 @@ from nonlocal_lens.app.pictures import SAMPLES, Picture, rendered_picture, sampl
 from nonlocal_lens.models.networks.description import Architecture
 from nonlocal_lens.streets.classes import STREET_CLASSES, VOID
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def page():

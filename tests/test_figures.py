@@ -28,6 +28,8 @@ from nonlocal_lens.analysis.figures.plate import Plate
 from nonlocal_lens.analysis.figures.scales import color_ranges
 from nonlocal_lens.analysis.figures.sheet import sheet_rows
 
+pytestmark = pytest.mark.slow
+
 HW = (40, 56)
 QUERY_POINTS = [(3.0, 5.0), (50.0, 33.0)]
 MAPS = ("whole", "pairwise", "unary")

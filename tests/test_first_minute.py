@@ -8,12 +8,15 @@ import textwrap
 
 import cv2
 import numpy as np
+import pytest
 from streamlit.testing.v1 import AppTest
 
 from nonlocal_lens.app.components.offered_pictures import ON_THE_SHELF, made, offered
 from nonlocal_lens.app.drawn_streets import FIRST_STREET, drawn_street
 from nonlocal_lens.app.server import imports
 from nonlocal_lens.streets import render_scene
+
+pytestmark = pytest.mark.slow
 
 
 def decoded(url):

@@ -14,6 +14,8 @@ from nonlocal_lens.analysis.effects import effects
 from nonlocal_lens.analysis.interventions import INTERVENTIONS, intervene
 from nonlocal_lens.analysis.prepared import prepared
 
+pytestmark = pytest.mark.slow
+
 FOREIGN = ("off", "mean_row", "uniform", "unary_only", "pairwise_only")
 CHANGES = FOREIGN[1:]
 TOKENS, HEADS = 13, 3

@@ -19,6 +19,8 @@ from nonlocal_lens.app.export.config import read_config
 from nonlocal_lens.app.export.options import Options
 from nonlocal_lens.models.checkpoint import load_network
 
+pytestmark = pytest.mark.slow
+
 SECONDS = 20
 MEGABYTES = 3000
 MOST_CHARACTERS = 450  # lists of what there is among them; the command line tells 300

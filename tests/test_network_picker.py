@@ -16,6 +16,8 @@ from nonlocal_lens.models import download
 from nonlocal_lens.models.checkpoint import save_network
 from nonlocal_lens.models.published import PUBLISHED
 
+pytestmark = pytest.mark.slow
+
 NAME = "dnl_r50-d8_512x1024_40k_bdd100k"  # its file name carries no hash
 
 

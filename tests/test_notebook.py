@@ -18,6 +18,8 @@ from nonlocal_lens.models.bundled import WEIGHTS
 from nonlocal_lens.models.checkpoint import save_network
 from nonlocal_lens.models.file_hash import file_sha256
 
+pytestmark = pytest.mark.slow
+
 HW = (80, 112)
 PIXELS = np.random.default_rng(0).integers(0, 256, (*HW, 3), dtype=np.uint8)
 

@@ -17,6 +17,8 @@ from nonlocal_lens.models import download
 from nonlocal_lens.models.checkpoint import save_network
 from nonlocal_lens.models.published import PUBLISHED
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def page():
