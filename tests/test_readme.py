@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from nonlocal_lens.app.batch import engine
 from nonlocal_lens.app.cli import cli
 from nonlocal_lens.models import list_networks
 from nonlocal_lens.models.bundled import ModelCard
@@ -36,6 +37,7 @@ def test_python_snippets_run_and_print_what_they_say(code, tmp_path, monkeypatch
 )
 def test_commands_of_the_app_run(command, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(engine, "cores", lambda: 1)  # a worker would import everything again
     result = CliRunner().invoke(cli, command.split())
     assert result.exit_code == 0, result.output
 
