@@ -1,5 +1,7 @@
 """What is told of registers: layer by layer, against sums over the whole matrices."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +11,8 @@ from nonlocal_lens.analysis import consistency, registers
 from nonlocal_lens.analysis.registers import TITLES, Measured, OfLayer, layer_table, of_layer
 from nonlocal_lens.analysis.token_norms import token_norms
 from nonlocal_lens.models.checkpoint import save_network
-from nonlocal_lens.models.training.data import RENDERED_SCENES
+from nonlocal_lens.models.training import data
+from nonlocal_lens.streets import render_scene
 from nonlocal_lens.streets.classes import STREET_CLASSES
 from tests.networks import tiny_transformer, tiny_transformer_architecture
 
@@ -81,7 +84,9 @@ def test_differences_are_within_an_image():
 
 
 def test_the_command_writes_its_tables(tmp_path, monkeypatch):
-    monkeypatch.setitem(RENDERED_SCENES, "val", 3)
+    monkeypatch.setitem(data.RENDERED_SCENES, "val", 3)
+    small = partial(render_scene, size_hw=(8 * 29, 8 * 37))  # weights grow with its fourth power
+    monkeypatch.setattr(data, "render_scene", small)
     classes = tuple(STREET_CLASSES)
     paths = []
     for count in (0, 3):
