@@ -30,14 +30,15 @@ class ByteCache:
     """A few values by their keys; see above. All threads of the process share it.
 
     What several threads want at once is made once. What is larger than all the room is handed out
-    and not kept.
+    and not kept, but for as many as are kept in any case.
 
     Args:
         most_bytes: How much room there is.
+        least: How many are kept whatever room they take: those that are used again and again.
     """
 
-    def __init__(self, most_bytes: int) -> None:
-        self.most_bytes = most_bytes
+    def __init__(self, most_bytes: int, least: int = 0) -> None:
+        self.most_bytes, self.least = most_bytes, least
         self._kept: OrderedDict[Hashable, tuple[Any, int]] = OrderedDict()
         self._making: dict[Hashable, _Making] = {}
         self._lock = Lock()
@@ -93,11 +94,11 @@ class ByteCache:
     def _keep(self, key: Hashable, value: Any) -> None:
         self.made += 1
         size = bytes_of(value)
-        if size > self.most_bytes:
+        if size > self.most_bytes and not self.least:
             return
         self._kept[key] = value, size
         self._bytes += size
-        while self._bytes > self.most_bytes:
+        while self._bytes > self.most_bytes and len(self._kept) > self.least:
             _, (_, size) = self._kept.popitem(last=False)
             self._bytes -= size
 

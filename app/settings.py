@@ -23,7 +23,7 @@ class Settings:
     """
 
     results_mb: int = _setting(400, "Memory for what was computed, shared by all tabs.", 1)
-    networks_mb: int = _setting(1000, "Memory for networks, each held once.", 1)
+    networks_mb: int = _setting(1000, "Memory for networks, each held once; one is in any case.", 1)
     pictures_mb: int = _setting(200, "Memory for pictures that were brought, decoded.", 1)
     uploads_mb: int = _setting(4000, "Disk for what all tabs bring together.", 1)
     tab_uploads_mb: int = _setting(2000, "Disk for what one tab brings.", 1)

@@ -108,3 +108,24 @@ def test_sizes_by_hand():
     circle = []
     circle.append(circle)
     assert bytes_of(circle) == OF_AN_OBJECT
+
+
+def test_as_many_as_are_used_again_and_again_are_kept_whatever_room_they_take():
+    cache = ByteCache(100, least=2)
+    for key in "ab":
+        cache.get(key, lambda: bytes(1000))
+    for key in "abab":
+        cache.get(key, pytest.fail)
+    cache.get("c", lambda: bytes(1000))
+    assert [key in cache for key in "abc"] == [False, True, True]
+
+
+def test_a_network_larger_than_the_room_for_networks_is_loaded_once(monkeypatch):
+    from nonlocal_lens.app.batch import networks
+
+    monkeypatch.setattr(networks, "NETWORKS_KEPT", ByteCache(1000, least=1))
+    one = networks.load("streets-gc")
+    assert networks.load("streets-gc") is one
+    pair = networks.load_all(["streets-gc", "streets-nl"])
+    again = networks.load_all(["streets-gc", "streets-nl"])
+    assert all(x is y for x, y in zip(pair, again, strict=True))

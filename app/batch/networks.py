@@ -4,7 +4,7 @@ Whoever needs hooks of its own on a network takes a twin: its weights are in mem
 """
 
 import copy
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -38,7 +38,8 @@ class LoadedNetwork(NamedTuple):
         return twin_of(self.pattern)
 
 
-NETWORKS_KEPT = ByteCache(settings().networks_mb * MEGABYTE)
+NETWORKS_KEPT = ByteCache(settings().networks_mb * MEGABYTE, least=1)
+"""The last one however large it is: pictures and pins in a row are for it."""
 
 
 def twin_of(module: nn.Module) -> nn.Module:
@@ -61,6 +62,12 @@ def load(name: str) -> LoadedNetwork:
         about = path.stat()
         key = (name, str(path), about.st_mtime_ns, about.st_size)
     return NETWORKS_KEPT.get(key, partial(_loaded, name))
+
+
+def load_all(names: Sequence[str]) -> list[LoadedNetwork]:
+    """Return networks that every input of a command is for: none of them is loaded twice."""
+    NETWORKS_KEPT.least = max(NETWORKS_KEPT.least, len(names))
+    return [load(name) for name in names]
 
 
 def _loaded(name: str) -> LoadedNetwork:

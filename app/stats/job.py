@@ -12,7 +12,7 @@ from nonlocal_lens.app.batch.ahead import Ahead
 from nonlocal_lens.app.batch.clips import default_frames, read_source_clip
 from nonlocal_lens.app.batch.errors import UNUSABLE, in_words
 from nonlocal_lens.app.batch.inputs import Picture, Source, read_source
-from nonlocal_lens.app.batch.networks import LoadedNetwork, load, one_thread
+from nonlocal_lens.app.batch.networks import LoadedNetwork, load, load_all, one_thread
 from nonlocal_lens.app.batch.run import reads_clips
 from nonlocal_lens.app.stats.cells import AnotherInput, measured
 from nonlocal_lens.app.stats.clip_rows import rows_of_clip
@@ -40,7 +40,7 @@ class Done:
 def measure_together(sources: Sequence[Source], options: Options) -> list[Done]:
     """Do what `measure_input` does with each of some pictures; those of one size go together."""
     with one_thread():
-        networks = [load(name) for name in options.networks]
+        networks = load_all(options.networks)
         ahead = Ahead(sources, networks, observe_blocks_together)
     return [measure_input(source, options, as_clip=False, ahead=ahead) for source in sources]
 
@@ -69,8 +69,7 @@ def measure_input(
             rows_of = _read(source, options, as_clip, ahead)
         except UNUSABLE as error:
             return Done(errors=[failure(source, "", error)])
-        for name in options.networks:
-            network = load(name)
+        for network in load_all(options.networks):
             try:
                 found = [*rows_of(network)]
             except UNUSABLE as error:
