@@ -28,7 +28,7 @@ test: lint ## lint, check types, run every test
 quick: lint ## lint, check types, run what is quick: for daily work
 	$(RUN) -m pytest $(SIDE_BY_SIDE) -m "not slow and not browser"
 
-bench: $(DEVELOPMENT) ## measure every headline beside its baseline (QUICK=1: in three minutes)
+bench: $(DEVELOPMENT) ## measure every headline beside its baseline (QUICK=1: smaller cases)
 	$(RUN) -m benchmarks $(if $(QUICK),--quick,--out docs/benchmarks)
 
 docs: $(DEVELOPMENT) ## build the site into docs/_build/html
