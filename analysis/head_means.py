@@ -124,6 +124,11 @@ class HeadMeans:
         }
 
 
+def counted(pictures: int) -> str:
+    """Return how many pictures, in words."""
+    return "1 picture" if pictures == 1 else f"{pictures} pictures"
+
+
 def sentence_of_means(pictures: int, heads: Sequence[MeasuredHead], shown: str) -> str:
     """Return what of a wall is a mean over pictures, and what is of the one that is shown.
 
@@ -132,18 +137,18 @@ def sentence_of_means(pictures: int, heads: Sequence[MeasuredHead], shown: str) 
         heads: Of the wall, as `HeadMeans.over` returns them.
         shown: What the picture is called whose rows are computed.
     """
-    counted = "1 picture" if pictures == 1 else f"{pictures} pictures"
+    over = counted(pictures)
     averaged = [head for head in heads if head.maps_of == pictures]
     if len(averaged) < len(heads):
         which = "maps" if not averaged else f"the maps of {len(heads) - len(averaged)} heads"
         return (
-            f"Numbers are means over {counted}. Their grids differ, so that {which} have no mean: "
+            f"Numbers are means over {over}. Their grids differ, so that {which} have no mean: "
             f"those that you see are of {shown}."
         )
     without = sum(head.unary is None for head in heads)
-    words = f"Numbers, mean rows and unary maps are means over {counted}"
+    words = f"Numbers, mean rows and unary maps are means over {over}"
     if without == len(heads):
-        return f"Numbers and mean rows are means over {counted}; all other maps are of {shown}."
+        return f"Numbers and mean rows are means over {over}; all other maps are of {shown}."
     if without:
         words += f", but for the unary maps of {without} heads, of which queries see different keys"
     return f"{words}; whole and pairwise maps are of {shown}."

@@ -3,7 +3,6 @@
 `python -m nonlocal_lens.app.drawn_streets` keeps it anew.
 """
 
-from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +21,6 @@ FILES = tuple(Path(__file__).with_name(f"first_street_{part}.png") for part in S
 """Where it is kept, without loss: its picture and its labels."""
 
 
-@lru_cache(maxsize=32)
 def drawn_street(seed: int) -> Scene:
     """Return the street of a seed with its labels, see `streets.render_scene`."""
     if seed != FIRST_STREET:

@@ -5,7 +5,7 @@ from math import isfinite
 from typing import Any, NamedTuple
 
 from nonlocal_lens.analysis.atlas import HEAD_STATISTICS, MeasuredHead
-from nonlocal_lens.analysis.head_means import HeadMeans, sentence_of_means
+from nonlocal_lens.analysis.head_means import HeadMeans, counted, sentence_of_means
 
 Depth = dict[str, list[list[float | None]]]
 """By statistic, for each layer: its number, the mean, and the two ends of its interval."""
@@ -22,7 +22,7 @@ class Means(NamedTuple):
     @property
     def counted(self) -> str:
         """How many pictures, in words."""
-        return "1 picture" if self.pictures == 1 else f"{self.pictures} pictures"
+        return counted(self.pictures)
 
     def note(self) -> dict[str, Any]:
         """Return what files say of it."""

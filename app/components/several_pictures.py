@@ -2,6 +2,7 @@
 
 import streamlit as st
 
+from nonlocal_lens.analysis.head_means import counted
 from nonlocal_lens.app.address_fields import number, one_of
 from nonlocal_lens.app.atlas.walls import Several
 from nonlocal_lens.app.components.survey_pictures import (
@@ -53,8 +54,7 @@ def choose_several() -> Several | None:
         if not items:
             st.info("Choose the pictures that numbers are to be means over.")
             return None
-        named = "1 picture of yours" if len(items) == 1 else f"{len(items)} pictures of yours"
-        return Several(named, brought, tuple(items))
+        return Several(f"{counted(len(items))} of yours", brought, tuple(items))
     items, _ = items_of(kind, numbers)
     ids = tuple(item.name for item in items)
     if numbers is None:
