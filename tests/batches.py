@@ -4,7 +4,9 @@ import numpy as np
 from networks import tiny_architecture, tiny_network
 from PIL import Image
 
+from nonlocal_lens.app.batch import networks as batch_networks
 from nonlocal_lens.app.batch.networks import LoadedNetwork
+from nonlocal_lens.app.byte_cache import ByteCache
 from nonlocal_lens.models.checkpoint import save_network
 
 
@@ -17,6 +19,12 @@ def saved_network(folder):
 def loaded(title, module, sha256):
     """Return a network as if it had been loaded."""
     return LoadedNetwork(title, module, sha256, module)
+
+
+def know_by_name(monkeypatch, networks):
+    """Let the names of some networks be loaded, as whatever part of a batch asks for them."""
+    monkeypatch.setattr(batch_networks, "NETWORKS_KEPT", ByteCache(0, least=1))
+    monkeypatch.setattr(batch_networks, "_loaded", networks.__getitem__)
 
 
 def saved_photos(folder, count=3):

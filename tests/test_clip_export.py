@@ -8,7 +8,7 @@ from dataclasses import replace
 import av
 import numpy as np
 import pytest
-from batches import loaded
+from batches import know_by_name, loaded
 from networks import tiny_clip_network, tiny_network
 from PIL import Image
 from videos import write_video
@@ -19,9 +19,8 @@ from nonlocal_lens.analysis.figures.panels import MapPanel, PhotoPanel, frame_ro
 from nonlocal_lens.analysis.figures.plate import Plate
 from nonlocal_lens.analysis.figures.queries import QuerySpec
 from nonlocal_lens.analysis.scene import Place
-from nonlocal_lens.app.batch import run as batch_run
 from nonlocal_lens.app.batch.inputs import Source
-from nonlocal_lens.app.export import job, outputs, replay, scene
+from nonlocal_lens.app.export import replay
 from nonlocal_lens.app.export.movie import Movie
 from nonlocal_lens.app.export.movie_files import gif_bytes, mp4_bytes, read_comment
 from nonlocal_lens.app.export.options import Options
@@ -42,8 +41,7 @@ SMALL = {"dpi": 100, "width_in": 4}
 
 @pytest.fixture(autouse=True)
 def _networks(monkeypatch):
-    for module in (batch_run, scene, job, outputs, replay):
-        monkeypatch.setattr(module, "load", NETWORKS.__getitem__)
+    know_by_name(monkeypatch, NETWORKS)
 
 
 @pytest.fixture

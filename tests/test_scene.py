@@ -123,18 +123,13 @@ def test_the_network_tells_whether_it_looks_at_clips_no_shape_does(network, of_c
 
 @pytest.fixture
 def grouped(monkeypatch):
-    from batches import loaded
-
-    from nonlocal_lens.app.batch import run
-    from nonlocal_lens.app.export import job, outputs, scene
-    from nonlocal_lens.app.stats import job as stats_job
+    from batches import know_by_name, loaded
 
     networks = {
         "groups": loaded("groups", tiny_clip_network(step=2, group=3), "0" * 64),
         "pooled": loaded("pooled", tiny_clip_network(step=2), "1" * 64),
     }
-    for module in (run, scene, job, outputs, stats_job):
-        monkeypatch.setattr(module, "load", networks.__getitem__)
+    know_by_name(monkeypatch, networks)
     return networks
 
 
