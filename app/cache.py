@@ -28,6 +28,7 @@ from nonlocal_lens.analysis.query_map import divergence_from_mean_bits
 from nonlocal_lens.analysis.query_map import most_different as find_most_different
 from nonlocal_lens.analysis.record import AttentionRecord
 from nonlocal_lens.analysis.vectors import VectorDistances, distances_of, vector_distances
+from nonlocal_lens.app import first_maps
 from nonlocal_lens.app.address import is_linkable
 from nonlocal_lens.app.atlas import payload as atlas_payload
 from nonlocal_lens.app.atlas.payload import Subject as AtlasSubject
@@ -146,6 +147,13 @@ def observation(network_name: str, picture: Picture) -> Observation:
 @remembered("Preparing the maps…")
 def payload(network_name: str, picture: Picture, index: int = 0) -> bytes:
     """Return what the viewer needs to show one of a network's records."""
+    if first_maps.are_of(network_name, picture.id, index):
+        return first_maps.kept()  # to the byte what the page may show already
+    return computed_payload(network_name, picture, index)
+
+
+def computed_payload(network_name: str, picture: Picture, index: int = 0) -> bytes:
+    """Return the same, computed anew."""
     seen = observation(network_name, picture)
     record = seen.records[index]
     sha256 = weights_sha256(network_name)

@@ -21,7 +21,7 @@ from nonlocal_lens.app.settings import settings
 # `python -m benchmarks.threads` measures it.
 os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = str(settings().threads)
 
-imports.begin()
+imports.announce(imports.PATIENCE)
 
 if settings().metrics_port:
     serve_counters(COUNTERS, settings().metrics_port)

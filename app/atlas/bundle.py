@@ -5,7 +5,8 @@ import html
 from functools import cache
 from pathlib import Path
 
-from nonlocal_lens.app.viewer import bundle, standalone
+from nonlocal_lens.app.viewer import bundle
+from nonlocal_lens.app.viewer.template import filled, template
 
 HERE = Path(__file__).parent
 
@@ -49,7 +50,7 @@ def atlas_css() -> str:
 @cache
 def _template() -> str:
     code = bundle.joined((*ATLAS, HERE / "standalone.js"))
-    return standalone.template(code, atlas_css(), html.escape(HINT))
+    return template(code, atlas_css(), html.escape(HINT))
 
 
 def page(payload: bytes, *, title: str, about: list[str], meta: str = "") -> bytes:
@@ -61,7 +62,7 @@ def page(payload: bytes, *, title: str, about: list[str], meta: str = "") -> byt
         about: How it was made, a line each.
         meta: Elements of the page's head, as HTML.
     """
-    return standalone.filled(
+    return filled(
         _template(),
         {
             "title": html.escape(title),

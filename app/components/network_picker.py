@@ -1,6 +1,7 @@
 """Choose a network: one that was open before, a bundled one, any by name, or a file's."""
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import TypeVar
 
 import streamlit as st
@@ -94,7 +95,8 @@ def choose_network(
     if source is None:
         return None
     try:
-        module, _ = cache.network(source)
+        with bar or nullcontext():  # what is said meanwhile moves nothing that is below
+            module, _ = cache.network(source)
     except (ValueError, OSError, ImportError) as error:
         st.error(f"This network cannot be used: {literal(user_message(str(error)))}.")
         return None

@@ -22,3 +22,8 @@ def skeleton(page: str) -> DeltaGenerator:
         st.session_state[_SHOWN] = at
         place.html(DRAWN)
     return place
+
+
+def keep_maps(page: str) -> None:
+    """Note that a page's maps are there before it opens: they stay until it shows its own."""
+    st.session_state[_SHOWN] = (page, opening() + 1)

@@ -37,7 +37,7 @@ from nonlocal_lens.app.pictures import Picture
 from nonlocal_lens.app.session import choose, chosen, kept
 from nonlocal_lens.app.shown import Part, ShownPicture, first_view, remember
 from nonlocal_lens.app.uploads import keep, user_message
-from nonlocal_lens.app.viewer import show_viewer
+from nonlocal_lens.app.viewer.show import show_viewer
 from nonlocal_lens.app.viewer.view import View
 from nonlocal_lens.app.views import keep_view, opened_view, take_view
 from nonlocal_lens.models.limits import error_words

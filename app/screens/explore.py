@@ -38,7 +38,7 @@ from nonlocal_lens.app.shown import (
     part_of,
     remember,
 )
-from nonlocal_lens.app.viewer import show_viewer
+from nonlocal_lens.app.viewer.show import show_viewer
 from nonlocal_lens.app.viewer.view import View
 from nonlocal_lens.app.views import keep_view, opened_view
 

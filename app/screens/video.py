@@ -41,8 +41,8 @@ from nonlocal_lens.app.shown import (
     remember,
 )
 from nonlocal_lens.app.video_clips import Reel
-from nonlocal_lens.app.viewer import show_viewer
 from nonlocal_lens.app.viewer.payload import Shown, pack_all, with_view
+from nonlocal_lens.app.viewer.show import show_viewer
 from nonlocal_lens.app.viewer.view import Query
 from nonlocal_lens.app.views import keep_view, opened_view
 

@@ -1,19 +1,28 @@
-"""What the first page needs, made ready while the server starts and the browser fetches the page.
+"""What pages need, made ready before it is asked for; meanwhile the first maps are there already.
 
 One thread does it, and pages wait for its end before they import anything: two threads that import
-what imports each other may each see half of it.
+what imports each other may each see half of it. It begins when a page asks, or when none has for a
+while: it would take the processor from the server and the browser that are about to show one.
 """
 
 import ast
 import gc
 import threading
+import time
 from importlib import import_module
 from pathlib import Path
 
 FIRST_PAGE = Path(__file__).parents[1] / "screens" / "explore.py"
 
+PATIENCE = 3.0
+"""Seconds after which the thread begins although nobody has come."""
+
+BREATH = 0.3
+"""Seconds in which what a page has just shown reaches the browser."""
+
 _ended = threading.Event()
-_ended.set()  # nothing to wait for where nothing was begun
+_ended.set()  # nothing to wait for where nothing was announced
+_asked = threading.Event()
 
 
 def modules_of(page: Path) -> list[str]:
@@ -27,12 +36,22 @@ def modules_of(page: Path) -> list[str]:
     return found
 
 
-def begin() -> threading.Thread:
-    """Start to import what the first page does; what fails will fail again there, and be told."""
+def announce(patience: float) -> threading.Thread:
+    """Import what the first page does, soon; what fails will fail again there, and be told.
+
+    Args:
+        patience: Seconds after which it begins unless `begin` was called.
+    """
     _ended.clear()
-    thread = threading.Thread(target=_import_all, name="imports", daemon=True)
+    _asked.clear()
+    thread = threading.Thread(target=_import_all, args=(patience,), name="imports", daemon=True)
     thread.start()
     return thread
+
+
+def begin() -> None:
+    """Let what was announced begin, if it has not."""
+    _asked.set()
 
 
 def are_done() -> bool:
@@ -41,11 +60,14 @@ def are_done() -> bool:
 
 
 def wait() -> None:
-    """Return once the thread has ended."""
+    """Return once all is imported; it begins now, if it has not."""
+    begin()
     _ended.wait()
 
 
-def _import_all() -> None:
+def _import_all(patience: float) -> None:
+    if _asked.wait(patience):
+        time.sleep(BREATH)
     gc.disable()  # what is imported stays: to look for garbage in it takes a fifth of the time
     try:
         for module in modules_of(FIRST_PAGE):

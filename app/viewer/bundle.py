@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
-from nonlocal_lens.app.viewer.standalone import template
+from nonlocal_lens.app.viewer.template import template
 
 HERE = Path(__file__).parent
 
@@ -100,7 +100,7 @@ def joined(modules: Sequence[Path]) -> str:
 
 @cache
 def page_template() -> str:
-    """Return the page of its own that the viewer is saved as, see standalone.py."""
+    """Return the page of its own that the viewer is saved as, see template.py."""
     return template(joined((*VIEWER, HERE / "standalone.js")), viewer_css())
 
 

@@ -58,7 +58,7 @@ export function escapeHtml(text) {
   return String(text).replace(/[&<>"']/g, (letter) => LETTERS[letter]);
 }
 
-/** Fill the template that standalone.py makes: names in it are replaced once, text is escaped. */
+/** Fill the template that template.py makes: names in it are replaced once, text is escaped. */
 export function fillPage(template, { title, about, view, payload }) {
   const values = {
     title: escapeHtml(title),
