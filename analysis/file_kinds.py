@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from enum import StrEnum
 from pathlib import Path
 
+from nonlocal_lens.models import limits
+
 # fmt: off
 STILLS = frozenset((
     ".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".dib", ".tif", ".tiff",
@@ -187,7 +189,11 @@ def listed(folder: Path) -> list[Path]:
 
 
 def folders_below(folder: Path) -> Iterator[Path]:
-    """Yield a folder and all below it, each once: also where links lead round in a circle."""
+    """Yield a folder and all below it, each once: also where links lead round in a circle.
+
+    Raises:
+        ValueError: There are more than `limits.MOST_FOLDERS`.
+    """
     seen: set[Path] = set()
     waiting = [folder]
     while waiting:
@@ -204,6 +210,11 @@ def folders_below(folder: Path) -> Iterator[Path]:
         if real in seen:
             continue
         seen.add(real)
+        if len(seen) > limits.MOST_FOLDERS:
+            raise ValueError(
+                f"there are more than {limits.MOST_FOLDERS} folders below "
+                f"{limits.shortened(str(folder), 100)}: name one further down"
+            )
         yield here
         waiting += inside
 

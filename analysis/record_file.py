@@ -29,7 +29,7 @@ names before a dot: `head0.query`, `head0.key`, `head1.query`, ... A file that
 import io
 import re
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from math import isqrt, prod
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -53,6 +53,7 @@ from nonlocal_lens.models.limits import (
     MOST_RECORD_BYTES,
     MOST_RECORD_MEMBERS,
     MOST_RECORD_NUMBERS,
+    MOST_RECORD_WEIGHTS,
     MOST_RECORDS,
     error_words,
     shortened,
@@ -132,18 +133,30 @@ def read_bytes(data: bytes, name: str) -> RecordFile:
     try:
         if HEADER_KEY in fields:
             record = AttentionRecord.from_bytes(data)
+            _check_weights([record])
             return RecordFile(stem, _image(fields.get("image"), _grid_of(record)), (record,))
         image, groups = fields.pop("image", None), _groups(fields)
         if len(groups) > MOST_RECORDS:
             raise ValueError(f"it holds {len(groups)} records; at most {MOST_RECORDS} are read")
         image_hw = None if image is None else _image(image, None).shape[:2]
         found = tuple(_record(group, block or stem, image_hw) for block, group in groups.items())
+        _check_weights(found)
         return RecordFile(stem, _image(image, _grid_of(found[0])), found)
     except MemoryError:
         raise
     except Exception as error:  # what strangers made can hold whatever does not fit
         words = shortened(error_words(error), LONGEST_MESSAGE - 100)
         raise ValueError(f"{name} is no record file: {words}") from error
+
+
+def _check_weights(records: Sequence[AttentionRecord]) -> None:
+    """Raise ValueError where to compute all weights, as a page does, would take too long."""
+    weights = sum(len(record.query) * len(record.key) for record in records)
+    if weights > MOST_RECORD_WEIGHTS:
+        raise ValueError(
+            f"its records have {weights} weights in all, queries times keys; at most "
+            f"{MOST_RECORD_WEIGHTS} can be shown: put fewer into one file"
+        )
 
 
 def _grid_of(record: AttentionRecord) -> Grid | None:

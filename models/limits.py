@@ -15,6 +15,9 @@ MOST_SCANS = 100
 MOST_INPUTS = 1_000_000
 """Of one command."""
 
+MOST_FOLDERS = 50_000
+"""That one `**` leads through: to look into so many takes seconds."""
+
 MOST_RENDERED = 100_000
 """Rendered streets that one `rendered:FIRST-LAST` stands for."""
 
@@ -29,6 +32,10 @@ MOST_POSITIONS = 1 << 18
 
 MOST_RECORD_NUMBERS = 1 << 26
 """Numbers in the queries and keys of a record that comes from a file, and of all on one page."""
+
+MOST_RECORD_WEIGHTS = 1 << 30
+"""Queries times keys of all records of a file, each computed once: one grid of 128 x 256 cells,
+or all 384 heads of a DINOv2-L over 37 x 37. It takes about 20 seconds."""
 
 MOST_HEADER_BYTES = 1 << 24
 """Of the header of a safetensors file with records, or of an export."""

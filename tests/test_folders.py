@@ -21,6 +21,7 @@ from nonlocal_lens.analysis.file_kinds import (
     UNREADABLE,
     VIDEOS,
     Kind,
+    folders_below,
     is_junk,
     kind_of,
     sniffed,
@@ -28,6 +29,7 @@ from nonlocal_lens.analysis.file_kinds import (
 from nonlocal_lens.analysis.images import read_image
 from nonlocal_lens.app.batch.inputs import find_sources, is_video, passed_by
 from nonlocal_lens.app.cli import cli
+from nonlocal_lens.models import limits
 
 HW = (40, 56)
 JUNK = (
@@ -104,6 +106,15 @@ def test_links_that_lead_round_end(folder):
     assert [source.name for source in found] == ["a2", "g"]
     everything = find_sources([str(folder / "**")])
     assert len(everything) == len(READ) + 3
+
+
+def test_two_stars_lead_through_so_many_folders_and_no_further(folder, monkeypatch):
+    count = len(list(folders_below(folder)))
+    monkeypatch.setattr(limits, "MOST_FOLDERS", count)
+    assert find_sources([str(folder / "**" / "*.png")])
+    monkeypatch.setattr(limits, "MOST_FOLDERS", count - 1)
+    with pytest.raises(ValueError, match=f"there are more than {count - 1} folders below .*down"):
+        find_sources([str(folder / "**" / "*.png")])
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")

@@ -264,3 +264,25 @@ def test_names_and_cells_that_do_not_fit_are_refused(fields, message):
 def test_what_does_not_fill_an_image_may_have_tokens_that_are_no_places():
     with pytest.raises(ValueError, match=r"197 positions do not .* no places \('query_names'\)"):
         record_file.read_bytes(npz(query=floats(197, 3), key=floats(197, 3)), "a.npz")
+
+
+def test_records_whose_weights_would_take_too_long_are_refused():
+    side = 32_769  # its square is just above 2^30
+    zeros = np.zeros((side, 1), np.float16)
+    grids = {"query_grid": [331, 99], "key_grid": [331, 99]}
+    with pytest.raises(ValueError, match=r"1073807361 weights in all.* at most 1073741824"):
+        record_file.read_bytes(npz(query=zeros, key=zeros, **grids), "a.npz")
+    heads = {f"{head}.{side}": zeros[:24_000] for head in "ab" for side in ("query", "key")}
+    with pytest.raises(ValueError, match="1152000000 weights in all"):
+        record_file.read_bytes(npz(**heads, query_grid=[240, 100], key_grid=[240, 100]), "a.npz")
+
+
+def test_so_are_those_of_a_record_that_was_saved(generator, monkeypatch, tmp_path):
+    record = random_record(generator)
+    record.save(tmp_path / "mine.safetensors")
+    weights = len(record.query) * len(record.key)
+    monkeypatch.setattr(record_file, "MOST_RECORD_WEIGHTS", weights)
+    assert record_file.read(tmp_path / "mine.safetensors").records
+    monkeypatch.setattr(record_file, "MOST_RECORD_WEIGHTS", weights - 1)
+    with pytest.raises(ValueError, match=f"{weights} weights in all"):
+        record_file.read(tmp_path / "mine.safetensors")
