@@ -107,9 +107,9 @@ def measure_heads(
     """
     rows = [(head.record, head.mean) for head in earlier]
     measured = []
-    for record, layer in zip(records, layers(records), strict=True):
+    reports = degeneracy.measure_heads(records, shuffles=False)
+    for record, layer, report in zip(records, layers(records), reports, strict=True):
         mean = mean_row(record)
-        report = degeneracy.measure(record, shuffles=False)
         found = twin(record, mean, rows)
         measured.append(MeasuredHead(record, first_layer + layer, report, mean, found))
         rows.append((record, mean))

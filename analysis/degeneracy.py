@@ -1,5 +1,6 @@
 """How query-independent (degenerate) a block's attention is: statistics of one record."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, make_dataclass
 from math import log, nan
 from typing import TYPE_CHECKING
@@ -8,16 +9,20 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from nonlocal_lens.analysis import streaming
 from nonlocal_lens.analysis.axis import Axis
 from nonlocal_lens.analysis.baselines import Baselines
 from nonlocal_lens.analysis.catalog import HEADLINES as HEADLINES
 from nonlocal_lens.analysis.catalog import STATISTICS as STATISTICS
 from nonlocal_lens.analysis.grid import Cell
+from nonlocal_lens.analysis.head_rows import alike
 from nonlocal_lens.analysis.parts import Restriction
 from nonlocal_lens.analysis.record import AttentionRecord
+from nonlocal_lens.analysis.statistics.measured import Measured, MeasuredHeads
 from nonlocal_lens.analysis.statistics.sinks import sink_kind
-from nonlocal_lens.analysis.statistics.statistic import Measured, Scope
+from nonlocal_lens.analysis.statistics.statistic import Scope
 from nonlocal_lens.analysis.streaming import RowSums, sum_rows
+from nonlocal_lens.analysis.terms import stacked
 from nonlocal_lens.analysis.variance import unary_share as unary_share
 from nonlocal_lens.analysis.vectors import Unattended, VectorDistances
 from nonlocal_lens.analysis.verdict import verdict
@@ -128,15 +133,76 @@ def measure(
     Raises:
         ValueError: The record holds NaN or infinite values.
     """
-    _check_finite(record)
-    value = vectors.value if isinstance(vectors, Unattended) else record.value
-    sums = sum_rows(record, generator=_seeded(seed), shuffles=shuffles, value=value)
-    if isinstance(vectors, Unattended):
-        assert sums.attended is not None  # there was a value
-        vectors = vectors.distances(sums.attended)
-    measured = Measured(record, sums, vectors, seed, shuffles)
+    (report,) = measure_heads([record], vectors=[vectors], seed=seed, shuffles=shuffles)
+    return report
+
+
+def measure_heads(
+    records: Sequence[AttentionRecord],
+    *,
+    vectors: Sequence[VectorDistances | Unattended | None] | None = None,
+    seed: int = 0,
+    shuffles: bool = True,
+) -> list[DegeneracyReport]:
+    """Return what `measure` does for each of some records; heads that are alike go together.
+
+    As many as have `analysis.streaming.CHUNK_VALUES` weights between them, so that memory does not
+    grow with the number of heads. All of them are sampled and shuffled alike, as by themselves.
+
+    Args:
+        records: Heads of a block one after the other, as `analysis.capture.capture` returns them.
+        vectors: Of each record's block; none if not given.
+        seed: See `measure`.
+        shuffles: Likewise.
+
+    Raises:
+        ValueError: A record holds NaN or infinite values.
+    """
+    vectors = [None] * len(records) if vectors is None else vectors
+    found: list[DegeneracyReport] = []
+    for numbers in alike(records, streaming.CHUNK_VALUES):
+        of_them = [vectors[number] for number in numbers]
+        found += _together([records[number] for number in numbers], of_them, seed, shuffles)
+    return found
+
+
+def _together(
+    records: Sequence[AttentionRecord],
+    vectors: Sequence[VectorDistances | Unattended | None],
+    seed: int,
+    shuffles: bool,
+) -> list[DegeneracyReport]:
+    """Measure heads that are alike."""
+    _check_finite(records)
+    values = [
+        one.value if isinstance(one, Unattended) else record.value
+        for record, one in zip(records, vectors, strict=True)
+    ]
+    known = [value for value in values if value is not None]
+    sums = sum_rows(
+        records, generator=_seeded(seed), shuffles=shuffles, value=stacked(known) if known else None
+    )
+    distances: list[VectorDistances | None] = []
+    for head, one in enumerate(vectors):
+        if isinstance(one, Unattended):
+            assert sums.attended is not None  # there was a value
+            one = one.distances(sums.attended[head])
+        distances.append(one)
+    heads = MeasuredHeads(records, sums, distances, seed, shuffles)
+    return [
+        _report(measured, *of_rows)
+        for measured, *of_rows in zip(heads.each, *_of_rows(heads), strict=True)
+    ]
+
+
+def _report(
+    measured: Measured,
+    entropy_bits_quantiles: list[float],
+    perplexity_quantiles: list[float],
+    frame_share: list[float],
+) -> DegeneracyReport:
+    record, distances = measured.record, measured.together.sums.distances
     found = {name: statistic.of(measured) for name, statistic in STATISTICS.items()}
-    entropy = torch.full_like(sums.entropy_nats, nan) if sums.signed else sums.entropy_nats
     return DegeneracyReport(
         block=record.block,
         queries=measured.queries,
@@ -144,14 +210,14 @@ def measure(
         **{name: value for name, (value, _) in found.items()},
         jsd_standard_error=measured.divergences[0].standard_error,
         effective_rank_rows=measured.rank.rows,
-        entropy_bits_quantiles=_quantiles(entropy / log(2)),
-        perplexity_quantiles=_quantiles(entropy.exp()),
-        frame_share=_share_by_offset(sums),
-        farthest=sums.distances.farthest if sums.distances else nan,
+        entropy_bits_quantiles=tuple(entropy_bits_quantiles),
+        perplexity_quantiles=tuple(perplexity_quantiles),
+        frame_share=tuple(frame_share),
+        farthest=distances.farthest if distances else nan,
         sink=measured.sink,
         sink_cell=_cell(record.key_axis, measured.sink),
         sink_name=record.key_axis.name(measured.sink),
-        token_shares=_shares_by_name(record, sums),
+        token_shares=dict(zip(record.key_axis.names, measured.token_shares, strict=True)),
         baselines={
             name: baselines for name, (_, baselines) in found.items() if baselines is not None
         },
@@ -159,39 +225,43 @@ def measure(
     )
 
 
+def _of_rows(heads: MeasuredHeads) -> tuple[list[list[float]], ...]:
+    """Return what of every head is a list: quantiles over queries, shares between frames."""
+    sums = heads.sums
+    entropy = sums.entropy_nats.where(~sums.signed[:, None], nan)
+    quantiles = (_quantiles(values).tolist() for values in (entropy / log(2), entropy.exp()))
+    return *quantiles, _shares_by_offset(sums)
+
+
 def _cell(axis: Axis, index: int) -> Cell | None:
     cell = axis.cell(index)
     return None if cell is None or axis.grid is None else axis.grid.cell(cell)
-
-
-def _shares_by_name(record: AttentionRecord, sums: RowSums) -> dict[str, float]:
-    axis = record.key_axis
-    shares = torch.full_like(sums.mean_share, nan) if sums.signed else sums.mean_share
-    return dict(zip(axis.names, shares[axis.placed :].tolist(), strict=True))
 
 
 def _seeded(seed: int) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def _quantiles(values: Float[Tensor, " query_pos"]) -> tuple[float, ...]:
+def _quantiles(values: Float[Tensor, "heads query_pos"]) -> Float[Tensor, "heads quantiles"]:
     at = torch.tensor(QUANTILES, dtype=values.dtype)
-    return tuple(torch.nanquantile(values, at).tolist())
+    return torch.nanquantile(values, at, dim=1).T
 
 
-def _share_by_offset(sums: RowSums) -> tuple[float, ...]:
-    frames, key_frames = sums.frame_share.shape
+def _shares_by_offset(sums: RowSums) -> list[list[float]]:
+    heads, frames, key_frames = sums.frame_share.shape
     if frames == 1 or frames != key_frames:
-        return ()
-    return tuple(sums.frame_share.diagonal(d).sum().item() for d in range(1 - frames, frames))
+        return [[] for _ in range(heads)]
+    offsets = range(1 - frames, frames)
+    of_frames = [sums.frame_share.diagonal(d, dim1=1, dim2=2).sum(dim=1) for d in offsets]
+    shares: list[list[float]] = torch.stack(of_frames, dim=1).tolist()
+    return shares
 
 
-def _check_finite(record: AttentionRecord) -> None:
-    tensors: dict[str, Float[Tensor, ...] | None] = {
-        "query": record.query,
-        "key": record.key,
-        "unary": record.unary,
-    }
-    for name, tensor in tensors.items():
-        if tensor is not None and not torch.isfinite(tensor).all():
-            raise ValueError(f"block {record.block!r} has NaN or infinite values in its {name}")
+def _check_finite(records: Sequence[AttentionRecord]) -> None:
+    for name in ("query", "key", "unary"):
+        tensors = [getattr(record, name) for record in records]
+        if tensors[0] is None or torch.isfinite(stacked(tensors)).all():
+            continue
+        finite = [bool(torch.isfinite(tensor).all()) for tensor in tensors]
+        block = records[finite.index(False)].block
+        raise ValueError(f"block {block!r} has NaN or infinite values in its {name}")

@@ -73,26 +73,27 @@ class Distances:
         return (self.down[rows][:, :, None] + self.across[cols][:, None]).sqrt_().flatten(1)
 
     def weigh(
-        self, first: int, weights: Float[Tensor, "queries key_pos"]
-    ) -> Float[Tensor, " queries"]:
+        self, first: int, weights: Float[Tensor, "*heads queries key_pos"]
+    ) -> Float[Tensor, "*heads queries"]:
         """Return the sum over placed keys of weight times distance, for queries from `first` on.
 
         Divided by the weight of all placed keys, it is a mean distance.
         """
         weights = self.key.on_grid(weights, missing=0.0)
         if self.key_frames > 1:
-            weights = weights.unflatten(1, (self.key_frames, -1)).sum(dim=1)
-        if (apart := self._from_queries(first, len(weights))) is not None:
-            return (weights * apart).sum(dim=1)
+            weights = weights.unflatten(-1, (self.key_frames, -1)).sum(dim=-2)
+        queries = weights.shape[-2]
+        if (apart := self._from_queries(first, queries)) is not None:
+            return (weights * apart).sum(dim=-1)
         rows, cols = len(self.down), len(self.across)
         sums, done = [], 0
-        while done < len(weights):
+        while done < queries:
             row, col = divmod((first + done) % (rows * cols), cols)
-            count = min(cols - col, len(weights) - done)
-            some = weights[done : done + count].unflatten(1, self._size_of_frame)
-            sums.append((some * self._window(row)[col : col + count]).sum(dim=(1, 2)))
+            count = min(cols - col, queries - done)
+            some = weights[..., done : done + count, :].unflatten(-1, self._size_of_frame)
+            sums.append((some * self._window(row)[col : col + count]).sum(dim=(-2, -1)))
             done += count
-        return torch.cat(sums)
+        return torch.cat(sums, dim=-1)
 
     def _from_queries(self, first: int, count: int) -> Float[Tensor, "some key_cells"] | None:
         """Return the distances of queries from `first` on; None where their rows are quicker."""

@@ -21,41 +21,48 @@ class Estimate(NamedTuple):
     standard_error: float  # 0 where no pair was left out
 
 
+UNKNOWN = Estimate(nan, nan)
+
+
 def jensen_shannon_nats(
     sums: RowSums, *, generator: torch.Generator, shuffles: bool = True
-) -> tuple[Estimate, Estimate]:
+) -> list[tuple[Estimate, Estimate]]:
     """Return the mean Jensen-Shannon divergence of all ordered pairs of rows, 0 to ln 2.
 
     That of two rows is the entropy of their mean minus the mean of their entropies. As in GCNet's
     Table 1 (Cao et al. 2019) the pairs of a query with itself count, as zeros. Compared are `PAIRS`
-    pairs of the sampled queries, or all pairs of all queries where there are no more than that.
+    pairs of the sampled queries, or all pairs of all queries where there are no more than that; of
+    several heads the same pairs.
 
     Args:
-        sums: Of a block whose attention has no negative weights.
+        sums: Of several heads; of those whose attention has negative weights there is no estimate.
         generator: Where the shuffles come from.
         shuffles: Whether to shuffle.
 
     Returns:
-        The estimate for the block, and the one where the keys of each pair's second row are
+        The estimate for every head, and the one where the keys of each pair's second row are
         shuffled, which is NaN without shuffles.
     """
-    queries, keys = len(sums.entropy_nats), sums.sample_rows.shape[1]
+    queries, keys = sums.entropy_nats.shape[-1], sums.sample_rows.shape[-1]
     first, second = pairs_of(len(sums.sample), generator=generator)
-    rows, row_entropy = sums.sample_rows, sums.entropy_nats[sums.sample]
-    half = 0.5 / rows.sum(dim=1, keepdim=True)  # of a row of zeros: infinite, and NaN in the end
+    row_entropy = sums.entropy_nats[:, sums.sample]
+    # halves of rows, so that two of them make a mean; of a row of zeros infinite, NaN in the end
+    halves = sums.sample_rows * (0.5 / sums.sample_rows.sum(dim=-1, keepdim=True))
     found, shuffled = [], []
     size = max(1, CHUNK_VALUES // keys)
     for one, other in zip(first.split(size), second.split(size), strict=True):
-        p, q = (rows.index_select(0, some).mul_(half[some]) for some in (one, other))
-        entropy = (row_entropy[one] + row_entropy[other]) / 2
+        p, q = halves.index_select(1, one), halves.index_select(1, other)
+        entropy = (row_entropy[:, one] + row_entropy[:, other]) / 2
         if shuffles:
             shuffled.append(entropy_nats(_shuffled(q, generator).add_(p)) - entropy)
         found.append(entropy_nats(p.add_(q)) - entropy)
-    estimate = partial(_estimate, pairs=(first, second), queries=queries)
-    return (
-        estimate(torch.cat(found)),
-        estimate(torch.cat(shuffled)) if shuffles else Estimate(nan, nan),
-    )
+    estimates = partial(_estimates, pairs=(first, second), queries=queries)
+    own = estimates(torch.cat(found, dim=1))
+    others = estimates(torch.cat(shuffled, dim=1)) if shuffles else [UNKNOWN] * len(own)
+    return [
+        (UNKNOWN, UNKNOWN) if signed else (one, other)
+        for one, other, signed in zip(own, others, sums.signed.tolist(), strict=True)
+    ]
 
 
 def pairs_of(
@@ -77,38 +84,44 @@ def pairs_of(
 
 
 def _shuffled(
-    rows: Float[Tensor, "pairs key_pos"], generator: torch.Generator
-) -> Float[Tensor, "pairs key_pos"]:
-    """Return rows with shuffled keys: one random order, which every row enters at another place."""
-    keys = rows.shape[1]
-    start = torch.randint(keys, (len(rows), 1), generator=generator)
+    rows: Float[Tensor, "heads pairs key_pos"], generator: torch.Generator
+) -> Float[Tensor, "heads pairs key_pos"]:
+    """Return rows with shuffled keys: one random order, which every pair enters elsewhere."""
+    _, pairs, keys = rows.shape
+    start = torch.randint(keys, (pairs, 1), generator=generator)
     order = torch.randperm(keys, generator=generator)
-    return rows.gather(1, order[(torch.arange(keys) + start) % keys])
+    index = order[(torch.arange(keys) + start) % keys]
+    return rows.gather(2, index.to(rows.device).expand(rows.shape))
 
 
-def _estimate(
-    divergence: Float[Tensor, " pairs"],
+def _estimates(
+    divergence: Float[Tensor, "heads pairs"],
     *,
     pairs: tuple[Int[Tensor, " pairs"], Int[Tensor, " pairs"]],
     queries: int,
-) -> Estimate:
-    """Return the mean of what pairs of rows gave, and its standard error.
+) -> list[Estimate]:
+    """Return the mean of what pairs of rows gave for every head, and its standard error.
 
     Pairs that share a row are not independent: the error is that of Aronow, Samii and Assenova
     (2015), "Cluster-robust variance estimation for dyadic data", for such means.
     """
+    heads, compared = divergence.shape
     if queries == 1:
-        return Estimate(0.0, 0.0)
+        return [Estimate(0.0, 0.0)] * heads
     known = ~divergence.isnan()
+    count = known.sum(dim=1)
     # what is left out are the pairs of a query with itself: zeros
-    values = divergence[known] * (queries - 1) / queries
-    mean = max(values.mean().item(), 0.0)
-    if len(divergence) == queries * (queries - 1) // 2:
-        return Estimate(mean, 0.0)
-    off = values - values.mean()
-    of_row = torch.zeros(queries, dtype=off.dtype)
-    for rows in pairs:
-        of_row.index_add_(0, rows[known], off)
-    independent = off.square().sum()
-    variance = (of_row.square().sum() - independent).clamp_min(independent) / len(values) ** 2
-    return Estimate(mean, variance.sqrt().item())
+    values = (divergence * (queries - 1) / queries).where(known, 0)
+    mean = values.sum(dim=1) / count
+    if compared == queries * (queries - 1) // 2:
+        error = torch.zeros_like(mean)
+    else:
+        off = (values - mean[:, None]).where(known, 0)
+        of_row = off.new_zeros(heads, queries)
+        for rows in pairs:
+            of_row.index_add_(1, rows, off)
+        independent = off.square().sum(dim=1)
+        of_pairs = (of_row.square().sum(dim=1) - independent).maximum(independent)
+        error = of_pairs.sqrt() / count
+    found = zip(mean.clamp_min(0).tolist(), error.tolist(), strict=True)
+    return [Estimate(*both) for both in found]

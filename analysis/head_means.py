@@ -61,8 +61,9 @@ class HeadMeans:
         if not records:
             raise ValueError("the network has no attention with places in the picture")
         of_layers: dict[int, list[Numbers]] = {}
-        for record, layer in zip(records, layers(records), strict=True):
-            numbers = _numbers_of(record)
+        reports = degeneracy.measure_heads(records, shuffles=False)
+        for record, layer, report in zip(records, layers(records), reports, strict=True):
+            numbers = _numbers_of(report)
             axis = record.key_axis
             sums = self._heads.setdefault(head_title(record), _Sums(axis))
             sums.numbers += np.nan_to_num(numbers)
@@ -154,8 +155,7 @@ def sentence_of_means(pictures: int, heads: Sequence[MeasuredHead], shown: str) 
     return f"{words}; whole and pairwise maps are of {shown}."
 
 
-def _numbers_of(record: AttentionRecord) -> Numbers:
-    report = degeneracy.measure(record, shuffles=False)
+def _numbers_of(report: degeneracy.DegeneracyReport) -> Numbers:
     values = [float(getattr(report, name)) for name in HEAD_STATISTICS]
     return np.array([value if isfinite(value) else np.nan for value in values])
 

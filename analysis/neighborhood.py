@@ -20,15 +20,22 @@ class Places:
     """Some keys of every query, -1 where it has fewer than others."""
 
     keys: Int[Tensor, "query_pos some"]
+    among: int  # how many keys there are
 
     @cached_property
     def mean_count(self) -> float:
         """How many keys these are on average."""
         return (self.keys >= 0).sum().item() / len(self.keys)
 
-    def mean_of(self, row: Float[Tensor, " key_pos"]) -> float:
+    def mean_of(self, row: Float[Tensor, "*heads key_pos"]) -> Float[Tensor, "*heads"]:
         """Return what one row has on these keys, on average over queries."""
-        return (row[self.keys.clamp_min(0)] * (self.keys >= 0)).sum().item() / len(self.keys)
+        return row @ self._chance.to(row)
+
+    @cached_property
+    def _chance(self) -> Float[Tensor, " key_pos"]:
+        """The share of queries of which every key is one of these."""
+        counts = self.keys[self.keys >= 0].bincount(minlength=self.among)
+        return counts.double() / len(self.keys)
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,12 +46,13 @@ class Neighborhood:
     near: Places
 
     def weigh(
-        self, first: int, weights: Float[Tensor, "queries key_pos"]
-    ) -> Float[Tensor, "queries two"]:
+        self, first: int, weights: Float[Tensor, "*heads queries key_pos"]
+    ) -> Float[Tensor, "*heads queries two"]:
         """Return a row's weight at its place, and that near it, for queries from `first` on."""
-        keys, are_there = (side[first : first + len(weights)] for side in self._both)
-        taken = weights.gather(1, keys).mul_(are_there)
-        return torch.stack((taken[:, : self._own].sum(dim=1), taken[:, self._own :].sum(dim=1)), 1)
+        keys, are_there = (side[first : first + weights.shape[-2]] for side in self._both)
+        taken = weights.gather(-1, keys.expand(*weights.shape[:-2], -1, -1)).mul_(are_there)
+        own, near = taken[..., : self._own], taken[..., self._own :]
+        return torch.stack((own.sum(dim=-1), near.sum(dim=-1)), dim=-1)
 
     @property
     def _own(self) -> int:
@@ -88,9 +96,9 @@ def _places(query: Axis, key: Axis, cells: Int[Tensor, "cells some"]) -> Places:
     if query.cells is not None:
         cells = cells[torch.from_numpy(query.all_cells)]
     if key.cells is None:
-        return Places(cells)
+        return Places(cells, len(key))
     index = key.on_grid(torch.arange(len(key), dtype=torch.float64), missing=-1.0).long()
-    return Places(index[cells.clamp_min(0)].where(cells >= 0, -1))
+    return Places(index[cells.clamp_min(0)].where(cells >= 0, -1), len(key))
 
 
 def _middles(grid: Grid) -> tuple[Float[np.ndarray, " rows"], Float[np.ndarray, " columns"]]:

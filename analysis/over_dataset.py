@@ -13,7 +13,7 @@ from nonlocal_lens.analysis.capture import observe
 from nonlocal_lens.analysis.file_kinds import Kind, kind_of, listed
 from nonlocal_lens.analysis.images import ImageSource, read_image
 from nonlocal_lens.analysis.labels import without_void
-from nonlocal_lens.analysis.vectors import distances_of, vector_distances
+from nonlocal_lens.analysis.vectors import distances_of_all, vector_distances
 from nonlocal_lens.models.limits import LONGEST_NAME, error_words, shortened
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def over_dataset(
 
     # the catalog loads the statistics of other packages, which import this one
     from nonlocal_lens.analysis.catalog import STATISTICS
-    from nonlocal_lens.analysis.tables.rows import label_columns, measure_row
+    from nonlocal_lens.analysis.tables.rows import label_columns, measure_rows
 
     left_out: dict[str, str] = {}
     void = None if void is None else tuple(void)
@@ -75,13 +75,13 @@ def over_dataset(
             raise ValueError(
                 f"{type(network).__name__} has no attention block that capture can read"
             )
-        for record in records:
-            found = measure_row(
-                record,
-                vectors=distances_of(record, records, vectors),
-                labels=None if labels is None else without_void(labels, void),
-                seed=seed,
-            )
+        measured = measure_rows(
+            records,
+            vectors=distances_of_all(records, vectors),
+            labels=None if labels is None else without_void(labels, void),
+            seed=seed,
+        )
+        for found in measured:
             agreements = [] if labels is None else label_columns()
             columns = ["block", "call", "head", *STATISTICS, *agreements]
             rows.append({"image": name, **{column: found[column] for column in columns}})

@@ -250,11 +250,11 @@ class _Sums(NamedTuple):
     def degeneracy(self) -> Degeneracy:
         """What the sums say."""
         squares = self.unary_squares + self.pairwise_squares
-        cosine = float((self.unit / max(self.queries, 1)).square().sum())
+        cosine = (self.unit / max(self.queries, 1)).square().sum()
         return Degeneracy(
             unary_share=self.unary_squares / squares if squares > 0 else nan,
             query_information_bits=nan if self.signed else max(self.information, 0.0),
-            cosine_distance=distance_from_mean_cosine(cosine),
+            cosine_distance=distance_from_mean_cosine(cosine).item(),
         )
 
 

@@ -1,5 +1,6 @@
 """How many different maps there are: effective rank of rows, stable rank of logits."""
 
+from collections.abc import Sequence
 from math import nan
 from typing import NamedTuple
 
@@ -27,112 +28,135 @@ class SampledRank(NamedTuple):
     rows: int
 
 
-def sampled_rank(
-    sample_rows: Float[Tensor, "sample key_pos"],
+def sampled_ranks(
+    sample_rows: Float[Tensor, "heads sample key_pos"],
     *,
     generator: torch.Generator,
     shuffles: bool = True,
-) -> SampledRank:
-    """Return the effective rank of up to `RANKED` rows, chosen at random.
+) -> list[SampledRank]:
+    """Return the effective rank of up to `RANKED` rows of every head, chosen at random.
 
     A block whose queries all look the same way has 1. It is the rank of these rows and no estimate
     of that of all rows, which has no cheap one: the many small singular values weigh as much as
     the large ones, and those that a randomized decomposition leaves out were half of the rank in
-    trained blocks. The same number of rows makes blocks and images comparable.
+    trained blocks. The same number of rows makes blocks and images comparable, and those of all
+    heads are of the same queries and shuffled alike.
 
-    Time O(rows^2 x keys), memory O(rows x keys).
+    Time O(rows^2 x keys), memory O(rows x keys), of every head.
     """
-    rows = sample_rows[torch.randperm(len(sample_rows), generator=generator)[:RANKED]]
-    rank = effective_rank(rows)
-    if not shuffles:
-        return SampledRank(rank, nan, len(rows))
-    seed = int(torch.randint(2**31, (), generator=generator))
-    shuffled = np.random.default_rng(seed).permuted(rows.numpy(), axis=1)
-    return SampledRank(rank, effective_rank(torch.from_numpy(shuffled)), len(rows))
+    heads, count, keys = sample_rows.shape
+    chosen = torch.randperm(count, generator=generator)[:RANKED]
+    rows = sample_rows.index_select(1, chosen.to(sample_rows.device))
+    ranks, shuffled = effective_rank(rows).tolist(), [nan] * heads
+    if shuffles:
+        seed = int(torch.randint(2**31, (), generator=generator))
+        in_order = np.tile(np.arange(keys), (len(chosen), 1))
+        order = torch.from_numpy(np.random.default_rng(seed).permuted(in_order, axis=1))
+        shuffled = effective_rank(rows.gather(2, order.to(rows.device).expand(rows.shape))).tolist()
+    return [SampledRank(*both, len(chosen)) for both in zip(ranks, shuffled, strict=True)]
 
 
-def effective_rank(matrix: Float[Tensor, "rows columns"]) -> float:
+def effective_rank(matrix: Float[Tensor, "*heads rows columns"]) -> Float[Tensor, "*heads"]:
     """Return exp of the entropy of the singular values over their sum (Roy and Vetterli 2007).
 
     From the eigenvalues of the smaller Gram matrix in float64; what lies within its rounding is
     taken as 0. NaN for a matrix of zeros.
     """
-    if matrix.shape[0] > matrix.shape[1]:
-        matrix = matrix.T
+    if matrix.shape[-2] > matrix.shape[-1]:
+        matrix = matrix.mT
     gram = _lower_gram(matrix)
     squares = torch.linalg.eigvalsh(gram)  # which looks at the lower triangle alone
-    rounding = squares[-1] * len(gram) * torch.finfo(squares.dtype).eps
+    rounding = squares[..., -1:] * gram.shape[-1] * torch.finfo(squares.dtype).eps
     values = squares.where(squares > rounding, 0).sqrt()
-    rank: float = torch.special.entr(values / values.sum()).sum().exp().item()
+    rank: Tensor = torch.special.entr(values / values.sum(dim=-1, keepdim=True)).sum(dim=-1).exp()
     return rank
 
 
-def _lower_gram(matrix: Float[Tensor, "rows columns"]) -> Float[Tensor, "rows rows"]:
+def _lower_gram(matrix: Float[Tensor, "*heads rows columns"]) -> Float[Tensor, "*heads rows rows"]:
     """Return the products of all rows in float64, on and below the diagonal: half of the work."""
-    rows = len(matrix)
-    gram = torch.zeros(rows, rows, dtype=torch.float64)
-    for columns in matrix.split(COLUMNS, dim=1):
+    *heads, rows, _ = matrix.shape
+    gram = matrix.new_zeros(*heads, rows, rows, dtype=torch.float64)
+    for columns in matrix.split(COLUMNS, dim=-1):
         part = columns.double()
         for start in range(0, rows, STRIPE):
             end = min(start + STRIPE, rows)
-            gram[start:end, :end] += part[start:end] @ part[:end].T
+            gram[..., start:end, :end] += part[..., start:end, :] @ part[..., :end, :].mT
     return gram
 
 
-def stable_rank(matrix: Float[Tensor, "rows columns"]) -> float:
+def stable_rank(matrix: Float[Tensor, "*heads rows columns"]) -> Float[Tensor, "*heads"]:
     """Return the squared Frobenius norm over the squared spectral norm; NaN for zeros.
 
     From the smaller Gram matrix in float64: time O(larger side x smaller side^2).
     """
     matrix = matrix.double()
-    gram = matrix.T @ matrix if matrix.shape[0] > matrix.shape[1] else matrix @ matrix.T
-    total = gram.diagonal().sum().item()
-    return max(total / torch.linalg.eigvalsh(gram)[-1].item(), 1.0) if total > 0 else nan
+    rows, columns = matrix.shape[-2:]
+    gram = matrix.mT @ matrix if rows > columns else matrix @ matrix.mT
+    total = gram.diagonal(dim1=-2, dim2=-1).sum(dim=-1)
+    return _over_largest(total, torch.linalg.eigvalsh(gram)[..., -1])
 
 
-def stable_rank_of_logits(record: AttentionRecord) -> float:
-    """Return the squared Frobenius norm over the squared spectral norm of a block's logits.
+def stable_ranks_of_logits(records: Sequence[AttentionRecord]) -> Float[Tensor, " heads"]:
+    """Return the squared Frobenius norm over the squared spectral norm of heads' logits.
 
     Of logits before a softmax, which does not see a row's mean, that is taken out of every row; of
     blocks with a softmax for each term, the pairwise logits are meant. Both norms come from the
     Gram matrices of queries and keys: time O((queries + keys) x channels^2). NaN where all logits
     are equal and where they are no products (concatenation).
+
+    Args:
+        records: Of heads that are alike, see `analysis.head_rows.alike`.
     """
-    if not FORMS[record.form].is_product:
-        return nan
-    if record.coupling == "unary":
-        return 1.0 if terms.unary_logits(record).std(unbiased=False) > 0 else nan
-    query, key = _factors(record)
-    of_queries, of_keys = query.T @ query, key.T @ key
-    total = (of_queries * of_keys).sum().item()
-    return max(total / _largest_eigenvalue(of_queries, of_keys), 1.0) if total > 0 else nan
+    first = records[0]
+    if not FORMS[first.form].is_product:
+        return torch.full((len(records),), nan, dtype=torch.float64)
+    if first.coupling == "unary":
+        spread = [terms.unary_logits(record).std(unbiased=False) for record in records]
+        return torch.tensor([1.0 if one > 0 else nan for one in spread], dtype=torch.float64)
+    query, key = _factors(records)
+    of_queries, of_keys = query.mT @ query, key.mT @ key
+    total = (of_queries * of_keys).sum(dim=(1, 2))
+    return _over_largest(total, _largest_eigenvalue(of_queries, of_keys))
+
+
+def _over_largest(
+    total: Float[Tensor, "*heads"], largest: Float[Tensor, "*heads"]
+) -> Float[Tensor, "*heads"]:
+    """Return sums of eigenvalues over the largest of them, at least 1; NaN where all are 0."""
+    return (total / largest).clamp_min(1).where(total > 0, nan)
 
 
 def _factors(
-    record: AttentionRecord,
-) -> tuple[Float[Tensor, "query_pos channels"], Float[Tensor, "key_pos channels"]]:
+    records: Sequence[AttentionRecord],
+) -> tuple[Float[Tensor, "heads query_pos channels"], Float[Tensor, "heads key_pos channels"]]:
     """Return float64 queries that count and keys whose products are the logits, up to the scale."""
-    every, key = record.query.double(), record.key.double()
-    query = every[: record.query_axis.counting]
-    mean = every[: terms.meant(record)].mean(dim=0)
-    if record.signed:
+    first = records[0]
+    every = terms.stacked([record.query for record in records]).double()
+    key = terms.stacked([record.key for record in records]).double()
+    query = every[:, : first.query_axis.counting]
+    if first.signed:
         return query, key
-    key = terms.whiten(key)
-    if record.coupling == "pairwise" or (record.coupling == "disentangled" and record.whitened):
-        return query - mean, key
-    if record.coupling == "coupled" and record.unary is not None:  # one more channel, 1 for all
-        unary = (record.unary.double() - record.unary.double().mean()) / record.scale
-        query = torch.cat((query - mean, torch.ones_like(query[:, :1])), dim=1)
-        return query, torch.cat((key, unary[:, None]), dim=1)
+    key = key - key.mean(dim=1, keepdim=True)
+    whitened = query - every[:, : terms.meant(first)].mean(dim=1, keepdim=True)
+    if first.coupling == "pairwise" or (first.coupling == "disentangled" and first.whitened):
+        return whitened, key
+    if first.coupling == "coupled" and first.unary is not None:  # one more channel, 1 for all
+        scale = query.new_tensor([record.scale for record in records])[:, None]
+        learned = terms.stacked([terms.unary_logits(record) for record in records]).double()
+        unary = (learned - learned.mean(dim=1, keepdim=True)) / scale
+        whitened = torch.cat((whitened, torch.ones_like(query[..., :1])), dim=2)
+        return whitened, torch.cat((key, unary[..., None]), dim=2)
     return query, key
 
 
 def _largest_eigenvalue(
-    one: Float[Tensor, "channels channels"], other: Float[Tensor, "channels channels"]
-) -> float:
+    one: Float[Tensor, "heads channels channels"], other: Float[Tensor, "heads channels channels"]
+) -> Float[Tensor, " heads"]:
     """Return the largest eigenvalue of the product of two positive semidefinite matrices."""
     # a little more on the diagonal, below the rounding of the trace, lets singular ones be factored
-    more = one.diagonal().sum() * len(one) * torch.finfo(one.dtype).eps
-    factor = torch.linalg.cholesky(one + more * torch.eye(len(one), dtype=one.dtype))
-    largest: float = torch.linalg.eigvalsh(factor.T @ other @ factor)[-1].item()
+    channels = one.shape[-1]
+    more = one.diagonal(dim1=1, dim2=2).sum(dim=1) * channels * torch.finfo(one.dtype).eps
+    more = more.where(more > 0, 1)[:, None].expand(-1, channels)
+    factor = torch.linalg.cholesky(one + torch.diag_embed(more))
+    largest: Tensor = torch.linalg.eigvalsh(factor.mT @ other @ factor)[:, -1]
     return largest

@@ -239,23 +239,6 @@ def attention(
     return _weights(record, pairwise.add_(unary), unseen)
 
 
-def softmax_logits(
-    record: AttentionRecord, queries: Queries
-) -> Float[Tensor, "queries key_pos"] | None:
-    """Return logits whose softmax over all keys `attention` is, in a tensor of their own.
-
-    None where it is no such thing: where there are two softmaxes or none, and where queries do not
-    look at all keys.
-
-    Raises:
-        ValueError: A query is not a position of the record's query grid.
-    """
-    if record.coupling not in ("coupled", "pairwise") or record.reach is not None:
-        return None
-    pairwise = pairwise_logits(record, queries)
-    return pairwise if record.coupling == "pairwise" else pairwise.add_(unary_logits(record))
-
-
 class HeadRows(NamedTuple):
     """Rows of several heads: what goes into their softmax, nothing taken out, and what comes."""
 

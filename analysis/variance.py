@@ -1,5 +1,6 @@
 """How much of the logits' variance ignores the query: the unary share, in closed form."""
 
+from collections.abc import Sequence
 from math import nan
 
 import torch
@@ -24,14 +25,39 @@ def unary_share(record: AttentionRecord) -> float:
     where the grid has parts, the sums are those of the parts. Where the reaches of queries overlap,
     the terms are not orthogonal within them, and there is no such share: NaN.
     """
+    return unary_shares([record])[0].item()
+
+
+def unary_shares(records: Sequence[AttentionRecord]) -> Float[Tensor, " heads"]:
+    """Return the `unary_share` of heads that are alike, see `analysis.head_rows.alike`."""
+    unary, pairwise = _squares(records)
+    total = unary + pairwise
+    return (unary / total).where(total > 0, nan)
+
+
+def _squares(
+    records: Sequence[AttentionRecord],
+) -> tuple[Float[Tensor, " heads"], Float[Tensor, " heads"]]:
+    """Return SS(unary) and SS(pairwise) of every head; NaN where the terms are not orthogonal."""
+    if records[0].reach is None and FORMS[records[0].form].is_product:
+        return _squares_of_products(records)
+    of_heads = torch.tensor([_squares_of_parts(record) for record in records], dtype=torch.float64)
+    unary, pairwise = of_heads.T
+    return unary, pairwise
+
+
+def _squares_of_parts(record: AttentionRecord) -> tuple[float, float]:
+    """Return what the parts of a block's grid have of both; all of it where it has no parts."""
     if _overlapping(record):
-        return nan
+        return nan, nan
     unary = pairwise = 0.0
     for part in part_records(record):
-        unary += _unary_squares(part)
-        pairwise += _pairwise_squares(part)
-    total = unary + pairwise
-    return unary / total if total > 0 else nan
+        of_part = (
+            _squares_of_products([part]) if FORMS[part.form].is_product else _squares_of_all(part)
+        )
+        unary += float(of_part[0])
+        pairwise += float(of_part[1])
+    return unary, pairwise
 
 
 def squares_of_rows(
@@ -57,34 +83,43 @@ def _overlapping(record: AttentionRecord) -> bool:
     return record.reach is not None and record.parts is None
 
 
-def _unary_squares(record: AttentionRecord) -> float:
-    """Return SS(unary)."""
-    queries = terms.meant(record)
-    unary_logits = terms.unary_logits(record).double()
-    unary = queries * (unary_logits - unary_logits.mean()).square().sum().item()
-    if not record.whitened:  # what every query shares is in both softmaxes
-        derived = terms.derived_unary_logits(record).double()
-        unary += queries * derived.square().sum().item()
-    return unary
+def _squares_of_products(
+    records: Sequence[AttentionRecord],
+) -> tuple[Float[Tensor, " heads"], Float[Tensor, " heads"]]:
+    """Return SS(unary) and SS(pairwise) of heads whose logits are products of all pairs."""
+    first, queries = records[0], terms.meant(records[0])
+    query = terms.stacked([record.query for record in records])[:, :queries]
+    of_keys = _whitened_grams(terms.stacked([record.key for record in records]))
+    scale = of_keys.new_tensor([record.scale for record in records])
+    pairwise = unary = torch.zeros_like(scale)
+    if first.coupling != "unary":  # else, whatever queries and keys are, they have no part
+        pairwise = scale.square() * (_whitened_grams(query) * of_keys).sum(dim=(1, 2))
+    if first.coupling != "pairwise" and (first.unary is None or not first.whitened):
+        # where a block leaves it in, what every query shares is in both softmaxes
+        mean = query.mean(dim=1, dtype=torch.float64)[..., None]
+        unary = unary + scale.square() * (mean.mT @ of_keys @ mean)[:, 0, 0]
+    if first.unary is not None:
+        learned = torch.stack([terms.unary_logits(record) for record in records]).double()
+        unary = unary + (learned - learned.mean(dim=1, keepdim=True)).square().sum(dim=1)
+    return queries * unary, pairwise
 
 
-def _pairwise_squares(record: AttentionRecord) -> float:
-    """Return SS(pairwise)."""
-    if not FORMS[record.form].is_product:
-        chunks = (terms.pairwise_logits(record, chunk) for chunk in query_chunks(record))
-        return sum(logits.square().sum(dtype=torch.float64).item() for logits in chunks)
-    if record.coupling == "unary":  # whatever its queries and keys are, they have no part
-        return 0.0
-    query, key = _whitened_gram(record.query[: terms.meant(record)]), _whitened_gram(record.key)
-    return record.scale**2 * (query * key).sum().item()
+def _squares_of_all(record: AttentionRecord) -> tuple[float, float]:
+    """Return SS(unary) and SS(pairwise) of logits that are no products, from all of them."""
+    unary = terms.unary_logits(record).double()
+    of_unary = terms.meant(record) * (unary - unary.mean()).square().sum().item()
+    chunks = (terms.pairwise_logits(record, chunk) for chunk in query_chunks(record))
+    return of_unary, sum(rows.square().sum(dtype=torch.float64).item() for rows in chunks)
 
 
-def _whitened_gram(vectors: Float[Tensor, "pos channels"]) -> Float[Tensor, "channels channels"]:
+def _whitened_grams(
+    vectors: Float[Tensor, "heads pos channels"],
+) -> Float[Tensor, "heads channels channels"]:
     """Return V'V of whitened vectors, summed in float64 over pieces in their own precision."""
-    channels = vectors.shape[1]
-    mean = vectors.mean(dim=0, dtype=torch.float64)
-    gram = torch.zeros(channels, channels, dtype=torch.float64)
-    for piece in vectors.split(512):
+    heads, _, channels = vectors.shape
+    mean = vectors.mean(dim=1, keepdim=True, dtype=torch.float64)
+    gram = torch.zeros(heads, channels, channels, dtype=torch.float64)
+    for piece in vectors.split(512, dim=1):
         whitened = (piece - mean).to(vectors.dtype)
-        gram += whitened.T @ whitened
+        gram += whitened.mT @ whitened
     return gram

@@ -45,7 +45,9 @@ class Unattended(NamedTuple):
         """
         with evaluating(self.block):
             added = self.block.restore(attended[None].to(self.x), tuple(self.x.shape[2:]))
-        return VectorDistances(*(cosine_distance(x[0].flatten(1).T) for x in (self.x, added)))
+        return VectorDistances(
+            *(cosine_distance(x[0].flatten(1).T).item() for x in (self.x, added))
+        )
 
 
 Distances = TypeVar("Distances", bound=VectorDistances | Unattended)
@@ -78,7 +80,8 @@ def vector_distances_of_batch(
     def measure(name: str, _block: nn.Module, inputs: tuple[Tensor], output: Tensor) -> None:
         for item, found in enumerate(distances):
             before, after = (x[item].flatten(1).T for x in (inputs[0], output))
-            measured = VectorDistances(cosine_distance(before), cosine_distance(after - before))
+            pair = (cosine_distance(x).item() for x in (before, after - before))
+            measured = VectorDistances(*pair)
             found[_run(name, runs[name])] = measured
         runs[name] += 1
 
@@ -99,16 +102,28 @@ def distances_of(
         records: All of the pass, in the order in which the blocks ran.
         vectors: What `vector_distances` filled in that pass.
     """
-    same = [one for one in records if (one.block, one.head) == (record.block, record.head)]
-    number = next(number for number, one in enumerate(same) if one is record)
-    return vectors.get(_run(record.block, number))
+    number = next(number for number, one in enumerate(records) if one is record)
+    return distances_of_all(records[: number + 1], vectors)[-1]
+
+
+def distances_of_all(
+    records: Sequence[AttentionRecord], vectors: Mapping[str, Distances]
+) -> list[Distances | None]:
+    """Return what `distances_of` does of each of the records of a pass."""
+    ran: Counter[tuple[str, int | None]] = Counter()
+    found: list[Distances | None] = []
+    for record in records:
+        head = (record.block, record.head)
+        found.append(vectors.get(_run(record.block, ran[head])))
+        ran[head] += 1
+    return found
 
 
 def _run(block: str, number: int) -> str:
     return f"{block}#{number}" if number else block
 
 
-def cosine_distance(vectors: Float[Tensor, "pos channels"]) -> float:
+def cosine_distance(vectors: Float[Tensor, "*heads pos channels"]) -> Float[Tensor, "*heads"]:
     """Return the mean of (1 - cos) / 2 over all ordered pairs of vectors, 0 to 0.5.
 
     A vector with itself is a pair, too. The mean cosine is the squared length of the mean unit
@@ -116,14 +131,13 @@ def cosine_distance(vectors: Float[Tensor, "pos channels"]) -> float:
     are no others.
     """
     vectors = vectors.detach().double()
-    length = vectors.norm(dim=1)
+    length = torch.linalg.vector_norm(vectors, dim=-1)
     has_direction = length > 0
-    unit_sum = (1 / length).where(has_direction, 0) @ vectors
-    count = has_direction.sum().item()
-    cosine = (unit_sum / count).square().sum().item()
-    return distance_from_mean_cosine(cosine) if count else torch.nan
+    unit_sum = ((1 / length).where(has_direction, 0)[..., None, :] @ vectors)[..., 0, :]
+    pairs = has_direction.sum(dim=-1).square()
+    return distance_from_mean_cosine(unit_sum.square().sum(dim=-1) / pairs)
 
 
-def distance_from_mean_cosine(cosine: float) -> float:
+def distance_from_mean_cosine(cosine: Float[Tensor, "*heads"]) -> Float[Tensor, "*heads"]:
     """Return (1 - cosine) / 2, without the sign that rounding may leave at 0; NaN stays NaN."""
-    return max((1 - cosine) / 2, 0.0)  # in this order: max(0.0, nan) is 0
+    return ((1 - cosine) / 2).clamp_min(0)

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from nonlocal_lens.analysis.capture import evaluating, recording
 from nonlocal_lens.analysis.runs import runs
-from nonlocal_lens.analysis.vectors import distances_of, vector_distances
+from nonlocal_lens.analysis.vectors import distances_of_all, vector_distances
 from nonlocal_lens.models.placement import placed
 from nonlocal_lens.models.wrappers import unwrapped
 
@@ -144,7 +144,7 @@ def _measured(model: nn.Module, images: Tensor) -> list[dict[str, Any]]:
     """Return a row for every block, run and head, averaged over images."""
     # the catalog loads the statistics of other packages, which import this one
     from nonlocal_lens.analysis.catalog import STATISTICS
-    from nonlocal_lens.analysis.tables.rows import measure_row
+    from nonlocal_lens.analysis.tables.rows import measure_rows
 
     model = unwrapped(model)
     by_part: dict[tuple[str, int, int | None], list[dict[str, float]]] = {}
@@ -156,8 +156,8 @@ def _measured(model: nn.Module, images: Tensor) -> list[dict[str, Any]]:
             recording(model, (x.shape[-2], x.shape[-1])) as records,
         ):
             model(x)
-        for record, run in zip(records, runs(records), strict=True):
-            row = measure_row(record, vectors=distances_of(record, records, vectors))
+        rows = measure_rows(records, vectors=distances_of_all(records, vectors))
+        for record, run, row in zip(records, runs(records), rows, strict=True):
             values = {name: row[name] for name in STATISTICS}
             by_part.setdefault((record.block, run, record.head), []).append(values)
     if not by_part:

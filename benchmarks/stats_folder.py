@@ -28,7 +28,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from nonlocal_lens.analysis import degeneracy
 from nonlocal_lens.analysis.divergence import jensen_shannon_nats
 from nonlocal_lens.analysis.early_exit import observe_blocks
-from nonlocal_lens.analysis.spectrum import sampled_rank
+from nonlocal_lens.analysis.spectrum import sampled_ranks
 from nonlocal_lens.analysis.streaming import sum_rows
 from nonlocal_lens.analysis.vectors import distances_of
 from nonlocal_lens.app.batch.inputs import Source, find_sources, read_source
@@ -92,17 +92,19 @@ def compare(network: str, sources: list[Source]) -> tuple[float, float]:
     observed = observe_blocks(module, read_source(sources[0].location).image, to_the_end=False)
     record = observed.records[-1]
     vectors = distances_of(record, observed.records, observed.vectors)
-    sums = sum_rows(record, generator=seeded(), shuffles=False)
+    sums = sum_rows([record], generator=seeded(), shuffles=False)
     parts = {
         "  reading and hashing the file": lambda source: read_source(source.location),
         "  forward pass until the last block": lambda source: observe_blocks(
             module, read_source(source.location).image, to_the_end=False
         ),
-        "  one pass over all rows": lambda _: sum_rows(record, generator=seeded(), shuffles=False),
+        "  one pass over all rows": lambda _: sum_rows(
+            [record], generator=seeded(), shuffles=False
+        ),
         "  divergence of pairs": lambda _: jensen_shannon_nats(
             sums, generator=seeded(), shuffles=False
         ),
-        "  effective rank of a sample": lambda _: sampled_rank(
+        "  effective rank of a sample": lambda _: sampled_ranks(
             sums.sample_rows, generator=seeded(), shuffles=False
         ),
         "  all statistics of a block": lambda _: degeneracy.measure(

@@ -6,7 +6,7 @@ import torch
 from records import KEYS, KINDS, QUERIES, random_record
 from torch.special import entr
 
-from nonlocal_lens.analysis import degeneracy, divergence, streaming, terms
+from nonlocal_lens.analysis import degeneracy, divergence, head_rows, streaming, terms
 from nonlocal_lens.analysis.catalog import HEADLINES, OF_DISTRIBUTIONS, STATISTICS
 from nonlocal_lens.analysis.degeneracy import QUANTILES
 from nonlocal_lens.analysis.grid import Grid
@@ -215,7 +215,7 @@ def test_attention_in_clips_is_listed_by_frames_from_query_to_key(generator):
 def fake_attention(monkeypatch, rows):
     """Let every record have these rows of attention."""
     monkeypatch.setattr(terms, "attention", lambda _record, queries, _term="whole": rows[queries])
-    monkeypatch.setattr(terms, "softmax_logits", lambda _record, _queries: None)
+    monkeypatch.setattr(head_rows, "_is_one_softmax", lambda _record: False)
 
 
 def test_signed_weights_have_no_distributions_but_all_else(generator, monkeypatch):

@@ -26,8 +26,9 @@ def record_of(generator, query, key):
 
 
 def divergence_of(record, generator, *, shuffles=True):
-    sums = sum_rows(record, generator=generator, shuffles=shuffles)
-    return jensen_shannon_nats(sums, generator=generator, shuffles=shuffles)
+    sums = sum_rows([record], generator=generator, shuffles=shuffles)
+    (found,) = jensen_shannon_nats(sums, generator=generator, shuffles=shuffles)
+    return found
 
 
 def test_two_queries_with_nothing_in_common_are_ln_2_apart_and_half_the_pairs_are_zeros(generator):

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from nonlocal_lens.analysis import spectrum
-from nonlocal_lens.analysis.spectrum import effective_rank, sampled_rank
+from nonlocal_lens.analysis.spectrum import effective_rank, sampled_ranks
 
 
 @pytest.mark.parametrize("rank", [1, 2, 5])
@@ -24,11 +24,11 @@ def test_by_hand_two_values_of_three_to_one():
 
 def test_all_rows_are_taken_where_they_are_few_and_some_where_they_are_many(generator, monkeypatch):
     rows = torch.rand(37, 41, generator=generator)
-    found = sampled_rank(rows, generator=generator)
+    (found,) = sampled_ranks(rows[None], generator=generator)
     assert found.rows == 37
     assert found.rank == pytest.approx(effective_rank(rows))
     monkeypatch.setattr(spectrum, "RANKED", 11)
-    fewer = sampled_rank(rows, generator=generator)
+    (fewer,) = sampled_ranks(rows[None], generator=generator)
     assert fewer.rows == 11
     assert 1 < fewer.rank < 11
 
@@ -36,7 +36,7 @@ def test_all_rows_are_taken_where_they_are_few_and_some_where_they_are_many(gene
 def test_shuffling_raises_the_rank_of_equal_rows_and_leaves_them_alone(generator):
     rows = torch.rand(1, 31, generator=generator).repeat(29, 1)
     before = rows.clone()
-    found = sampled_rank(rows, generator=generator)
+    (found,) = sampled_ranks(rows[None], generator=generator)
     assert found.rank == pytest.approx(1)
     assert found.shuffled > 5
     assert torch.equal(rows, before)

@@ -34,7 +34,7 @@ def test_sums_are_means_over_all_rows(generator):
     rows = terms.attention(record, range(QUERIES))
     distances = Distances.between(record.query_axis, record.key_axis, torch.float64)
     apart = torch.cat([distances.from_row(row) for row in range(record.query_grid.height)])
-    sums = sum_rows(record, generator=generator)
+    sums = sum_rows([record], generator=generator).of(0)
     assert not sums.signed
     torch.testing.assert_close(sums.mean_share, rows.mean(dim=0) / 2)
     torch.testing.assert_close(sums.entropy_nats, entropy_nats(rows / 2))
@@ -51,7 +51,7 @@ def test_the_shuffled_mean_has_the_spread_of_literal_shuffles(generator):
         [row[torch.randperm(KEYS, generator=generator)] for row in rows.repeat(50, 1)]
     )
     literal = literal.unflatten(0, (50, QUERIES)).mean(dim=1)
-    drawn = sum_rows(record, generator=generator).shuffled_mean_share
+    drawn = sum_rows([record], generator=generator).of(0).shuffled_mean_share
     assert drawn.mean().item() == pytest.approx(1 / KEYS, rel=0.02)
     assert drawn.std().item() == pytest.approx(literal.std().item(), rel=0.1)
 
@@ -64,7 +64,7 @@ def test_frames_share_out_the_attention(generator):
     query = torch.zeros(70, 13, dtype=torch.float64)
     query[35:, 0] = 1.0
     clip = replace(record, query=query, key=key, query_grid=grid, key_grid=grid, scale=1.0)
-    share = sum_rows(clip, generator=generator).frame_share
+    share = sum_rows([clip], generator=generator).of(0).frame_share
     odds = torch.tensor(3.0).exp().item()
     expected = [[0.25, 0.25], [0.5 / (1 + odds), 0.5 * odds / (1 + odds)]]
     torch.testing.assert_close(share, torch.tensor(expected, dtype=torch.float64))
@@ -74,7 +74,7 @@ def test_the_sample_is_of_random_queries_none_of_them_twice(generator, monkeypat
     monkeypatch.setattr(streaming, "SAMPLE", 11)
     monkeypatch.setattr(streaming, "CHUNK_VALUES", 4 * KEYS)
     record = random_record(generator)
-    sums = sum_rows(record, generator=generator)
+    sums = sum_rows([record], generator=generator).of(0)
     assert len(set(sums.sample.tolist())) == 11
     assert sums.sample.tolist() == sorted(sums.sample.tolist()) != list(range(11))
     torch.testing.assert_close(sums.sample_rows, terms.attention(record, sums.sample))

@@ -43,4 +43,4 @@ def test_a_block_is_watched_while_the_network_runs(generator):
     added, x = z - x, x[x.any(dim=1)]  # a vector of zeros has no direction
     found = distances["head.block"]
     assert found.input == pytest.approx(mean_cosine_distance(x), abs=1e-6)
-    assert found.output == pytest.approx(cosine_distance(added), abs=1e-6)
+    assert found.output == pytest.approx(cosine_distance(added).item(), abs=1e-6)

@@ -14,9 +14,12 @@ keys, what the reach alone makes of selectivity and information is in them, and
 
 from math import log2, nan
 
+from jaxtyping import Float
+from torch import Tensor
+
 from nonlocal_lens.analysis.baselines import Baselines
+from nonlocal_lens.analysis.statistics.measured import Measured, MeasuredHeads
 from nonlocal_lens.analysis.statistics.statistic import (
-    Measured,
     Scope,
     Statistic,
     at_least_zero,
@@ -176,8 +179,12 @@ ENTROPY_BITS = Statistic(
 )
 
 
+def _perplexities(heads: MeasuredHeads) -> Float[Tensor, " heads"]:
+    return heads.sums.entropy_nats.exp().nanmean(dim=1)
+
+
 def _perplexity(measured: Measured) -> float:
-    return measured.sums.entropy_nats.exp().nanmean().item()
+    return measured.number(_perplexities)
 
 
 PERPLEXITY = Statistic(

@@ -2,15 +2,25 @@
 
 from math import nan
 
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
 from nonlocal_lens.analysis.baselines import unary_share_baselines
-from nonlocal_lens.analysis.spectrum import stable_rank_of_logits
-from nonlocal_lens.analysis.statistics.statistic import (
-    Measured,
-    Scope,
-    Statistic,
-    share_of,
-)
-from nonlocal_lens.analysis.variance import unary_share
+from nonlocal_lens.analysis.spectrum import stable_ranks_of_logits
+from nonlocal_lens.analysis.statistics.measured import Measured, MeasuredHeads
+from nonlocal_lens.analysis.statistics.statistic import Scope, Statistic, share_of
+from nonlocal_lens.analysis.variance import unary_shares
+
+
+def _unary_shares(heads: MeasuredHeads) -> Float[Tensor, " heads"]:
+    return unary_shares(heads.records)
+
+
+def _stable_ranks(heads: MeasuredHeads) -> Float[Tensor, " heads"]:
+    if heads.records[0].reach is not None:
+        return torch.full((len(heads.records),), nan)
+    return stable_ranks_of_logits(heads.records)
 
 
 def _together(measured: Measured) -> float:
@@ -29,7 +39,7 @@ UNARY_SHARE = Statistic(
     "takes most of the attention: the unary bits do. 1 is fully degenerate, 0 purely pairwise; "
     "undefined where all logits are equal. Where queries look at a part of the grid, of the logits "
     "within the parts.",
-    compute=lambda m: unary_share(m.record),
+    compute=lambda m: m.number(_unary_shares),
     bounds=share_of,
     degenerate="high",
     source="Nobody's: a consequence of the split of Yin et al. 2020.",
@@ -50,7 +60,7 @@ STABLE_RANK = Statistic(
     definition="Squared Frobenius norm over squared spectral norm of the logits, less every row's "
     "mean, which no softmax sees: in how many directions they vary. 1 where all rows are multiples "
     "of one; undefined where logits are no products or reach is restricted.",
-    compute=lambda m: stable_rank_of_logits(m.record) if m.record.reach is None else nan,
+    compute=lambda m: m.number(_stable_ranks),
     bounds=_smaller_side,
     top="min(N, M)",
     degenerate="low",

@@ -2,9 +2,12 @@
 
 from math import log, nan
 
+from jaxtyping import Float
+from torch import Tensor
+
 from nonlocal_lens.analysis.baselines import Baselines, shuffled_cosine_distance
+from nonlocal_lens.analysis.statistics.measured import Measured, MeasuredHeads
 from nonlocal_lens.analysis.statistics.statistic import (
-    Measured,
     Scope,
     Statistic,
     cosine_bounds,
@@ -13,9 +16,13 @@ from nonlocal_lens.analysis.statistics.statistic import (
 from nonlocal_lens.analysis.vectors import distance_from_mean_cosine
 
 
-def _cosine_distance(measured: Measured) -> float:
+def _cosine_distances(heads: MeasuredHeads) -> Float[Tensor, " heads"]:
     # |mean unit row|^2 is the mean cosine over all ordered pairs, so no pair is ever visited
-    return distance_from_mean_cosine(measured.sums.mean_unit.square().sum().item())
+    return distance_from_mean_cosine(heads.sums.mean_unit.square().sum(dim=1))
+
+
+def _shuffled_cosine_distances(heads: MeasuredHeads) -> Float[Tensor, " heads"]:
+    return shuffled_cosine_distance(heads.sums)
 
 
 COSINE_DISTANCE = Statistic(
@@ -26,11 +33,11 @@ COSINE_DISTANCE = Statistic(
     "means equal maps.",
     definition="Mean of (1 - cos) / 2 over all ordered pairs of rows, a row with itself included: "
     "`att` of GCNet's Table 1 (Cao et al. 2019). 0 is fully degenerate.",
-    compute=_cosine_distance,
+    compute=lambda m: m.number(_cosine_distances),
     bounds=cosine_bounds,
     degenerate="low",
     source="GCNet's `att`, unchanged: the pairs of a row with itself are in it.",
-    baselines=lambda m: Baselines(0.0, 0.0, shuffled_cosine_distance(m.sums)),
+    baselines=lambda m: Baselines(0.0, 0.0, m.number(_shuffled_cosine_distances)),
 )
 
 
@@ -78,8 +85,14 @@ EFFECTIVE_RANK = Statistic(
 )
 
 
-def _participation(measured: Measured) -> float:
-    return 1 / measured.sums.mean_share.square().sum().item()
+def _participations(heads: MeasuredHeads) -> Float[Tensor, " heads"]:
+    return 1 / heads.sums.mean_share.square().sum(dim=1)
+
+
+def _shuffled_participations(heads: MeasuredHeads) -> Float[Tensor, " heads"]:
+    # sampled, so that noise may carry it beyond the number of keys
+    keys = heads.keys
+    return (1 / (keys * heads.sums.shuffled_mean_share.square().mean(dim=1))).clamp_max(keys)
 
 
 PARTICIPATION_RATIO = Statistic(
@@ -89,15 +102,12 @@ PARTICIPATION_RATIO = Statistic(
     plain="How many keys get attention from anybody, counted by how much they get.",
     definition="1 / sum of the squared shares of the mean row: how many keys get attention at all, "
     "counted by weight. 1 is a single key for everybody, the number of keys is uniform.",
-    compute=_participation,
+    compute=lambda m: m.number(_participations),
     bounds=from_one_to_keys,
     top="M",
     source="The inverse participation ratio of physics (Bell and Dean 1970), of the mean row.",
     baselines=lambda m: Baselines(
-        float(m.keys),
-        _participation(m),
-        # sampled, so that noise may carry it beyond the number of keys
-        min(1 / (m.keys * m.sums.shuffled_mean_share.square().mean().item()), float(m.keys)),
+        float(m.keys), m.number(_participations), m.number(_shuffled_participations)
     ),
     of_distributions=True,
 )
@@ -107,13 +117,23 @@ def _distance_bounds(scope: Scope) -> tuple[float, float]:
     return 0.0, scope.farthest
 
 
+def _mean_distances(heads: MeasuredHeads) -> Float[Tensor, " heads"]:
+    return heads.sums.distance.nanmean(dim=1)
+
+
+def _distances_of_mean(heads: MeasuredHeads) -> Float[Tensor, " heads"]:
+    assert heads.sums.distances is not None  # whoever asks has looked
+    to_keys = heads.sums.distances.mean_to_keys
+    on_places = heads.sums.mean_share[:, : len(to_keys)]
+    return on_places @ to_keys / on_places.sum(dim=1)
+
+
 def _distance_baselines(measured: Measured) -> Baselines:
-    if measured.sums.distances is None:
+    distances = measured.together.sums.distances
+    if distances is None:
         return Baselines(nan, nan, nan)
-    to_keys = measured.sums.distances.mean_to_keys
-    uniform = to_keys.mean().item()
-    on_places = measured.sums.mean_share[: len(to_keys)]
-    return Baselines(uniform, (on_places @ to_keys / on_places.sum()).item(), uniform)
+    uniform = distances.mean_to_keys.mean().item()
+    return Baselines(uniform, measured.number(_distances_of_mean), uniform)
 
 
 ATTENTION_DISTANCE = Statistic(
@@ -123,7 +143,7 @@ ATTENTION_DISTANCE = Statistic(
     plain="How far away a query looks, on average, in pixels of the picture.",
     definition="Mean distance in the image between a query and where it attends, of what falls on "
     "places; undefined where queries or keys have none.",
-    compute=lambda m: m.sums.distance.nanmean().item(),
+    compute=lambda m: m.number(_mean_distances),
     bounds=_distance_bounds,
     top="the greatest distance of a query from a key",
     baselines=_distance_baselines,

@@ -2,10 +2,15 @@
 
 from math import nan
 
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
 from nonlocal_lens.analysis.baselines import Baselines
+from nonlocal_lens.analysis.record import AttentionRecord
 from nonlocal_lens.analysis.spectrum import stable_rank
+from nonlocal_lens.analysis.statistics.measured import Measured, MeasuredHeads
 from nonlocal_lens.analysis.statistics.statistic import (
-    Measured,
     Scope,
     Statistic,
     at_least_one,
@@ -24,8 +29,12 @@ def _from_even_to_all(scope: Scope) -> tuple[float, float]:
     return 1 / scope.keys, 1.0
 
 
+def _shares(heads: MeasuredHeads) -> Float[Tensor, " heads"]:
+    return heads.sums.mean_share.amax(dim=1)
+
+
 def _share(measured: Measured) -> float:
-    return measured.sums.mean_share.max().item()
+    return measured.number(_shares)
 
 
 SINK_SHARE = Statistic(
@@ -47,10 +56,13 @@ SINK_SHARE = Statistic(
 )
 
 
+def _concentrations(heads: MeasuredHeads) -> Float[Tensor, " heads"]:
+    median = heads.sums.mean_share.quantile(0.5, dim=1)
+    return _shares(heads) / median  # infinite where half of the keys get nothing
+
+
 def _concentration(measured: Measured) -> float:
-    mean = measured.sums.mean_share
-    median = mean.quantile(0.5).item()
-    return float("inf") if median == 0 else mean.max().item() / median
+    return measured.number(_concentrations)
 
 
 SINK_CONCENTRATION = Statistic(
@@ -93,6 +105,15 @@ SINK_RATE = Statistic(
 )
 
 
+def _routed(heads: MeasuredHeads) -> Float[Tensor, " heads"]:
+    return heads.sums.routed_share(heads.sums.mean_share.argmax(dim=1))
+
+
+def _strong_share(heads: MeasuredHeads) -> Float[Tensor, " heads"]:
+    strong = heads.sums.strong
+    return (strong >= 0).sum(dim=(1, 2)).double() / strong.shape[1]
+
+
 SINK_ROUTED = Statistic(
     name="sink_routed",
     label="Routed to the sink",
@@ -101,7 +122,7 @@ SINK_ROUTED = Statistic(
     "gets most.",
     definition="Share of queries that give at least half of their attention to the key that gets "
     "most on average.",
-    compute=lambda m: m.sums.routed_share(m.sink),
+    compute=lambda m: m.number(_routed),
     bounds=share_of,
     degenerate="high",
     source="The routed fraction of the sink literature, at one half.",
@@ -109,7 +130,7 @@ SINK_ROUTED = Statistic(
     baselines=lambda m: Baselines(
         float(1 / m.keys >= ROUTED),
         float(_share(m) >= ROUTED),
-        (m.sums.strong >= 0).sum().item() / m.sums.strong.shape[0] / m.keys,
+        m.number(_strong_share) / m.keys,
     ),
     of_distributions=True,
 )
@@ -123,11 +144,16 @@ nothing. From the second on, and where the update has a stable rank of at most t
 the same to every query (Fesser et al. 2026, arXiv 2606.08105)."""
 
 
-def _value_ratio(measured: Measured) -> float:
-    lengths = measured.record.value_norm
-    if lengths is None or not lengths.double().mean() > 0:
-        return nan
-    return (lengths[measured.sink].double() / lengths.double().mean()).item()
+def _value_ratios(heads: MeasuredHeads) -> Float[Tensor, " heads"]:
+    lengths = torch.stack([one for one in map(_value_norm, heads.records) if one is not None])
+    lengths = lengths.double()
+    of_sink = lengths.gather(1, heads.sums.mean_share.argmax(dim=1, keepdim=True))[:, 0]
+    mean = lengths.mean(dim=1)
+    return (of_sink / mean).where(mean > 0, nan)
+
+
+def _value_norm(record: AttentionRecord) -> Float[Tensor, " key_pos"] | None:
+    return record.value_norm
 
 
 SINK_VALUE_RATIO = Statistic(
@@ -137,7 +163,7 @@ SINK_VALUE_RATIO = Statistic(
     definition="Length of the value of the key that gets most attention on average, on its way "
     "out, over the mean length of all keys' values: near 0 where attention to it adds nothing. "
     "Undefined where values are not known.",
-    compute=_value_ratio,
+    compute=lambda m: nan if m.record.value_norm is None else m.number(_value_ratios),
     bounds=lambda scope: (0.0, float(scope.keys)),
     top="M",
     source="Fesser et al. 2026 (arXiv 2606.08105): the ratio of value norms.",
@@ -150,6 +176,11 @@ def _smaller_side(scope: Scope) -> tuple[float, float]:
     return 1.0, float(min(scope.queries, scope.keys))
 
 
+def _update_ranks(heads: MeasuredHeads) -> Float[Tensor, " heads"]:
+    assert heads.sums.attended is not None  # whoever asks has looked
+    return stable_rank(heads.sums.attended)
+
+
 UPDATE_STABLE_RANK = Statistic(
     name="update_stable_rank",
     label="Stable rank of the update",
@@ -159,7 +190,7 @@ UPDATE_STABLE_RANK = Statistic(
     definition="Squared Frobenius norm over squared spectral norm of the values on their way out, "
     "weighted by every row: in how many directions a block's update lies. 1 where all queries are "
     "given multiples of one vector; undefined where values are not known.",
-    compute=lambda m: nan if m.update is None else stable_rank(m.update),
+    compute=lambda m: nan if m.update is None else m.number(_update_ranks),
     bounds=_smaller_side,
     top="min(N, M)",
     degenerate="low",

@@ -12,8 +12,8 @@ from math import log2, nan
 
 from nonlocal_lens.analysis.baselines import Baselines
 from nonlocal_lens.analysis.statistics.information import OWN, information
+from nonlocal_lens.analysis.statistics.measured import Measured
 from nonlocal_lens.analysis.statistics.statistic import (
-    Measured,
     Scope,
     Statistic,
     at_least_zero,

@@ -2,8 +2,23 @@
 
 from math import nan
 
+from jaxtyping import Float
+from torch import Tensor
+
+from nonlocal_lens.analysis.statistics.measured import MeasuredHeads
 from nonlocal_lens.analysis.statistics.statistic import Statistic, cosine_bounds
+from nonlocal_lens.analysis.terms import stacked
 from nonlocal_lens.analysis.vectors import cosine_distance
+
+
+def _of_queries(heads: MeasuredHeads) -> Float[Tensor, " heads"]:
+    queries = heads.records[0].query_axis.counting
+    return cosine_distance(stacked([record.query for record in heads.records])[:, :queries])
+
+
+def _of_keys(heads: MeasuredHeads) -> Float[Tensor, " heads"]:
+    return cosine_distance(stacked([record.key for record in heads.records]))
+
 
 INPUT_COSINE_DISTANCE = Statistic(
     name="input_cosine_distance",
@@ -26,7 +41,7 @@ QUERY_COSINE_DISTANCE = Statistic(
     plain="How much the query vectors differ: where they hardly do, no map can depend on the "
     "query.",
     definition="The cosine distance of the vectors of queries that count.",
-    compute=lambda m: cosine_distance(m.record.query[: m.queries]),
+    compute=lambda m: m.number(_of_queries),
     bounds=cosine_bounds,
     degenerate="low",
     source="GCNet's distance, of vectors that its table does not have.",
@@ -39,7 +54,7 @@ KEY_COSINE_DISTANCE = Statistic(
     plain="How much the key vectors differ: where they hardly do, attention has nothing to "
     "choose from.",
     definition="The cosine distance of the key vectors.",
-    compute=lambda m: cosine_distance(m.record.key),
+    compute=lambda m: m.number(_of_keys),
     bounds=cosine_bounds,
     source="GCNet's distance, of vectors that its table does not have.",
 )

@@ -64,10 +64,45 @@ def measure_row(
         seed: Of everything random.
         shuffles: See `analysis.degeneracy.measure`.
     """
-    report = degeneracy.measure(record, vectors=vectors, seed=seed, shuffles=shuffles)
-    row = {"block": record.block, "call": record.call, "head": record.head}
-    row |= report_cells(report)
-    return row if labels is None else row | label_cells(agreements(record, labels, classes))
+    (row,) = measure_rows(
+        [record],
+        vectors=[vectors],
+        labels=labels,
+        classes=classes,
+        seed=seed,
+        shuffles=shuffles,
+    )
+    return row
+
+
+def measure_rows(
+    records: Sequence[AttentionRecord],
+    *,
+    vectors: Sequence[VectorDistances | Unattended | None] | None = None,
+    labels: Labels | None = None,
+    classes: Sequence[str] = (),
+    seed: int = 0,
+    shuffles: bool = True,
+) -> list[Row]:
+    """Return what `measure_row` does of each of some records; heads that are alike go together.
+
+    Args:
+        records: Heads of a block one after the other, see `analysis.degeneracy.measure_heads`.
+        vectors: Of each record's block, see `analysis.vectors.distances_of_all`; none if not given.
+        labels: See `measure_row`.
+        classes: Likewise.
+        seed: Likewise.
+        shuffles: Likewise.
+    """
+    reports = degeneracy.measure_heads(records, vectors=vectors, seed=seed, shuffles=shuffles)
+    rows: list[Row] = []
+    for record, report in zip(records, reports, strict=True):
+        row = {"block": record.block, "call": record.call, "head": record.head}
+        row |= report_cells(report)
+        if labels is not None:
+            row |= label_cells(agreements(record, labels, classes))
+        rows.append(row)
+    return rows
 
 
 def report_cells(report: DegeneracyReport) -> Row:

@@ -19,8 +19,8 @@ from nonlocal_lens.analysis.effects import effect, scores_under
 from nonlocal_lens.analysis.interventions import INTERVENTIONS, Intervention
 from nonlocal_lens.analysis.record import AttentionRecord
 from nonlocal_lens.analysis.runs import runs
-from nonlocal_lens.analysis.tables.rows import BASELINES, WITH_BASELINES, Labels, measure_row
-from nonlocal_lens.analysis.vectors import distances_of
+from nonlocal_lens.analysis.tables.rows import BASELINES, WITH_BASELINES, Labels, measure_rows
+from nonlocal_lens.analysis.vectors import distances_of_all
 from nonlocal_lens.app import PRODUCT
 from nonlocal_lens.app.batch.networks import LoadedNetwork
 from nonlocal_lens.app.stats.columns import CHANGES
@@ -59,17 +59,18 @@ def measured(
     if options.interventions:
         pixels = image.frames if isinstance(image, Clip) else image
         changes = _changes(network.module, observed, pixels, another, options.intervene_on, labels)
-    for record, run in zip(observed.records, runs(observed.records), strict=True):
-        if options.block is not None and record.block != options.block:
-            continue
-        found = measure_row(
-            record,
-            vectors=distances_of(record, observed.records, observed.vectors),
-            labels=labels,
-            classes=tuple(STREET_CLASSES),
-            seed=options.seed,
-            shuffles=options.baselines,
-        )
+    of_pass = observed.records
+    every = zip(of_pass, runs(of_pass), distances_of_all(of_pass, observed.vectors), strict=True)
+    asked = [one for one in every if options.block in (None, one[0].block)]
+    rows = measure_rows(
+        [record for record, *_ in asked],
+        vectors=[distances for *_, distances in asked],
+        labels=labels,
+        classes=tuple(STREET_CLASSES),
+        seed=options.seed,
+        shuffles=options.baselines,
+    )
+    for (record, run, _), found in zip(asked, rows, strict=True):
         if not options.baselines:
             for statistic in WITH_BASELINES:
                 for baseline in BASELINES:

@@ -7,8 +7,14 @@ from torch import nn
 
 from nonlocal_lens.analysis.capture import Observation, observe
 from nonlocal_lens.analysis.record import AttentionRecord
-from nonlocal_lens.analysis.tables.rows import Row, agreements, class_rows, label_cells, measure_row
-from nonlocal_lens.analysis.vectors import distances_of, vector_distances
+from nonlocal_lens.analysis.tables.rows import (
+    Row,
+    agreements,
+    class_rows,
+    label_cells,
+    measure_rows,
+)
+from nonlocal_lens.analysis.vectors import distances_of_all, vector_distances
 from nonlocal_lens.app.pictures import Picture
 from nonlocal_lens.models.training.evaluation import count_pixels, mean_iou
 
@@ -37,11 +43,8 @@ def measure(
     if not seen.records:
         raise ValueError(f"{name} has no attention block to measure")
     measured = Measured([], [], seen.records)
-    for record in seen.records:
-        found = measure_row(
-            record,
-            vectors=distances_of(record, seen.records, vectors),
-        )
+    rows = measure_rows(seen.records, vectors=distances_of_all(seen.records, vectors))
+    for record, found in zip(seen.records, rows, strict=True):
         about = {"input": picture.name, "network": name}
         if picture.labels is not None:
             agreed = agreements(record, picture.labels, label_classes)
