@@ -13,13 +13,10 @@ from nonlocal_lens.analysis.record import AttentionRecord
 
 
 class Rows(NamedTuple):
-    """Some rows of every head, each as it is or, where that saves a division, times a number."""
+    """Some rows of every head, as they are; or of softmaxes, not divided by their sums yet."""
 
     rows: Float[Tensor, "heads queries key_pos"]
-    factor: Float[Tensor, "heads queries"] | None  # that makes attention of each; None: they are it
-    logarithms: (
-        Float[Tensor, "heads queries"] | None
-    )  # sum of w ln w over `rows`, where it is known
+    logarithms: Float[Tensor, "heads queries"] | None  # sums of w ln w; None: rows are as they are
 
 
 class HeadRows:
@@ -37,11 +34,11 @@ class HeadRows:
         """
         if self._products is None:
             every = [terms.attention(record, queries) for record in self._records]
-            return Rows(terms.stacked(every), None, None)
+            return Rows(terms.stacked(every), None)
         logits = self._products.logits(queries)
         logits -= logits.amax(dim=2, keepdim=True)
         rows = logits.exp()
-        return Rows(rows, 1 / rows.sum(dim=2), logits.mul_(rows).sum(dim=2))
+        return Rows(rows, logits.mul_(rows).sum(dim=2))
 
 
 def alike(records: Sequence[AttentionRecord], values: int) -> Iterator[range]:

@@ -11,12 +11,13 @@ from torch import Tensor
 
 from nonlocal_lens.analysis import terms
 from nonlocal_lens.analysis.forms import FORMS
+from nonlocal_lens.analysis.grams import LogitGrams, bordered, gram, outer
 from nonlocal_lens.analysis.record import AttentionRecord
 
 RANKED = 192
 """Random queries whose rows are taken; all of them where there are no more than that."""
 
-STRIPE, COLUMNS = 64, 4096
+STRIPE, COLUMNS = 48, 4096
 """Rows whose products are made at once, and columns that are held in float64."""
 
 
@@ -64,9 +65,9 @@ def effective_rank(matrix: Float[Tensor, "*heads rows columns"]) -> Float[Tensor
     """
     if matrix.shape[-2] > matrix.shape[-1]:
         matrix = matrix.mT
-    gram = _lower_gram(matrix)
-    squares = torch.linalg.eigvalsh(gram)  # which looks at the lower triangle alone
-    rounding = squares[..., -1:] * gram.shape[-1] * torch.finfo(squares.dtype).eps
+    products = _lower_gram(matrix)
+    squares = torch.linalg.eigvalsh(products)  # which looks at the lower triangle alone
+    rounding = squares[..., -1:] * products.shape[-1] * torch.finfo(squares.dtype).eps
     values = squares.where(squares > rounding, 0).sqrt()
     rank: Tensor = torch.special.entr(values / values.sum(dim=-1, keepdim=True)).sum(dim=-1).exp()
     return rank
@@ -75,28 +76,30 @@ def effective_rank(matrix: Float[Tensor, "*heads rows columns"]) -> Float[Tensor
 def _lower_gram(matrix: Float[Tensor, "*heads rows columns"]) -> Float[Tensor, "*heads rows rows"]:
     """Return the products of all rows in float64, on and below the diagonal: half of the work."""
     *heads, rows, _ = matrix.shape
-    gram = matrix.new_zeros(*heads, rows, rows, dtype=torch.float64)
-    for columns in matrix.split(COLUMNS, dim=-1):
+    matrices = matrix.reshape(-1, *matrix.shape[-2:])
+    products = matrix.new_zeros(len(matrices), rows, rows, dtype=torch.float64)
+    for columns in matrices.split(COLUMNS, dim=2):
         part = columns.double()
         for start in range(0, rows, STRIPE):
             end = min(start + STRIPE, rows)
-            gram[..., start:end, :end] += part[..., start:end, :] @ part[..., :end, :].mT
-    return gram
+            products[:, start:end, :end].baddbmm_(part[:, start:end], part[:, :end].mT)
+    return products.view(*heads, rows, rows)
 
 
 def stable_rank(matrix: Float[Tensor, "*heads rows columns"]) -> Float[Tensor, "*heads"]:
     """Return the squared Frobenius norm over the squared spectral norm; NaN for zeros.
 
-    From the smaller Gram matrix in float64: time O(larger side x smaller side^2).
+    From the smaller Gram matrix: time O(larger side x smaller side^2).
     """
-    matrix = matrix.double()
     rows, columns = matrix.shape[-2:]
-    gram = matrix.mT @ matrix if rows > columns else matrix @ matrix.mT
-    total = gram.diagonal(dim1=-2, dim2=-1).sum(dim=-1)
-    return _over_largest(total, torch.linalg.eigvalsh(gram)[..., -1])
+    products = gram(matrix if rows > columns else matrix.mT)
+    total = products.diagonal(dim1=-2, dim2=-1).sum(dim=-1)
+    return _over_largest(total, torch.linalg.eigvalsh(products)[..., -1])
 
 
-def stable_ranks_of_logits(records: Sequence[AttentionRecord]) -> Float[Tensor, " heads"]:
+def stable_ranks_of_logits(
+    records: Sequence[AttentionRecord], grams: LogitGrams | None = None
+) -> Float[Tensor, " heads"]:
     """Return the squared Frobenius norm over the squared spectral norm of heads' logits.
 
     Of logits before a softmax, which does not see a row's mean, that is taken out of every row; of
@@ -106,6 +109,7 @@ def stable_ranks_of_logits(records: Sequence[AttentionRecord]) -> Float[Tensor, 
 
     Args:
         records: Of heads that are alike, see `analysis.head_rows.alike`.
+        grams: Theirs, where they are there already.
     """
     first = records[0]
     if not FORMS[first.form].is_product:
@@ -113,8 +117,9 @@ def stable_ranks_of_logits(records: Sequence[AttentionRecord]) -> Float[Tensor, 
     if first.coupling == "unary":
         spread = [terms.unary_logits(record).std(unbiased=False) for record in records]
         return torch.tensor([1.0 if one > 0 else nan for one in spread], dtype=torch.float64)
-    query, key = _factors(records)
-    of_queries, of_keys = query.mT @ query, key.mT @ key
+    of_queries, of_keys = _grams_of_factors(
+        records, LogitGrams(records) if grams is None else grams
+    )
     total = (of_queries * of_keys).sum(dim=(1, 2))
     return _over_largest(total, _largest_eigenvalue(of_queries, of_keys))
 
@@ -126,27 +131,28 @@ def _over_largest(
     return (total / largest).clamp_min(1).where(total > 0, nan)
 
 
-def _factors(
-    records: Sequence[AttentionRecord],
-) -> tuple[Float[Tensor, "heads query_pos channels"], Float[Tensor, "heads key_pos channels"]]:
-    """Return float64 queries that count and keys whose products are the logits, up to the scale."""
-    first = records[0]
-    every = terms.stacked([record.query for record in records]).double()
-    key = terms.stacked([record.key for record in records]).double()
-    query = every[:, : first.query_axis.counting]
-    if first.signed:
-        return query, key
-    key = key - key.mean(dim=1, keepdim=True)
-    whitened = query - every[:, : terms.meant(first)].mean(dim=1, keepdim=True)
+def _grams_of_factors(
+    records: Sequence[AttentionRecord], grams: LogitGrams
+) -> tuple[Float[Tensor, "heads channels channels"], Float[Tensor, "heads channels channels"]]:
+    """Return the Gram matrices of vectors whose products are the logits, up to the scale.
+
+    One for all queries that count, and one for the keys.
+    """
+    first, count = records[0], records[0].query_axis.counting
+    of_queries, rest = grams.of_queries(count)
     if first.coupling == "pairwise" or (first.coupling == "disentangled" and first.whitened):
-        return whitened, key
+        return of_queries, grams.of_keys
     if first.coupling == "coupled" and first.unary is not None:  # one more channel, 1 for all
-        scale = query.new_tensor([record.scale for record in records])[:, None]
+        scale = rest.new_tensor([record.scale for record in records])[:, None]
         learned = terms.stacked([terms.unary_logits(record) for record in records]).double()
         unary = (learned - learned.mean(dim=1, keepdim=True)) / scale
-        whitened = torch.cat((whitened, torch.ones_like(query[..., :1])), dim=2)
-        return whitened, torch.cat((key, unary[..., None]), dim=2)
-    return query, key
+        ones = torch.full_like(rest[:, 0], count)
+        return bordered(of_queries, rest, ones), grams.with_unary(unary)
+    mean = grams.mean_query  # which the queries have again
+    of_queries = of_queries + outer(rest, mean) + outer(mean, rest) + count * outer(mean, mean)
+    if not first.signed:
+        return of_queries, grams.of_keys
+    return of_queries, grams.of_keys + len(first.key) * outer(grams.mean_key, grams.mean_key)
 
 
 def _largest_eigenvalue(

@@ -116,17 +116,8 @@ def sum_rows(
     # of the time, most goes into making the rows: every further look at them counts, and so does
     # every operation on what is left of a chunk, which waits until there is only one
     for chunk in query_chunks(first, heads=heads):
-        rows, factor, logarithms = attention.of(chunk)
-        start, last = int(chunk[0]), int(chunk[-1])
-        here = sample[(sample >= start) & (sample <= last)] - start
-        into = sample_rows[:, kept : kept + len(here)]
-        torch.index_select(rows, 1, here, out=into)
-        kept += len(here)
-        attended = None if value is None else rows @ value
-        if factor is not None:
-            into *= factor[:, here, None]
-            attended = None if attended is None else attended.mul_(factor[..., None])
-        least = rows.new_zeros(heads) if factor is not None else rows.amin(dim=(1, 2))
+        rows, logarithms = attention.of(chunk)
+        least = rows.amin(dim=(1, 2)) if logarithms is None else rows.new_zeros(heads)
         negative = bool((least < 0).any())
         weights = rows.abs() if negative else rows
         signed |= least < 0
@@ -135,12 +126,22 @@ def sum_rows(
         total = rows.sum(dim=2) if negative else weight
         size = weight.clamp_min(tiny)
         length = torch.linalg.vector_norm(rows, dim=2).clamp_min(tiny)
+        share = 1 / size
         # rows are never divided by their lengths and sums: what becomes of them is, which is less
-        over_queries = torch.stack((1 / length, 1 / size), dim=1) @ rows
+        over_queries = torch.stack((1 / length, share), dim=1) @ rows
         mean_unit += over_queries[:, 0]
-        mean_share += ((1 / size)[:, None] @ weights)[:, 0] if negative else over_queries[:, 1]
+        mean_share += (share[:, None] @ weights)[:, 0] if negative else over_queries[:, 1]
+        start, last = int(chunk[0]), int(chunk[-1])
+        here = sample[(sample >= start) & (sample <= last)] - start
+        into = sample_rows[:, kept : kept + len(here)]
+        torch.index_select(rows, 1, here, out=into)
+        kept += len(here)
+        attended = weight if value is None else rows @ value
         if logarithms is None:
             logarithms = weighted_logarithms(weights, positive=bool((least > 0).all()))
+        else:
+            into *= share[:, here, None]
+            attended = attended if value is None else attended.mul_(share[..., None])
         looks.append(
             _Look(
                 weight=weight,
@@ -152,16 +153,18 @@ def sum_rows(
                 distance=weight if distances is None else distances.weigh(start, weights),
                 near=weight if neighborhood is None else neighborhood.weigh(start, weights),
                 strong=_strong_keys(weights, size, length),
-                attended=weight if attended is None else attended,
+                attended=attended,
             )
         )
         frames.add(chunk, weights, size)
         if shuffles:
             draws = torch.randint(keys, (len(chunk), SHUFFLE_DRAWS), generator=generator)
             for head, own in enumerate(weights):
-                shuffled[head] += (1 / size[head]).to(rows.dtype) @ own.gather(1, draws)
+                shuffled[head] += share[head] @ own.gather(1, draws)
 
-    look = _Look(*(torch.cat(parts, dim=1) for parts in zip(*looks, strict=True)))
+    look = looks[0]
+    if len(looks) > 1:
+        look = _Look(*(torch.cat(parts, dim=1) for parts in zip(*looks, strict=True)))
     weight, on_places = look.weight.double(), look.on_places.double()
     size, attends = weight.clamp_min(tiny), weight > 0
     of_kind = size.log() - look.kinds / size if key.names else torch.zeros_like(size)

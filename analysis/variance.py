@@ -9,6 +9,7 @@ from torch import Tensor
 
 from nonlocal_lens.analysis import terms
 from nonlocal_lens.analysis.forms import FORMS
+from nonlocal_lens.analysis.grams import LogitGrams
 from nonlocal_lens.analysis.parts import part_records
 from nonlocal_lens.analysis.record import AttentionRecord
 from nonlocal_lens.analysis.streaming import query_chunks
@@ -28,22 +29,22 @@ def unary_share(record: AttentionRecord) -> float:
     return unary_shares([record])[0].item()
 
 
-def unary_shares(records: Sequence[AttentionRecord]) -> Float[Tensor, " heads"]:
-    """Return the `unary_share` of heads that are alike, see `analysis.head_rows.alike`."""
-    unary, pairwise = _squares(records)
+def unary_shares(
+    records: Sequence[AttentionRecord], grams: LogitGrams | None = None
+) -> Float[Tensor, " heads"]:
+    """Return the `unary_share` of heads that are alike, see `analysis.head_rows.alike`.
+
+    Args:
+        records: The heads.
+        grams: Theirs, where they are there already.
+    """
+    if records[0].reach is None and FORMS[records[0].form].is_product:
+        unary, pairwise = _squares_of_products(records, grams)
+    else:
+        of_heads = [_squares_of_parts(record) for record in records]
+        unary, pairwise = torch.tensor(of_heads, dtype=torch.float64).T
     total = unary + pairwise
     return (unary / total).where(total > 0, nan)
-
-
-def _squares(
-    records: Sequence[AttentionRecord],
-) -> tuple[Float[Tensor, " heads"], Float[Tensor, " heads"]]:
-    """Return SS(unary) and SS(pairwise) of every head; NaN where the terms are not orthogonal."""
-    if records[0].reach is None and FORMS[records[0].form].is_product:
-        return _squares_of_products(records)
-    of_heads = torch.tensor([_squares_of_parts(record) for record in records], dtype=torch.float64)
-    unary, pairwise = of_heads.T
-    return unary, pairwise
 
 
 def _squares_of_parts(record: AttentionRecord) -> tuple[float, float]:
@@ -84,20 +85,19 @@ def _overlapping(record: AttentionRecord) -> bool:
 
 
 def _squares_of_products(
-    records: Sequence[AttentionRecord],
+    records: Sequence[AttentionRecord], grams: LogitGrams | None = None
 ) -> tuple[Float[Tensor, " heads"], Float[Tensor, " heads"]]:
     """Return SS(unary) and SS(pairwise) of heads whose logits are products of all pairs."""
     first, queries = records[0], terms.meant(records[0])
-    query = terms.stacked([record.query for record in records])[:, :queries]
-    of_keys = _whitened_grams(terms.stacked([record.key for record in records]))
-    scale = of_keys.new_tensor([record.scale for record in records])
-    pairwise = unary = torch.zeros_like(scale)
+    grams = LogitGrams(records) if grams is None else grams
+    squared_scale = grams.of_keys.new_tensor([record.scale**2 for record in records])
+    pairwise = unary = torch.zeros_like(squared_scale)
     if first.coupling != "unary":  # else, whatever queries and keys are, they have no part
-        pairwise = scale.square() * (_whitened_grams(query) * of_keys).sum(dim=(1, 2))
+        pairwise = squared_scale * (grams.of_queries(queries).gram * grams.of_keys).sum(dim=(1, 2))
     if first.coupling != "pairwise" and (first.unary is None or not first.whitened):
         # where a block leaves it in, what every query shares is in both softmaxes
-        mean = query.mean(dim=1, dtype=torch.float64)[..., None]
-        unary = unary + scale.square() * (mean.mT @ of_keys @ mean)[:, 0, 0]
+        mean = grams.mean_query[..., None]
+        unary = unary + squared_scale * (mean.mT @ grams.of_keys @ mean)[:, 0, 0]
     if first.unary is not None:
         learned = torch.stack([terms.unary_logits(record) for record in records]).double()
         unary = unary + (learned - learned.mean(dim=1, keepdim=True)).square().sum(dim=1)
@@ -110,16 +110,3 @@ def _squares_of_all(record: AttentionRecord) -> tuple[float, float]:
     of_unary = terms.meant(record) * (unary - unary.mean()).square().sum().item()
     chunks = (terms.pairwise_logits(record, chunk) for chunk in query_chunks(record))
     return of_unary, sum(rows.square().sum(dtype=torch.float64).item() for rows in chunks)
-
-
-def _whitened_grams(
-    vectors: Float[Tensor, "heads pos channels"],
-) -> Float[Tensor, "heads channels channels"]:
-    """Return V'V of whitened vectors, summed in float64 over pieces in their own precision."""
-    heads, _, channels = vectors.shape
-    mean = vectors.mean(dim=1, keepdim=True, dtype=torch.float64)
-    gram = torch.zeros(heads, channels, channels, dtype=torch.float64)
-    for piece in vectors.split(512, dim=1):
-        whitened = (piece - mean).to(vectors.dtype)
-        gram += whitened.mT @ whitened
-    return gram

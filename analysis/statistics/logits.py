@@ -14,13 +14,13 @@ from nonlocal_lens.analysis.variance import unary_shares
 
 
 def _unary_shares(heads: MeasuredHeads) -> Float[Tensor, " heads"]:
-    return unary_shares(heads.records)
+    return unary_shares(heads.records, heads.grams)
 
 
 def _stable_ranks(heads: MeasuredHeads) -> Float[Tensor, " heads"]:
     if heads.records[0].reach is not None:
         return torch.full((len(heads.records),), nan)
-    return stable_ranks_of_logits(heads.records)
+    return stable_ranks_of_logits(heads.records, heads.grams)
 
 
 def _together(measured: Measured) -> float:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from nonlocal_lens.analysis.baselines import shuffled_extremes, shuffled_mean_entropy_nats
 from nonlocal_lens.analysis.divergence import Estimate, jensen_shannon_nats
+from nonlocal_lens.analysis.grams import LogitGrams
 from nonlocal_lens.analysis.parts import Restriction, restriction
 from nonlocal_lens.analysis.record import AttentionRecord
 from nonlocal_lens.analysis.spectrum import SampledRank, sampled_ranks
@@ -36,24 +37,30 @@ class MeasuredHeads:
 
     def numbers(self, compute: Callable[["MeasuredHeads"], Float[Tensor, " heads"]]) -> list[float]:
         """Return what a function computes of all heads; it is asked once."""
-        if compute not in self._found:
-            self._found[compute] = compute(self).tolist()
-        return self._found[compute]
+        found = self._found.get(compute)
+        if found is None:
+            found = self._found[compute] = compute(self).tolist()
+        return found
 
     @cached_property
     def each(self) -> list["Measured"]:
         """Every head by itself."""
         return [Measured(self, head) for head in range(len(self.records))]
 
-    @property
+    @cached_property
     def keys(self) -> int:
         """Number of keys, M: places and named tokens."""
         return len(self.records[0].key)
 
-    @property
+    @cached_property
     def named(self) -> int:
         """Number of keys that are no places."""
         return len(self.records[0].key_axis.names)
+
+    @cached_property
+    def grams(self) -> LogitGrams:
+        """Gram matrices of queries and keys."""
+        return LogitGrams(self.records)
 
     @cached_property
     def ranks(self) -> list[SampledRank]:
@@ -122,17 +129,17 @@ class Measured:
         """Whether keys were really shuffled."""
         return self.together.shuffles
 
-    @property
+    @cached_property
     def signed(self) -> bool:
         """Whether any weight is below 0."""
         return bool(self.number(_signed))
 
-    @property
+    @cached_property
     def queries(self) -> int:
         """Number of queries that count, N: those that are places, or all where none is."""
         return self.record.query_axis.counting
 
-    @property
+    @cached_property
     def keys(self) -> int:
         """Number of keys, M: places and named tokens."""
         return self.together.keys
@@ -198,7 +205,7 @@ class Measured:
         attended = self.together.sums.attended
         return None if self.record.value is None or attended is None else attended[self.head]
 
-    @property
+    @cached_property
     def sink(self) -> int:
         """Index of the key that gets most attention on average; the first of several."""
         return int(self.number(_sink))
