@@ -103,7 +103,9 @@ def rows(
     The distance is relative to what the values could add up to: their lengths, weighted.
     """
     more = call.query.shape[1] // call.key.shape[1]
-    key, value = (x.repeat_interleave(more, dim=1).double() for x in (call.key, call.value))
+    shared = (call.key, call.value)
+    key, value = (x if more == 1 else x.repeat_interleave(more, dim=1) for x in shared)
+    key, lengths, value = key.double(), value.abs().float(), value.double()
     logits = call.scale * call.query[:, :, probes].double() @ key.mT
     if call.mask is not None:
         mask = call.mask.expand(*call.mask.shape[:-2], call.query.shape[2], key.shape[2])
@@ -117,6 +119,7 @@ def rows(
         logits = logits.masked_fill(position > probes[:, None], -torch.inf)
     weights = logits.softmax(dim=-1)
     own = out[:, :, probes].double()
-    most = (weights @ value.abs()).amax(dim=-1, keepdim=True).clamp_min(1e-30)
+    # which tells how large an error is, and needs no digits
+    most = (weights.float() @ lengths).amax(dim=-1, keepdim=True).clamp_min(1e-30)
     error = ((weights @ value - own).abs() / most).max()
     return weights.flatten(0, 1), float(error)
