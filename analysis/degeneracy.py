@@ -229,7 +229,7 @@ def _of_rows(heads: MeasuredHeads) -> tuple[list[list[float]], ...]:
     """Return what of every head is a list: quantiles over queries, shares between frames."""
     sums = heads.sums
     entropy = sums.entropy_nats.where(~sums.signed[:, None], nan)
-    quantiles = (_quantiles(values).tolist() for values in (entropy / log(2), entropy.exp()))
+    quantiles = _quantiles(torch.stack((entropy / log(2), entropy.exp()))).tolist()
     return *quantiles, _shares_by_offset(sums)
 
 
@@ -242,9 +242,9 @@ def _seeded(seed: int) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def _quantiles(values: Float[Tensor, "heads query_pos"]) -> Float[Tensor, "heads quantiles"]:
-    at = torch.tensor(QUANTILES, dtype=values.dtype)
-    return torch.nanquantile(values, at, dim=1).T
+def _quantiles(values: Float[Tensor, "*some query_pos"]) -> Float[Tensor, "*some quantiles"]:
+    at = values.new_tensor(QUANTILES)
+    return torch.nanquantile(values, at, dim=-1).movedim(0, -1)
 
 
 def _shares_by_offset(sums: RowSums) -> list[list[float]]:

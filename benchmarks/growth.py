@@ -86,7 +86,7 @@ def measuring(tokens: int) -> Run:
 def measuring_heads(heads: int) -> Run:
     """Return what measures all statistics of so many heads."""
     records = [drawn_record(196) for _ in range(heads)]
-    return lambda: [degeneracy.measure(record) for record in records]
+    return lambda: degeneracy.measure_heads(records)
 
 
 def writing_rows(pictures: int) -> Run:
