@@ -66,7 +66,7 @@ def effective_rank(matrix: Float[Tensor, "*heads rows columns"]) -> Float[Tensor
     if matrix.shape[-2] > matrix.shape[-1]:
         matrix = matrix.mT
     products = _lower_gram(matrix)
-    squares = torch.linalg.eigvalsh(products)  # which looks at the lower triangle alone
+    squares = _eigenvalues(products)
     rounding = squares[..., -1:] * products.shape[-1] * torch.finfo(squares.dtype).eps
     values = squares.where(squares > rounding, 0).sqrt()
     rank: Tensor = torch.special.entr(values / values.sum(dim=-1, keepdim=True)).sum(dim=-1).exp()
@@ -86,6 +86,13 @@ def _lower_gram(matrix: Float[Tensor, "*heads rows columns"]) -> Float[Tensor, "
     return products.view(*heads, rows, rows)
 
 
+def _eigenvalues(matrix: Float[Tensor, "*heads size size"]) -> Float[Tensor, "*heads size"]:
+    """Return the eigenvalues of symmetric matrices in rising order, from their lower triangles."""
+    # what computes them takes columns one after another: so given, nothing is copied into them
+    values: Tensor = torch.linalg.eigvalsh(matrix.mT, UPLO="U")
+    return values
+
+
 def stable_rank(matrix: Float[Tensor, "*heads rows columns"]) -> Float[Tensor, "*heads"]:
     """Return the squared Frobenius norm over the squared spectral norm; NaN for zeros.
 
@@ -94,7 +101,7 @@ def stable_rank(matrix: Float[Tensor, "*heads rows columns"]) -> Float[Tensor, "
     rows, columns = matrix.shape[-2:]
     products = gram(matrix if rows > columns else matrix.mT)
     total = products.diagonal(dim1=-2, dim2=-1).sum(dim=-1)
-    return _over_largest(total, torch.linalg.eigvalsh(products)[..., -1])
+    return _over_largest(total, _eigenvalues(products)[..., -1])
 
 
 def stable_ranks_of_logits(
@@ -164,5 +171,5 @@ def _largest_eigenvalue(
     more = one.diagonal(dim1=1, dim2=2).sum(dim=1) * channels * torch.finfo(one.dtype).eps
     more = more.where(more > 0, 1)[:, None].expand(-1, channels)
     factor = torch.linalg.cholesky(one + torch.diag_embed(more))
-    largest: Tensor = torch.linalg.eigvalsh(factor.mT @ other @ factor)[:, -1]
+    largest: Tensor = _eigenvalues(factor.mT @ other @ factor)[:, -1]
     return largest
