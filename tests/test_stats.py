@@ -103,6 +103,21 @@ def test_a_row_holds_what_measure_says_and_where_it_comes_from(photos, network, 
         assert row["version"].startswith("Nonlocal Lens ")
 
 
+def test_the_version_of_torch_is_read_once_and_not_for_every_row(photos, network, monkeypatch):
+    read = []
+    monkeypatch.setattr(cells.metadata, "version", lambda name: read.append(name) or "1.2.3")
+    cells._torch_version.cache_clear()
+    try:
+        done = [
+            measure_input(Source(name, str(photos / f"{name}.png")), options(photos, network))
+            for name in ("photo0", "photo1")
+        ]
+    finally:
+        cells._torch_version.cache_clear()
+    assert [row["torch_version"] for one in done for row in one.rows] == ["1.2.3"] * 2
+    assert read == ["torch"]
+
+
 def test_without_baselines_nothing_else_changes(photos, network):
     source = Source("photo0", str(photos / "photo0.png"))
     (lean,) = measure_input(source, options(photos, network)).rows

@@ -1,6 +1,7 @@
 """The cells of a block's row, from one forward pass of its network."""
 
 from collections.abc import Iterator
+from functools import cache
 from importlib import metadata
 from math import nan
 from typing import Any
@@ -94,8 +95,14 @@ def about(
         "seed": options.seed,
         **({"batch": options.batch} if options.batch > 1 else {}),
         "version": PRODUCT,
-        "torch_version": metadata.version("torch"),
+        "torch_version": _torch_version(),
     }
+
+
+@cache
+def _torch_version() -> str:
+    """Return the version that is installed; a parse of its metadata, so that not for every row."""
+    return metadata.version("torch")
 
 
 def _group(record: AttentionRecord, part: Part) -> Group:
