@@ -1,8 +1,8 @@
 """All headlines in one run: `make bench`, or `python -m benchmarks --quick`.
 
-Every suite runs in a process of its own, in one thread, and measures what it compares in turns.
-Peers are installed for the run into a folder that is thrown away; what does not install is said to
-be absent.
+Every suite runs in a process of its own, in one thread, and measures what it compares in turns; the
+processes begin as copies of one that has loaded what all of them need. Peers that are not there are
+installed for the run into a folder that is thrown away; what does not install is said to be absent.
 """
 
 import json
@@ -12,6 +12,7 @@ import subprocess
 import sys
 from datetime import date
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import perf_counter
@@ -19,7 +20,8 @@ from typing import Annotated
 
 import typer
 
-from benchmarks.headline import Headline, in_a_process
+from benchmarks.apart import apart
+from benchmarks.headline import Headline
 from benchmarks.table import as_markdown
 
 SUITES = {
@@ -38,12 +40,21 @@ SUITES = {
 }
 """What a suite is called -> its module."""
 
-PEERS = ("bertviz", "torchcam", "streamlit-image-coordinates")
-"""What is installed for the run; transformers, timm, captum and matplotlib are there to develop."""
+PEERS = {
+    "bertviz": "bertviz",
+    "torchcam": "torchcam",
+    "streamlit_image_coordinates": "streamlit-image-coordinates",
+}
+"""What a run installs, by what it is imported as; the other peers are there to develop."""
 
-ROUNDS, QUICK_ROUNDS = 5, 5
-LONGEST = {True: 240, False: 900}
+ROUNDS = 5
+"""What every headline is measured at least so often."""
+
+LONGEST = {True: 60.0, False: 600.0}
 """Seconds that a suite may take, quick or whole."""
+
+ALTOGETHER = {True: 170.0, False: 1750.0}
+"""Seconds that all suites may take together; those for which no time is left say so."""
 
 
 def main(
@@ -55,12 +66,18 @@ def main(
     note: Annotated[str, typer.Option(help="What else is to be known, as of the machine.")] = "",
 ) -> None:
     """Measure every headline beside its baseline, and write a table and JSON."""
-    start, found = perf_counter(), {}
+    start, found, seconds = perf_counter(), {}, {}
     with TemporaryDirectory() as folder:
         install(Path(folder))
+        load_shared()
         for suite in only or SUITES:
-            found[suite] = measured(suite, quick=quick)
-    about = machine() | {"quick": quick, "minutes": (perf_counter() - start) / 60, "note": note}
+            began = perf_counter()
+            left = ALTOGETHER[quick] - (began - start)
+            found[suite] = measured(suite, quick=quick, seconds=min(left, LONGEST[quick]))
+            seconds[suite] = perf_counter() - began
+            typer.echo(f"{suite}: {seconds[suite]:.0f} s", err=True)
+    taken = {"seconds": perf_counter() - start, "seconds_of": seconds}
+    about = machine() | {"quick": quick, "note": note} | taken
     text = as_markdown(about, found)
     typer.echo(text)
     if out is not None:
@@ -71,25 +88,54 @@ def main(
 
 
 def install(folder: Path) -> None:
-    """Bring peers into a folder that all measuring processes find, without what they depend on."""
-    os.environ["PYTHONPATH"] = os.pathsep.join((str(folder), os.environ.get("PYTHONPATH", "")))
+    """Bring peers that are not there into a folder, without what they depend on.
+
+    All measuring processes find it: the copies of this one, and the programs that they start.
+    """
     os.environ |= {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
-    for peer in PEERS:
+    absent = [package for name, package in PEERS.items() if find_spec(name) is None]
+    for package in absent:
         command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps"]
-        subprocess.run([*command, "--target", str(folder), peer], capture_output=True)
+        command += ["--disable-pip-version-check", "--retries", "1", "--timeout", "10"]
+        subprocess.run([*command, "--target", str(folder), package], capture_output=True)
+    os.environ["PYTHONPATH"] = os.pathsep.join((str(folder), os.environ.get("PYTHONPATH", "")))
+    sys.path.append(str(folder))
 
 
-def measured(suite: str, *, quick: bool) -> list[Headline]:
+SHARED = ("torch", "torchvision", "timm", "matplotlib.pyplot", "nonlocal_lens.analysis.degeneracy")
+SHARED += ("nonlocal_lens.app.pictures", "nonlocal_lens.models")
+"""What most suites need; a copy of a process that has it begins at once."""
+
+
+def load_shared() -> None:
+    """Load what most suites need, once for all; nothing is computed, and no thread begins."""
+    for module in SHARED:
+        import_module(module)
+    import_module("torch").set_num_threads(1)
+
+
+def measured(suite: str, *, quick: bool, seconds: float) -> list[Headline]:
     """Return the headlines of a suite; where it fails, a line that says so."""
-    start = perf_counter()
     try:
-        rows = in_a_process(
-            "benchmarks.__main__", "suite", suite, str(quick), timeout=LONGEST[quick]
-        )
+        if seconds <= 0:
+            raise RuntimeError("the suites before it took all the time that there is")
+        return apart(lambda: headlines(suite, quick=quick), seconds=seconds)
     except RuntimeError as error:
-        rows = [Headline(suite, "", (), note=f"not measured: {error}").to_json()]
-    typer.echo(f"{suite}: {perf_counter() - start:.0f} s", err=True)
-    return [Headline.from_json(row) for row in rows]
+        return [Headline(suite, "", (), note=f"not measured: {error}")]
+
+
+def headlines(suite: str, *, quick: bool) -> list[Headline]:
+    """Return the headlines of a suite, measured in this process.
+
+    Raises:
+        ValueError: One was measured, but less than `ROUNDS` times.
+    """
+    found = import_module(f"benchmarks.{SUITES[suite]}").headlines(ROUNDS, quick=quick)
+    for one in found:
+        for values in (one.ours, one.theirs):
+            if 0 < len(values) < ROUNDS:
+                raise ValueError(f"{one.name}: {len(values)} rounds, and {ROUNDS} are asked")
+    return list(found)
 
 
 def machine() -> dict[str, str]:
@@ -115,16 +161,5 @@ def processor() -> str:
     return platform.processor() or platform.machine()
 
 
-def run_suite(suite: str, quick: str) -> None:
-    """Print the headlines of one suite as JSON."""
-    module = import_module(f"benchmarks.{SUITES[suite]}")
-    is_quick = quick == "True"
-    rounds = QUICK_ROUNDS if is_quick else ROUNDS
-    print(json.dumps([one.to_json() for one in module.headlines(rounds, quick=is_quick)]))
-
-
 if __name__ == "__main__":
-    if sys.argv[1:2] == ["suite"]:
-        run_suite(*sys.argv[2:])
-    else:
-        typer.run(main)
+    typer.run(main)

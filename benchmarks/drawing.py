@@ -17,22 +17,25 @@ from nonlocal_lens.app.pictures import sample_picture
 from nonlocal_lens.models import load_network
 
 SHOWN = ("whole", "pairwise", "unary", "difference")
-QUERIES = 8
+QUERIES, QUICK_QUERIES = 8, 2
+"""Figures of one picture."""
 
 
 def headlines(rounds: int, *, quick: bool) -> list[Headline]:
     """Return what one large figure and many small ones take."""
     network, picture = load_network("streets-dnl"), sample_picture("motorcycle").image
     (record,) = capture(network, picture)
-    points = regular_points(record.query_grid, 2, 2)
+    points = regular_points(record.query_grid, *((1, 1) if quick else (2, 2)))
     with TemporaryDirectory() as name, one_thread():
         folder = Path(name)
-        found = [large_figure(record, picture, points, folder, rounds)]
-        return [*found, many_figures(network, picture, folder, 2 if quick else rounds)]
+        return [
+            large_figure(record, picture, points, folder, rounds),
+            many_figures(network, picture, folder, QUICK_QUERIES if quick else QUERIES, rounds),
+        ]
 
 
 def large_figure(record, picture: np.ndarray, points, folder: Path, rounds: int) -> Headline:
-    """Compare a figure of 3 networks x 4 queries x 4 maps at 300 dpi."""
+    """Compare a figure of 3 networks x some queries x 4 maps at 300 dpi."""
     records = dict.fromkeys(("one", "two", "three"), record)
     cells = [record.query_grid.position(record.query_grid.cell_at(x=x, y=y)) for x, y in points]
 
@@ -53,17 +56,19 @@ def large_figure(record, picture: np.ndarray, points, folder: Path, rounds: int)
         baselines.figures_in_a_loop(picture, maps, folder, dpi=300, columns=12)
 
     cost, theirs = in_turns(rounds, ours, loop)
-    name = "one figure of 3 networks x 4 queries x 4 maps, 300 dpi"
-    return Headline(name, "CPU s", cost, "a matplotlib loop of 48 axes", theirs)
+    queries = f"{len(cells)} {'query' if len(cells) == 1 else 'queries'}"
+    name = f"one figure of {len(records)} networks x {queries} x {len(SHOWN)} maps, 300 dpi"
+    axes = len(records) * len(cells) * len(SHOWN)
+    return Headline(name, "CPU s", cost, f"a matplotlib loop of {axes} axes", theirs)
 
 
-def many_figures(network, picture: np.ndarray, folder: Path, rounds: int) -> Headline:
+def many_figures(network, picture: np.ndarray, folder: Path, queries: int, rounds: int) -> Headline:
     """Compare a figure for each of some queries of one picture."""
     options = Options.build(
         {
             "inputs": ["samples:motorcycle"],
             "networks": ["streets-dnl"],
-            "queries": [f"grid:1x{QUERIES}"],
+            "queries": [f"grid:1x{queries}"],
             "layout": "queries",
             "scale": "fixed:0,2",
         }
@@ -73,7 +78,7 @@ def many_figures(network, picture: np.ndarray, folder: Path, rounds: int) -> Hea
         export(options, folder / "export", force=True)
 
     def loop() -> None:
-        for number in range(QUERIES):
+        for number in range(queries):
             (record,) = capture(network, picture)
             rows, columns = record.query_grid.shape[1:]
             maps = [
@@ -82,5 +87,5 @@ def many_figures(network, picture: np.ndarray, folder: Path, rounds: int) -> Hea
             baselines.figures_in_a_loop(picture, maps, folder, dpi=300, columns=3)
 
     cost, theirs = in_turns(rounds, ours, loop)
-    name = f"{QUERIES} figures of one picture, each of one query"
+    name = f"{queries} figures of one picture, each of one query"
     return Headline(name, "CPU s", cost, "a forward pass and a matplotlib figure for each", theirs)

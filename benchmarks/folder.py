@@ -28,7 +28,7 @@ def headlines(rounds: int, *, quick: bool) -> list[Headline]:
         options = Options(inputs=(str(folder),), networks=(NETWORK,))
         found = [against_forward(options, rounds)]
         if not quick:
-            found += with_processes(options, folder, 2)
+            found += with_processes(options, folder, rounds)
         return found
 
 

@@ -4,6 +4,7 @@ A power of the size is fitted to the medians: 1 is linear, 2 quadratic.
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
@@ -20,20 +21,13 @@ from nonlocal_lens.app.stats.options import Options
 from nonlocal_lens.app.stats.result import FORMATS
 from nonlocal_lens.models import load_network
 
-Case = tuple[str, Sequence[int], Callable[[int], Run]]
+Case = tuple[str, Sequence[int], Sequence[int], Callable[[int], Run]]
 
 
 def headlines(rounds: int, *, quick: bool) -> list[Headline]:
     """Return the exponents, each with the seconds that it is fitted to."""
     torch.manual_seed(0)
-    cases: list[Case] = [
-        ("capture of streets-dnl, by the side of the picture", (256, 512, 1024, 2048), capturing),
-        ("a query's row, by tokens", (196, 1024, 4096, 16384), reading_a_row),
-        ("all statistics, by tokens", (196, 784, 3136, 9409), measuring),
-        ("statistics of heads of 196 tokens, by heads", (1, 12, 48, 144), measuring_heads),
-        ("rows into a Parquet table, by pictures", (10, 100, 1000, 10_000), writing_rows),
-    ]
-    return [fitted(name, sizes[: 3 if quick else 4], make, rounds) for name, sizes, make in cases]
+    return [fitted(name, few if quick else sizes, make, rounds) for name, sizes, few, make in CASES]
 
 
 def fitted(name: str, sizes: Sequence[int], make: Callable[[int], Run], rounds: int) -> Headline:
@@ -56,9 +50,9 @@ def exponent(sizes: Sequence[int], seconds: Sequence[float]) -> float:
 def capturing(side: int) -> Run:
     """Return what captures a picture of that side, at its own size."""
     network = load_network("streets-dnl")
+    network.preprocess = replace(network.preprocess, long_side=(side, side))
     picture = np.random.default_rng(0).integers(0, 256, (side, side, 3), dtype=np.uint8)
-    x = torch.from_numpy(picture).permute(2, 0, 1)[None].float() / 255 - 0.5
-    return lambda: capture(network, x)
+    return lambda: capture(network, picture)
 
 
 def drawn_record(tokens: int, channels: int = 64) -> AttentionRecord:
@@ -102,3 +96,28 @@ def writing_rows(pictures: int) -> Run:
             FORMATS[".parquet"](Path(folder) / "rows.parquet", columns(options), [row] * pictures)
 
     return run
+
+
+CASES: tuple[Case, ...] = (
+    (
+        "capture of streets-dnl, by the side of the picture",
+        (256, 512, 1024, 2048),
+        (128, 256, 512),
+        capturing,
+    ),
+    ("a query's row, by tokens", (196, 1024, 4096, 16384), (196, 1024, 4096), reading_a_row),
+    ("all statistics, by tokens", (196, 784, 3136, 9409), (196, 441, 784), measuring),
+    (
+        "statistics of heads of 196 tokens, by heads",
+        (1, 12, 48, 144),
+        (1, 4, 12),
+        measuring_heads,
+    ),
+    (
+        "rows into a Parquet table, by pictures",
+        (10, 100, 1000, 10_000),
+        (10, 100, 1000),
+        writing_rows,
+    ),
+)
+"""What grows: in words, the sizes of a whole run and of a quick one, and what to run."""

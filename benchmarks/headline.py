@@ -63,7 +63,7 @@ def cpu_seconds(run: Run) -> float:
     return process_time() - start
 
 
-def in_turns(rounds: int, *ways: Run, measure: Callable[[Run], float] = cpu_seconds) -> list:
+def in_turns(rounds: int, *ways: Run, measure: Callable[[Run], Any] = cpu_seconds) -> list:
     """Measure ways to do one thing in turns, so that whatever slows the machine slows all of them.
 
     Every way runs once beforehand: what is loaded or built only once is not counted.

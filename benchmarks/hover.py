@@ -75,7 +75,7 @@ def main() -> None:
         print(f"{'hover to paint, ms':<44}{'median':>8}{'p95':>8}{'allowed':>9}")
         hover = []
         for name, side, channels, tokens, networks, allowed in CASES:
-            times = time_moves(browser, side, channels, tokens, networks)
+            (times,) = time_moves(browser, side, channels, tokens, networks)
             hover.append((statistics.median(times), times[int(0.95 * len(times))]))
             print(f"{name:<44}{hover[-1][0]:>8.2f}{hover[-1][1]:>8.2f}{allowed:>9}")
         with running_app() as address:
@@ -91,8 +91,17 @@ def main() -> None:
     print(f"{'times as long':<44}{ratios[0]:>8.0f}{ratios[1]:>8.0f}")
 
 
-def time_moves(browser, side: int, channels: int, tokens: int, networks: int) -> list[float]:
-    """Return the sorted milliseconds of mouse moves over random records."""
+def time_moves(
+    browser,
+    side: int,
+    channels: int,
+    tokens: int,
+    networks: int,
+    *,
+    rounds: int = 1,
+    moves: int = MOVES,
+) -> list[list[float]]:
+    """Return the sorted milliseconds of every round's mouse moves over random records."""
     generator = torch.Generator().manual_seed(0)
     image = np.full((8 * side, 8 * side, 3), 128, np.uint8)
     grid = Grid.tiling((8 * side, 8 * side), side, side)
@@ -118,7 +127,7 @@ def time_moves(browser, side: int, channels: int, tokens: int, networks: int) ->
     page = browser.new_page(viewport={"width": 1440, "height": 1000})
     page.evaluate(MOUNT, [viewer_js(), viewer_css(), payload])
     page.evaluate(TIME_MOVES, 50)  # let the browser compile
-    times = sorted(page.evaluate(TIME_MOVES, MOVES))
+    times = [sorted(page.evaluate(TIME_MOVES, moves)) for _ in range(rounds)]
     page.close()
     return times
 

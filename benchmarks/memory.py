@@ -9,7 +9,7 @@ greatest resident memory up to each step is what the operating system says it wa
 import json
 import subprocess
 import sys
-from time import perf_counter, process_time
+from time import perf_counter
 
 import numpy as np
 import torch
@@ -17,7 +17,8 @@ from jaxtyping import Float
 from skimage.data import astronaut
 
 from benchmarks.baselines import materialized
-from benchmarks.headline import Headline, in_a_process
+from benchmarks.costs import cost_of, free_bytes, headlines_of
+from benchmarks.headline import Headline, Run, in_turns
 from nonlocal_lens.analysis import terms
 from nonlocal_lens.analysis.capture import observe
 from nonlocal_lens.models.blocks import DisentangledNonLocalBlock
@@ -30,15 +31,15 @@ from tests.peak_memory import peak_megabytes
 SIZE = (1024, 2048)  # height and width of the image, in pixels
 POSITIONS = SIZE[0] * SIZE[1] // 64
 LIMIT = 3e9  # bytes
+CHANNELS = 512
+GRID, QUICK_GRID = (128, 256), (48, 96)
+"""Rows and columns of the block by itself."""
 
 
 def main() -> None:
     """Run every step in a fresh process and print what it needed."""
     if sys.argv[1:2] == ["measure"]:
         print(json.dumps(measure()))
-        return
-    if sys.argv[1:2] == ["block"]:
-        print(json.dumps(block_peak(sys.argv[2], int(sys.argv[3]))))
         return
     command = [sys.executable, "-m", "benchmarks.memory", "measure"]
     found = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
@@ -58,38 +59,42 @@ def main() -> None:
 
 
 def headlines(rounds: int, *, quick: bool) -> list[Headline]:
-    """Return the greatest memory of a block's capture, and of a block that holds its attention."""
-    positions = POSITIONS // 4 if quick else POSITIONS
-    height, width = (side // (2 if quick else 1) for side in SIZE)
-    arguments = ("benchmarks.memory", "block")
-    ours = in_a_process(*arguments, "ours", str(positions))
-    theirs = in_a_process(*arguments, "held", str(positions))
-    name = f"a disentangled block on {height} x {width} pixels, {positions} positions"
+    """Return what a block's capture costs, and what a block does that holds its attention."""
+    rows, columns = QUICK_GRID if quick else GRID
+    name = f"a disentangled block of {rows} x {columns} positions, captured, and a query's row"
     held = "the block that holds its attention"
-    return [
-        Headline(f"{name}: peak beyond its input", "MB", (ours[0],), held, (theirs[0],)),
-        Headline(
-            f"{name}: run, captured and asked for a row", "CPU s", (ours[1],), held, (theirs[1],)
-        ),
-    ]
+    bytes_held = 2.0 * 4 * (rows * columns) ** 2  # logits, and what softmax makes of them
+    if bytes_held > 0.9 * free_bytes():
+        reason = f"it needs {bytes_held / 1e9:.1f} GB, and this machine has less to spare"
+        return [Headline(name, "CPU s", (), held, note=reason)]
+    ours, theirs = in_turns(rounds, *both_ways(rows, columns), measure=cost_of)
+    return headlines_of(name, ours, held, theirs, beyond="its input")
 
 
-@torch.inference_mode()
-def block_peak(way: str, positions: int) -> tuple[float, float]:
-    """Return megabytes beyond the input, and CPU seconds, of a block either way."""
-    torch.set_num_threads(1)
+def both_ways(rows: int, columns: int) -> tuple[Run, Run]:
+    """Return what captures a block on a grid and asks for a row, and what runs it as it is."""
     torch.manual_seed(0)
-    width = 2 * int((positions / 2) ** 0.5)
-    x = torch.rand(512, positions // width, width)
-    block = DisentangledNonLocalBlock(512, init="awake").eval()
-    observe(block, x[:, :8, :8])  # what is loaded once is not counted
-    before, start = peak_megabytes(), process_time()
-    if way == "held":
-        held_block(block, x[None])
-    else:
+    x = torch.rand(CHANNELS, rows, columns)
+    block = alone(columns)
+
+    def ours() -> None:
         (record,) = observe(block, x).records
-        terms.attention(record, [positions // 2])
-    return peak_megabytes() - before, process_time() - start
+        assert record.query_grid.shape == (1, rows, columns)
+        terms.attention(record, [rows * columns // 2])
+
+    def held() -> None:
+        with torch.inference_mode():
+            held_block(block, x[None])
+
+    return ours, held
+
+
+def alone(columns: int) -> DisentangledNonLocalBlock:
+    """Return a block that takes what it is given as it is: so many columns, without resizing."""
+    block = DisentangledNonLocalBlock(CHANNELS, init="awake").eval()
+    plain = Preprocess((0.0,) * CHANNELS, (1.0,) * CHANNELS, stride=1, long_side=(1, columns))
+    block.preprocess = plain
+    return block
 
 
 def held_block(block: DisentangledNonLocalBlock, x: Float[torch.Tensor, "1 channels rows cols"]):

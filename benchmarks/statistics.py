@@ -18,7 +18,8 @@ from time import process_time
 import torch
 from torch import Tensor
 
-from benchmarks.headline import Headline, in_a_process
+from benchmarks.costs import cost_of, headlines_of
+from benchmarks.headline import Headline, in_turns
 from nonlocal_lens.analysis import degeneracy
 from nonlocal_lens.analysis.divergence import pairs_of
 from nonlocal_lens.analysis.grid import Grid
@@ -28,7 +29,7 @@ from nonlocal_lens.analysis.streaming import SAMPLE
 from tests.peak_memory import peak_megabytes
 
 SIDE, CHANNELS = 97, 256
-QUICK_SIDE = 49
+QUICK_SIDE = 37
 COMPARED = (
     "unary_share",
     "query_information_bits",
@@ -45,37 +46,19 @@ COMPARED = (
 
 def headlines(rounds: int, *, quick: bool) -> list[Headline]:
     """Return time and memory of one pass, and of the plain way."""
+    torch.manual_seed(0)
     side = QUICK_SIDE if quick else SIDE
-    found = [
-        {
-            way: in_a_process("benchmarks.statistics", way, str(side))
-            for way in ("streaming", "plain")
-        }
-        for _ in range(rounds)
-    ]
-    what = f"all statistics of {side} x {side} positions"
-
-    def values(way: str, of: str) -> tuple[float, ...]:
-        return tuple(one[way][of] for one in found)
-
-    plain = "from the definitions, with the attention held"
-    return [
-        Headline(what, "CPU s", values("streaming", "seconds"), plain, values("plain", "seconds")),
-        Headline(
-            f"{what}: memory beyond the record",
-            "MB",
-            values("streaming", "megabytes"),
-            plain,
-            values("plain", "megabytes"),
-        ),
-    ]
+    block = record(side)
+    ours, theirs = in_turns(rounds, lambda: streaming(block), lambda: plain(block), measure=cost_of)
+    name = f"all statistics of {side} x {side} positions, {CHANNELS} channels"
+    other = "from the definitions, with the attention held"
+    return headlines_of(name, ours, other, theirs, beyond="the record")
 
 
 def main() -> None:
     """Print time, memory and the largest difference of both ways."""
     if len(sys.argv) > 1:
-        side = int(sys.argv[2]) if len(sys.argv) > 2 else SIDE
-        print(json.dumps(WAYS[sys.argv[1]](side)))
+        print(json.dumps(WAYS[sys.argv[1]](SIDE)))
         return
     found = {way: run(way) for way in WAYS}
     print(f"{SIDE} x {SIDE} positions, {CHANNELS} channels, {torch.get_num_threads()} threads\n")

@@ -2,14 +2,15 @@
 
 from collections.abc import Iterable, Mapping
 from statistics import median
+from typing import Any
 
 from benchmarks.headline import Headline
 
 TITLES = {
     "capture": "Capture, beside the forward pass it needs",
-    "memory": "Memory on a large picture",
-    "statistics": "Statistics of one block of 97 × 97 positions with 256 channels",
-    "heads": "Statistics of all heads of a ViT-B/16",
+    "memory": "Memory of one block, beside the attention held",
+    "statistics": "Statistics of one block",
+    "heads": "Statistics of all heads of a vision transformer",
     "peers": "Attention of a vision transformer, beside other tools",
     "attributions": "Attributions, beside other tools",
     "figures": "Figures",
@@ -21,15 +22,14 @@ TITLES = {
 }
 
 
-def as_markdown(about: Mapping[str, object], suites: Mapping[str, Iterable[Headline]]) -> str:
+def as_markdown(about: Mapping[str, Any], suites: Mapping[str, Iterable[Headline]]) -> str:
     """Return all suites as tables, below what they were made on."""
     how = "`make bench`" + (" with `QUICK=1`" if about["quick"] else "")
     lines = [
         "# Benchmarks",
         "",
         f"Written by {how} on {about['date']}: {about['processor']}, {about['cores']} cores, one "
-        f"thread, Python {about['python']}, torch {about['torch']}, "
-        f"{float(str(about['minutes'])):.0f} minutes. {about['note']}".rstrip(),
+        f"thread, Python {about['python']}, torch {about['torch']}. {about['note']}".rstrip(),
         "",
         "Medians of five rounds, in brackets the least and the greatest. What is compared runs in "
         "turns, so that what slows the machine slows both; the ratio is taken in each round, and "
@@ -39,7 +39,15 @@ def as_markdown(about: Mapping[str, object], suites: Mapping[str, Iterable[Headl
         lines += ["", f"## {TITLES[suite]}", "", "| | here | the other way | | ratio |"]
         lines += ["|---|---:|---|---:|---:|"]
         lines += [row(one) for one in headlines]
+    lines += ["", "## What the run took", "", duration(about["seconds"], about["seconds_of"])]
     return "\n".join(lines)
+
+
+def duration(seconds: float, of_suites: Mapping[str, float]) -> str:
+    """Return a sentence on how long a run took by the clock, altogether and suite by suite."""
+    minutes, rest = divmod(round(seconds), 60)
+    told = ", ".join(f"{suite} {taken:.0f} s" for suite, taken in of_suites.items())
+    return f"{minutes} min {rest} s by the clock: {told}, and the rest for peers and imports."
 
 
 def row(one: Headline) -> str:

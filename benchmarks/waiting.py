@@ -5,16 +5,18 @@ import sys
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
+from statistics import median
 from time import perf_counter
 
 from PIL import Image
 
 from benchmarks.headline import Headline
-from benchmarks.hover import time_moves
+from benchmarks.hover import MOVES, time_moves
 from nonlocal_lens.streets import render_scene
 from tests.browser import chromium, find_chromium, running, running_app
 
 MAP = "canvas.map"
+QUICK_MOVES = 40
 CLICKING = Path(__file__).with_name("clicking.py")
 
 
@@ -24,9 +26,10 @@ def headlines(rounds: int, *, quick: bool) -> list[Headline]:
     if path is None:
         return [Headline("in the browser", "s", (), note="there is no Chromium here")]
     with chromium(path) as browser:
-        moves = [time_moves(browser, 64, 64, 0, 1) for _ in range(rounds)]
-        hover = tuple(times[len(times) // 2] for times in moves)
-        first = tuple(started(browser) for _ in range(1 if quick else rounds))
+        moves = QUICK_MOVES if quick else MOVES
+        hovered = time_moves(browser, 64, 64, 0, 1, rounds=rounds, moves=moves)
+        hover = tuple(median(times) for times in hovered)
+        first = () if quick else tuple(started(browser) for _ in range(rounds))
         with running_app() as address:
             page = opened(browser, address)
             second = tuple(uploaded(page, seed) for seed in range(rounds))
@@ -34,11 +37,12 @@ def headlines(rounds: int, *, quick: bool) -> list[Headline]:
             page.close()
             links = tuple(timed(lambda: opened(browser, link).close()) for _ in range(rounds))
         clicks, reason = server_clicks(browser, rounds)
-    name = "from a mouse move to painted maps, 64 x 64 cells"
+    name = f"from a mouse move to painted maps, 64 x 64 cells, {moves} moves a round"
+    left_out = "left out of a quick run: the cold start tells its phases" if quick else ""
     other = "streamlit-image-coordinates, a click: the server renders the picture"
     return [
         Headline(name, "ms", hover, other, clicks, note=reason),
-        Headline("from the command to the first live map", "s", first),
+        Headline("from the command to the first live map", "s", first, note=left_out),
         Headline("from an uploaded picture, 480 x 360, to its live map", "s", second),
         Headline("from a link to the view that it restores", "s", links),
     ]

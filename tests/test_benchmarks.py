@@ -1,16 +1,28 @@
 """What headlines are made of: ratios by round, powers fitted, waits of a crowd."""
 
+import inspect
+import os
+import time
+from importlib import import_module
+
 import numpy as np
 import pytest
+import torch
+from peak_memory import FORGETTING
 
-from benchmarks.__main__ import SUITES
+import benchmarks.__main__ as run
+from benchmarks.__main__ import ALTOGETHER, LONGEST, ROUNDS, SUITES
+from benchmarks.apart import apart
+from benchmarks.costs import Cost, cost_of, headlines_of
 from benchmarks.crowd import Action, simulate
-from benchmarks.growth import exponent
+from benchmarks.growth import CASES, capturing, exponent
 from benchmarks.headline import Headline, in_turns
+from benchmarks.memory import CHANNELS, alone
 from benchmarks.table import TITLES, as_markdown, ratio, row
+from nonlocal_lens.analysis.prepared import prepared
 
 ABOUT = {"quick": True, "date": "2026-01-01", "processor": "P", "cores": "2", "note": "Busy."}
-ABOUT |= {"python": "3", "torch": "2", "minutes": 1.0}
+ABOUT |= {"python": "3", "torch": "2", "seconds": 83.0, "seconds_of": {"capture": 7.0}}
 
 
 def test_a_ratio_is_taken_in_each_round_and_told_as_a_fraction_where_it_is_small():
@@ -34,6 +46,72 @@ def test_the_table_names_every_suite_the_machine_and_what_is_to_be_known():
     assert "2026-01-01" in text
     assert "Busy." in text
     assert TITLES["capture"] in text
+    assert "1 min 23 s by the clock: capture 7 s" in text
+
+
+@pytest.mark.parametrize("suite", SUITES)
+def test_every_suite_has_a_quick_form(suite):
+    headlines = import_module(f"benchmarks.{SUITES[suite]}").headlines
+    assert list(inspect.signature(headlines).parameters) == ["rounds", "quick"]
+
+
+def test_a_run_ends_within_what_is_promised():
+    assert ROUNDS >= 5
+    assert ALTOGETHER[True] < 180
+    assert ALTOGETHER[False] < 1800
+    assert all(LONGEST[quick] < ALTOGETHER[quick] for quick in (True, False))
+
+
+def test_a_headline_of_few_rounds_is_refused(monkeypatch):
+    module = import_module("benchmarks.speed")
+
+    def few(rounds, *, quick):
+        return [Headline("it", "s", (1.0,) * (rounds - 1)), Headline("absent", "s", ())]
+
+    monkeypatch.setattr(module, "headlines", few)
+    with pytest.raises(ValueError, match=f"it: {ROUNDS - 1} rounds, and {ROUNDS} are asked"):
+        run.headlines("speed", quick=True)
+    (line,) = run.measured("speed", quick=True, seconds=60)
+    assert f"not measured: ValueError: it: {ROUNDS - 1} rounds" in line.note
+
+
+def test_a_suite_for_which_no_time_is_left_says_so():
+    (line,) = run.measured("speed", quick=True, seconds=0)
+    assert line.ours == ()
+    assert "took all the time" in line.note
+
+
+def test_what_runs_apart_changes_nothing_here():
+    seen = []
+    assert apart(lambda: seen.append(1) or len(seen), seconds=60) == 1
+    assert seen == []
+
+
+def test_what_runs_apart_and_fails_dies_or_takes_too_long_says_so():
+    with pytest.raises(RuntimeError, match=r"^ZeroDivisionError: "):
+        apart(lambda: 1 / 0, seconds=60)
+    with pytest.raises(RuntimeError, match="ended with status 7"):
+        apart(lambda: os._exit(7), seconds=60)
+    with pytest.raises(RuntimeError, match="more than 0 s"):
+        apart(lambda: time.sleep(60), seconds=0.1)
+
+
+@pytest.mark.skipif(not FORGETTING.exists(), reason="only Linux forgets the greatest memory")
+def test_memory_of_a_run_is_told_each_time_anew():
+    large, small = (lambda size=size: np.ones(size * 2**17) for size in (97, 11))
+    taken = [cost_of(way).megabytes for way in (large, small, large)]
+    assert taken == pytest.approx([97, 11, 97], abs=1)
+
+
+def test_two_ways_that_cost_time_and_memory_are_two_headlines():
+    ours, theirs = [Cost(1.0, 10.0)] * 5, [Cost(2.0, 40.0)] * 5
+    seconds, megabytes = headlines_of("it", ours, "else", theirs, beyond="it all")
+    assert seconds.ratios == (0.5,) * 5
+    assert megabytes.ratios == (0.25,) * 5
+    assert megabytes.name == "it: memory beyond it all"
+    (_, untold) = headlines_of("it", [Cost(1.0, None)], "else", [Cost(1.0, None)], beyond="it")
+    assert untold.ours == ()
+    assert untold.note
 
 
 def test_ways_run_in_turns_and_once_before():
@@ -49,6 +127,25 @@ def test_ways_run_in_turns_and_once_before():
 def test_a_power_is_found_again(power):
     sizes = (10, 37, 211)
     assert exponent(sizes, [3 * size**power for size in sizes]) == pytest.approx(power)
+
+
+def test_quick_sizes_are_fewer_and_no_larger():
+    for _, sizes, few, _ in CASES:
+        assert 3 <= len(few) < len(sizes)
+        assert max(few) < max(sizes)
+
+
+@pytest.mark.parametrize("side", [56, 104])
+def test_what_grows_is_the_picture_that_the_network_sees(side):
+    (record,) = capturing(side)()
+    assert record.query_grid.shape == (1, side // 8, side // 8)
+
+
+def test_a_block_by_itself_sees_what_it_is_given_without_resizing():
+    x = torch.rand(CHANNELS, 11, 13)
+    seen = prepared(alone(13), x)[1]
+    assert seen.shape == (1, CHANNELS, 11, 13)
+    assert torch.allclose(seen[0], x, atol=1 / 255)
 
 
 def test_a_crowd_with_a_core_each_waits_for_the_work_alone():
