@@ -28,7 +28,7 @@ test: lint ## lint, check types, run every test
 quick: lint ## lint, check types, run what is quick: for daily work
 	$(RUN) -m pytest $(SIDE_BY_SIDE) -m "not slow and not browser"
 
-bench: $(DEVELOPMENT) ## measure every headline beside its baseline (QUICK=1: smaller cases)
+bench: $(DEVELOPMENT) ## measure every headline beside its baseline in 30 minutes (QUICK=1: smaller cases, 3 minutes)
 	$(RUN) -m benchmarks $(if $(QUICK),--quick,--out docs/benchmarks)
 
 docs: $(DEVELOPMENT) ## build the site into docs/_build/html

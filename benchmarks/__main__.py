@@ -34,9 +34,9 @@ SUITES = {
     "figures": "drawing",
     "folder": "folder",
     "start": "starting",
-    "waits": "waiting",
     "growth": "growth",
     "speed": "speed",
+    "waits": "waiting",
 }
 """What a suite is called -> its module."""
 

@@ -16,9 +16,9 @@ TITLES = {
     "figures": "Figures",
     "folder": "A folder of pictures",
     "start": "Cold start, phase by phase",
-    "waits": "What a visitor waits for",
     "growth": "How cost grows: the fitted power of the size",
     "speed": "Forward passes of bundled networks",
+    "waits": "What a visitor waits for",
 }
 
 
