@@ -19,7 +19,7 @@ from nonlocal_lens.analysis import capture, terms
 from nonlocal_lens.models import load_network
 
 NAME = "vit_base_patch16_224"
-SIDES = {True: (224,), False: (224, 512, 1024)}
+SIDES = {True: (224,), False: (224, 512)}
 """Quick or whole -> sides of the picture in pixels."""
 LAYERS = {True: 4, False: 12}
 HEADS, PATCH = 12, 16
