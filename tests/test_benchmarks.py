@@ -99,8 +99,11 @@ def test_what_runs_apart_and_fails_dies_or_takes_too_long_says_so():
 @pytest.mark.skipif(not FORGETTING.exists(), reason="only Linux forgets the greatest memory")
 def test_memory_of_a_run_is_told_each_time_anew():
     large, small = (lambda size=size: np.ones(size * 2**17) for size in (97, 11))
-    taken = [cost_of(way).megabytes for way in (large, small, large)]
-    assert taken == pytest.approx([97, 11, 97], abs=1)
+    ways = (large, small, large)
+    # apart: threads that other tests have left here may take memory meanwhile
+    taken = apart(lambda: [cost_of(way).megabytes for way in ways], seconds=60)
+    # the system may hand out a huge page of 2 MB at either end
+    assert taken == pytest.approx([97, 11, 97], abs=4)
 
 
 def test_two_ways_that_cost_time_and_memory_are_two_headlines():

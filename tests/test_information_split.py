@@ -1,7 +1,7 @@
 """Attention split in bits: what is the same for every query, and what the query tells."""
 
 from dataclasses import replace
-from math import log2
+from math import isnan, log2, nan
 
 import pytest
 import torch
@@ -13,6 +13,7 @@ from test_degeneracy_laws import SEEDS, records
 from nonlocal_lens.analysis import degeneracy
 from nonlocal_lens.analysis.grid import Grid
 from nonlocal_lens.analysis.record import AttentionRecord
+from nonlocal_lens.analysis.statistics.statistic import at_least_zero
 
 
 def planted(rows):
@@ -158,3 +159,9 @@ def test_a_query_of_a_clip_stays_in_its_frame():
     near = (15 * 9 + (2 * 3 + 2 * 5) * 6 + 4 * 4) / 35
     assert report.baselines["local_mass"].uniform == pytest.approx(near / 105)
     assert report.baselines["self_mass"].uniform == pytest.approx(1 / 105)
+
+
+@pytest.mark.parametrize(("value", "expected"), [(-0.0, "0.0"), (-1e-17, "0.0"), (0.5, "0.5")])
+def test_what_is_at_least_zero_has_no_sign(value, expected):
+    assert str(at_least_zero(value)) == expected
+    assert isnan(at_least_zero(nan))

@@ -45,7 +45,7 @@ def test_an_uploaded_video_that_is_broken_ends_in_one_sentence(page):
 
 def test_a_pin_is_known_to_the_export_page(page, monkeypatch):
     view = View(queries=(Query(((60.04, 40.0),), frame=1),))
-    monkeypatch.setattr("nonlocal_lens.app.viewer.show_viewer", lambda payload, key: view)
+    monkeypatch.setattr("nonlocal_lens.app.viewer.show.show_viewer", lambda payload, key: view)
     page.session_state["video_tabs"] = "As files"
     page.run()
     frames = next(box for box in page.number_input if box.label == "Frames")

@@ -75,4 +75,4 @@ def at_least_one(_: Scope) -> tuple[float, float]:
 
 def at_least_zero(value: float) -> float:
     """Return a number without the sign that rounding may leave at 0; NaN stays NaN."""
-    return max(value, 0.0)  # in this order: max(0.0, nan) is 0
+    return max(value, 0.0) + 0.0  # in this order: max(0.0, nan) is 0; and -0.0 + 0.0 is 0.0
