@@ -42,10 +42,11 @@ st.html(Path(__file__).parent / "main.css")
 ready = imports.are_done()
 page = st.navigation([page_of(name, ready=ready) for name in PAGES], position="top")
 if ready:
-    from nonlocal_lens.app import housekeeping
+    from nonlocal_lens.app import housekeeping, session
 
     housekeeping.note_tab()
     page.run()
+    session.settle()
 else:  # it takes seconds at a cold start
     page.run()
     imports.wait()

@@ -12,7 +12,7 @@ from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 CHOICES = "choices"  # where the session keeps what was chosen, by name
 _SHOWN = "choices shown"  # what widgets were last told to show, by their key
-_PAGE, _OPENING = "page", "opening"
+_PAGE, _OPENING, _SETTLED = "page", "opening", "settled opening"
 
 
 def chosen(name: str, first: Any = None) -> Any:
@@ -52,7 +52,9 @@ def kept(
             value = [one for one in value if one in among] or (first if value else [])
         elif value not in among:
             value = first
-    if key not in st.session_state or st.session_state[key] != value:
+    # A widget on a page that just opened is a new one, which knows nothing of what its key held on
+    # another page, and shows its first value unless it is told.
+    if not _is_settled() or key not in st.session_state or st.session_state[key] != value:
         st.session_state[key] = value
     shown[key] = value
     return {"key": key, "on_change": _take, "args": (name, key)}
@@ -81,6 +83,15 @@ def arrived(page: str) -> bool:
 def opening() -> int:
     """Return how many times a page was opened: what a page opens with is fixed until the next."""
     return int(st.session_state.get(_OPENING, 0))
+
+
+def settle() -> None:
+    """Note that the open page was drawn to its end: its widgets show what they were told."""
+    st.session_state[_SETTLED] = opening()
+
+
+def _is_settled() -> bool:
+    return bool(st.session_state.get(_SETTLED) == opening())
 
 
 def _choices() -> dict[str, Any]:

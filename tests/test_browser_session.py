@@ -248,3 +248,24 @@ def test_the_class_token_is_asked_pinned_linked_and_taken_to_export(page, addres
     pinned.wait_for(timeout=60_000)
     page.get_by_role("link", name="Export").first.click()
     page.get_by_text("--query class").wait_for(timeout=60_000)
+
+
+@pytest.mark.parametrize("street", [None, 7])
+def test_a_picture_and_a_network_follow_to_every_page_and_back(page, street):
+    page.goto(page.base)
+    if street is None:
+        expected = {"picture": "street-2000030", "networks": "streets-dnl"}
+    else:
+        expected = {"picture": f"street-{street}", "networks": "streets-gc"}
+        page.goto(f"{page.base}/?picture={expected['picture']}&networks={expected['networks']}")
+    wait_for(page, **expected)
+    settle(page)
+    for name in ("Layers", "Explore", "Compare", "Layers", "Compare", "Explore", "Layers"):
+        go_to(page, name)
+        settle(page)
+        said = params(page, "picture", "networks")
+        assert said["picture"] == expected["picture"], name
+        if name != "Compare":  # it shows several
+            assert said["networks"] == expected["networks"], name
+        shown = page.get_by_test_id("stNumberInput").locator("input").first
+        assert shown.input_value() == expected["picture"].removeprefix("street-"), name
