@@ -72,11 +72,14 @@ def most_different(record: AttentionRecord, count: int = 2) -> tuple[int, ...]:
     if candidates.attending == 1:
         return (int(candidates.positions[candidates.divergence_from_mean().argmax()]),)
     chosen = list(_farthest_pair(candidates))
-    nearest = torch.minimum(*(candidates.divergence_from(place) for place in chosen))
+    nearest = torch.full((len(candidates.positions),), torch.inf, dtype=torch.float64)
+    compared = 0  # how many of the chosen ones the rest was compared with
     while len(chosen) < count:
+        for place in chosen[compared:]:
+            nearest = torch.minimum(nearest, candidates.divergence_from(place))
+        compared = len(chosen)
         nearest[chosen] = -torch.inf
         chosen.append(int(nearest.argmax()))
-        nearest = torch.minimum(nearest, candidates.divergence_from(chosen[-1]))
     return tuple(int(candidates.positions[place]) for place in chosen[:count])
 
 
