@@ -7,6 +7,8 @@ keeps it anew, and a test holds it to what the network makes of the street.
 from functools import cache
 from pathlib import Path
 
+from nonlocal_lens.models.atomic_write import atomic_write
+
 FILE = Path(__file__).with_suffix(".safetensors")
 
 NETWORK, PICTURE = "streets-dnl", "street-2000030"
@@ -37,4 +39,4 @@ def made() -> bytes:
 
 
 if __name__ == "__main__":
-    FILE.write_bytes(made())
+    atomic_write(FILE, made())
