@@ -9,6 +9,7 @@ from typing import Any
 
 import streamlit as st
 
+from nonlocal_lens.app.components import places
 from nonlocal_lens.app.link import Link
 from nonlocal_lens.app.pictures import Picture
 from nonlocal_lens.app.session import opening
@@ -81,7 +82,7 @@ def opened_view(picture: str, maps: Any, first: View | None = None) -> tuple[str
     if before is None or before[0] != at:
         number = 0 if before is None else before[1] + 1
         before = st.session_state[_OPENED] = (at, number, view_of(picture, maps, first))
-    return f"viewer-{before[1]}", before[2]
+    return places.viewer_key(before[1]), before[2]
 
 
 def pins_of(picture: str) -> tuple[Query, ...]:

@@ -2,6 +2,7 @@
 
 import streamlit as st
 
+from nonlocal_lens.app.components import places
 from nonlocal_lens.app.components.skeleton import DRAWN, keep_maps
 from nonlocal_lens.app.components.tour import tour
 from nonlocal_lens.app.first_maps import kept
@@ -24,12 +25,12 @@ def first_maps() -> None:
         skeleton()
         return
     tour()
-    with st.container(horizontal=True, vertical_alignment="center", gap="small", key="bar"):
+    with places.bar():
         st.html("<i></i>")  # what is empty has no height
     with st.container():  # the fragment
-        with st.container(key="headline-1"):
+        with places.headline(1):
             st.html(f'<div class="nl-headline" role="status"><p>{COMING}</p></div>')
         with st.container():
             st.empty()  # the skeleton
-            mount(kept(), "viewer-0")
+            mount(kept(), places.viewer_key(0))
     keep_maps("explore")

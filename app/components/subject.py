@@ -6,6 +6,7 @@ import streamlit as st
 
 from nonlocal_lens.app.address import opened_link
 from nonlocal_lens.app.address_fields import Field
+from nonlocal_lens.app.components import places
 from nonlocal_lens.app.components.bar import choose_picture_in_bar, show_shelf
 from nonlocal_lens.app.components.network_picker import choose_network, open_network
 from nonlocal_lens.app.components.picture_picker import current_picture, open_known
@@ -27,7 +28,7 @@ def choose_subject(page: str, fields: Sequence[Field] = ()) -> tuple[Picture, st
         if link.networks:
             open_network(link.networks[0], named_part((link.blocks or ("",))[0]))
         take_view(link, current_picture(), page)
-    bar = st.container(horizontal=True, vertical_alignment="center", gap="small", key="bar")
+    bar = places.bar()
     with bar:
         show_shelf()
         picture = choose_picture_in_bar()

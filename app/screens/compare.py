@@ -8,6 +8,7 @@ import streamlit as st
 from nonlocal_lens.analysis.degeneracy import HEADLINES, DegeneracyReport
 from nonlocal_lens.app import cache
 from nonlocal_lens.app.address import keep_address, opened_link
+from nonlocal_lens.app.components import places
 from nonlocal_lens.app.components.bar import show_shelf
 from nonlocal_lens.app.components.bits_bar import bits_bars, bits_of
 from nonlocal_lens.app.components.network_picker import (
@@ -56,7 +57,7 @@ def compare() -> None:
     link = opened_link("compare")
     if link is not None:
         open_what_it_names(link)
-    bar = st.container(horizontal=True, vertical_alignment="center", gap="small", key="bar")
+    bar = places.bar()
     with bar:
         show_shelf()
         picture, records = choose_picture()
@@ -185,7 +186,7 @@ def show_comparison(picture: Picture, networks: tuple[str, ...]) -> None:
     the new one comes, and nothing moves.
     """
     head, lens, below = (
-        st.container(key=f"headline-{len(networks)}"),
+        places.headline(len(networks)),
         st.container(),
         st.container(),
     )

@@ -9,6 +9,7 @@ from nonlocal_lens.analysis.record import AttentionRecord
 from nonlocal_lens.analysis.statistics.sinks import SINK
 from nonlocal_lens.app import cache
 from nonlocal_lens.app.address import keep_address, token_of
+from nonlocal_lens.app.components import places
 from nonlocal_lens.app.components.attribution import show_attribution
 from nonlocal_lens.app.components.bits_bar import bits_bars, bits_of
 from nonlocal_lens.app.components.intervention import show_intervention
@@ -58,7 +59,7 @@ def show_lens(picture: Picture, network_name: str) -> None:
     Every part has a place that is kept from the start, so that what was there stays, dimmed, until
     the new one comes, and nothing moves.
     """
-    head, lens, below = st.container(key="headline-1"), st.container(), st.container()
+    head, lens, below = places.headline(1), st.container(), st.container()
     with lens:
         waiting = skeleton("explore")
         seen = cache.observation(network_name, picture)

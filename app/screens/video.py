@@ -16,6 +16,7 @@ from nonlocal_lens.analysis.tracking import CellFlow, cell_flow
 from nonlocal_lens.app import cache
 from nonlocal_lens.app.address import keep_address, opened_link
 from nonlocal_lens.app.clip_address import clip_fields, note_clip, open_what_it_names
+from nonlocal_lens.app.components import places
 from nonlocal_lens.app.components.clip_numbers import (
     pick_of,
     show_degeneracy,
@@ -54,7 +55,7 @@ def video() -> None:
     link = opened_link("video", clip_fields())
     if link is not None:
         open_what_it_names(link)
-    bar = st.container(horizontal=True, vertical_alignment="center", gap="small", key="bar")
+    bar = places.bar()
     with bar:
         reel = choose_reel()
     name = choose_network("video", clips=True, bar=bar)

@@ -40,18 +40,13 @@ def announce(patience: float) -> threading.Thread:
     """Import what the first page does, soon; what fails will fail again there, and be told.
 
     Args:
-        patience: Seconds after which it begins unless `begin` was called.
+        patience: Seconds after which it begins though nobody waits for it.
     """
     _ended.clear()
     _asked.clear()
     thread = threading.Thread(target=_import_all, args=(patience,), name="imports", daemon=True)
     thread.start()
     return thread
-
-
-def begin() -> None:
-    """Let what was announced begin, if it has not."""
-    _asked.set()
 
 
 def are_done() -> bool:
@@ -61,7 +56,7 @@ def are_done() -> bool:
 
 def wait() -> None:
     """Return once all is imported; it begins now, if it has not."""
-    begin()
+    _asked.set()
     _ended.wait()
 
 

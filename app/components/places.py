@@ -1,0 +1,19 @@
+"""Places of a page that are kept before there is what fills them: nothing moves when it comes."""
+
+import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
+
+
+def bar() -> DeltaGenerator:
+    """Return the place of the thin line in which picture and network are chosen."""
+    return st.container(horizontal=True, vertical_alignment="center", gap="small", key="bar")
+
+
+def headline(networks: int) -> DeltaGenerator:
+    """Return the place of what is said of so many networks in one line each; see main.css."""
+    return st.container(key=f"headline-{networks}")
+
+
+def viewer_key(number: int) -> str:
+    """Return what the viewer of a session is called after so many others."""
+    return f"viewer-{number}"
