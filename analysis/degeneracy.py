@@ -1,7 +1,7 @@
 """How query-independent (degenerate) a block's attention is: statistics of one record."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, make_dataclass
+from dataclasses import dataclass, field, make_dataclass, replace
 from math import log, nan
 from typing import TYPE_CHECKING
 
@@ -183,11 +183,16 @@ def _together(
         records, generator=_seeded(seed), shuffles=shuffles, value=stacked(known) if known else None
     )
     distances: list[VectorDistances | None] = []
+    updates: list[Tensor] = []
     for head, one in enumerate(vectors):
         if isinstance(one, Unattended):
             assert sums.attended is not None  # there was a value
+            if (update := one.update(sums.attended[head])) is not None:
+                updates.append(update)
             one = one.distances(sums.attended[head])
         distances.append(one)
+    if updates:
+        sums = replace(sums, attended=stacked(updates))
     heads = MeasuredHeads(records, sums, distances, seed, shuffles)
     return [
         _report(measured, *of_rows)

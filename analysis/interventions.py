@@ -187,7 +187,8 @@ def _noise(block: AttentionBlock, projections: Projections) -> Aggregated:
 def _attend_by_lot(
     block: AttentionBlock, projections: Projections
 ) -> Float[Tensor, "query_pos value_channels"]:
-    record = record_of("", block, projections, image_hw=(1, 1))  # no pixel has a part in this
+    # no pixel has a part in this
+    record = record_of("", block, projections, image_hw=(1, 1), keeps_value=False)
     value = projections.value[0].to(record.key)
     generator = torch.Generator().manual_seed(0)
     order = torch.randperm(len(value), generator=generator)
@@ -270,7 +271,8 @@ def _term_only(term: terms.Term, block: AttentionBlock, projections: Projections
 def _attend_by_term(
     term: terms.Term, block: AttentionBlock, projections: Projections
 ) -> Float[Tensor, "query_pos value_channels"]:
-    record = record_of("", block, projections, image_hw=(1, 1))  # no pixel has a part in this
+    # no pixel has a part in this
+    record = record_of("", block, projections, image_hw=(1, 1), keeps_value=False)
     value = projections.value[0].to(record.key)
     if term == "unary" and record.reach is None:  # all rows are the same
         row = terms.attention(record, [0], term) @ value

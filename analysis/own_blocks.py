@@ -10,6 +10,7 @@ from torch.nn.utils.parametrize import type_before_parametrizations
 from nonlocal_lens.analysis import terms
 from nonlocal_lens.analysis.axis import Axis
 from nonlocal_lens.analysis.grid import Grid
+from nonlocal_lens.analysis.own_values import on_their_way_out
 from nonlocal_lens.analysis.record import AttentionRecord
 from nonlocal_lens.analysis.tracing.layout import Sides
 from nonlocal_lens.analysis.tracing.proof import Proof, UnprovedError
@@ -49,6 +50,7 @@ def record_of(
     *,
     picture: int = 0,
     call: int = 0,
+    keeps_value: bool = True,
 ) -> AttentionRecord:
     """Return the record of what a block made of one picture of its input.
 
@@ -60,8 +62,11 @@ def record_of(
         sides: Where queries and keys lie; their cells tile the image where nobody knows.
         picture: Which item of the batch.
         call: How often the block had run before.
+        keeps_value: Whether the record holds values, too: nothing but the kind of a sink, and what
+            attention adds, is read from them.
     """
     query, key, unary = projections.query[picture], projections.key[picture], None
+    value = on_their_way_out(block, _kept(projections.value[picture])) if keeps_value else None
     if projections.unary is not None:
         unary = projections.unary[picture]
     reach = projections.reach
@@ -72,6 +77,7 @@ def record_of(
         of_query, of_key = (torch.from_numpy(side.order) for side in sides)
         query, key = query[of_query.to(query.device)], key[of_key.to(key.device)]
         unary = None if unary is None else unary[of_key.to(unary.device)]
+        value = None if value is None else value[of_key]
         if reach is not None:
             reach = Reach(reach.kind, reach.query[of_query], reach.key[of_key])
     return AttentionRecord(
@@ -90,6 +96,7 @@ def record_of(
         whitened=block.whitened,
         reach=reach,
         call=call,
+        value=value,
     )
 
 
@@ -142,7 +149,8 @@ def proved_by_output(
     )
     some = alone._replace(query=alone.query[:, probes.to(alone.query.device)])
     own = _kept(block.aggregate(some)[0])
-    plain = record_of("", block, alone, (1, 1))  # no pixel has a part in this
+    # no pixel has a part in this
+    plain = record_of("", block, alone, (1, 1), keeps_value=False)
     rows = terms.attention(plain, probes) @ _kept(alone.value[0])
     error = float((rows - own).abs().max() / own.abs().max().clamp_min(1e-30))
     if not error <= TOLERANCE:

@@ -96,10 +96,13 @@ def _eigenvalues(matrix: Float[Tensor, "*heads size size"]) -> Float[Tensor, "*h
 def stable_rank(matrix: Float[Tensor, "*heads rows columns"]) -> Float[Tensor, "*heads"]:
     """Return the squared Frobenius norm over the squared spectral norm; NaN for zeros.
 
-    From the smaller Gram matrix: time O(larger side x smaller side^2).
+    NaN, too, where a number is not finite. From the smaller Gram matrix: time O(larger side x
+    smaller side^2).
     """
     rows, columns = matrix.shape[-2:]
     products = gram(matrix if rows > columns else matrix.mT)
+    finite = products.isfinite().all(dim=-1).all(dim=-1)
+    products = products.where(finite[..., None, None], 0.0)
     total = products.diagonal(dim1=-2, dim2=-1).sum(dim=-1)
     return _over_largest(total, _eigenvalues(products)[..., -1])
 

@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from nonlocal_lens.analysis.capture import attention_blocks, evaluating
+from nonlocal_lens.analysis.own_values import on_their_way_out
 from nonlocal_lens.analysis.record import AttentionRecord
 from nonlocal_lens.models.blocks import AttentionBlock
 
@@ -35,6 +36,16 @@ class Unattended(NamedTuple):
     block: AttentionBlock
     x: Float[Tensor, "1 channels *grid"]  # the block's input
     value: Float[Tensor, "key_pos value_channels"]
+
+    def update(
+        self, attended: Float[Tensor, "query_pos value_channels"]
+    ) -> Float[Tensor, "query_pos fewer"] | None:
+        """Return what every query is given, as a record's values on their way out say it.
+
+        Args:
+            attended: The values, weighted by every row.
+        """
+        return on_their_way_out(self.block, attended)
 
     @torch.no_grad()
     def distances(self, attended: Float[Tensor, "query_pos value_channels"]) -> VectorDistances:
