@@ -7,6 +7,7 @@ A file is `.safetensors` or `.npz` (nothing in it is executed). Its fields:
 | `query` | (positions, channels) or (rows, columns, channels) | floats |
 | `key` | likewise; positions may be fewer than the queries' | floats |
 | `unary` | (key positions,) or (key rows, key columns) | optional: learned logits |
+| `value` | as `key`, with channels of its own | optional: tells the kind of a sink, see below |
 | `attention` | (query positions, key positions) | instead of query, key and unary; rows sum to 1 |
 | `image` | (height, width, 3), uint8 | optional: gray if there is none |
 | `scale` | one number | optional, 1: factor on every dot product |
@@ -21,28 +22,29 @@ Names are those of tokens that are no places: a class token, registers. There ar
 empty for those that are places ("class" and 196 times ""), or fewer, which are then those of the
 last tokens. Text with commas between them will do.
 
+Values are what attention weights, best as the layer behind the attention makes them (W_O v of a
+head, W_z g(x) of a non-local block): what a sink adds is told by their lengths and directions.
+
 Text and numbers may stand in a safetensors file's metadata. Several blocks or heads have their
 names before a dot: `head0.query`, `head0.key`, `head1.query`, ... A file that
 `AttentionRecord.save` wrote is read, too.
 """
 
-import io
 import re
-import zipfile
 from collections.abc import Mapping, Sequence
-from math import isqrt, prod
+from math import isqrt
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from jaxtyping import Float, UInt8
-from safetensors.torch import load as load_safetensors
 from torch import Tensor
 
 from nonlocal_lens.analysis.grid import Grid
 from nonlocal_lens.analysis.images import read_image
 from nonlocal_lens.analysis.record import HEADER_KEY, AttentionRecord
+from nonlocal_lens.analysis.record_arrays import MOST_MEGABYTES, npz_arrays, safetensors_arrays
 from nonlocal_lens.analysis.record_tokens import GRAY_CELL, axes_of, side_of
 from nonlocal_lens.models.blocks import Reach
 from nonlocal_lens.models.limits import (
@@ -51,7 +53,6 @@ from nonlocal_lens.models.limits import (
     MOST_PIXELS,
     MOST_POSITIONS,
     MOST_RECORD_BYTES,
-    MOST_RECORD_MEMBERS,
     MOST_RECORD_NUMBERS,
     MOST_RECORD_WEIGHTS,
     MOST_RECORDS,
@@ -59,12 +60,12 @@ from nonlocal_lens.models.limits import (
     shortened,
 )
 from nonlocal_lens.models.local_files import read_regular
-from nonlocal_lens.models.safetensors_header import split
 
 FIELDS = (
     "query",
     "key",
     "unary",
+    "value",
     "attention",
     "image",
     "scale",
@@ -84,6 +85,7 @@ FIELDS = (
 ROW_SUM_TOLERANCE = 1e-2
 MOST_MATRIX_VALUES = 2**24  # a whole attention matrix of 4096 queries and keys
 MOST_CHANNELS = 256
+MOST_VALUE_CHANNELS = 4096
 LOGIT_TOLERANCE = 1e-3
 LEAST_WEIGHT = 1e-30
 
@@ -129,18 +131,18 @@ def read_bytes(data: bytes, name: str) -> RecordFile:
         raise ValueError(f"a record file must end in .safetensors or .npz, got {name!r}")
     if len(data) > MOST_RECORD_BYTES:
         raise ValueError(f"{name} has {len(data) / 1e6:.0f} MB; at most {MOST_MEGABYTES} are read")
-    fields = _npz(data, name) if ending == "npz" else _safetensors(data, name)
+    fields = npz_arrays(data, name) if ending == "npz" else safetensors_arrays(data, name)
     try:
         if HEADER_KEY in fields:
             record = AttentionRecord.from_bytes(data)
-            _check_weights([record])
+            _check_costs([record])
             return RecordFile(stem, _image(fields.get("image"), _grid_of(record)), (record,))
         image, groups = fields.pop("image", None), _groups(fields)
         if len(groups) > MOST_RECORDS:
             raise ValueError(f"it holds {len(groups)} records; at most {MOST_RECORDS} are read")
         image_hw = None if image is None else _image(image, None).shape[:2]
         found = tuple(_record(group, block or stem, image_hw) for block, group in groups.items())
-        _check_weights(found)
+        _check_costs(found)
         return RecordFile(stem, _image(image, _grid_of(found[0])), found)
     except MemoryError:
         raise
@@ -149,98 +151,28 @@ def read_bytes(data: bytes, name: str) -> RecordFile:
         raise ValueError(f"{name} is no record file: {words}") from error
 
 
-def _check_weights(records: Sequence[AttentionRecord]) -> None:
-    """Raise ValueError where to compute all weights, as a page does, would take too long."""
+def _check_costs(records: Sequence[AttentionRecord]) -> None:
+    """Raise ValueError where to compute all weights, and what they add, would take too much."""
     weights = sum(len(record.query) * len(record.key) for record in records)
     if weights > MOST_RECORD_WEIGHTS:
         raise ValueError(
             f"its records have {weights} weights in all, queries times keys; at most "
             f"{MOST_RECORD_WEIGHTS} can be shown: put fewer into one file"
         )
+    for channels, positions in (
+        (record.value.shape[1], len(record.query) + len(record.key))
+        for record in records
+        if record.value is not None
+    ):
+        if channels > MOST_VALUE_CHANNELS or channels * positions > MOST_RECORD_NUMBERS:
+            raise ValueError(
+                f"field 'value' has {channels} channels; at most {MOST_VALUE_CHANNELS} can be "
+                f"measured, and {MOST_RECORD_NUMBERS // positions} for {positions} queries and keys"
+            )
 
 
 def _grid_of(record: AttentionRecord) -> Grid | None:
     return record.query_axis.grid or record.key_axis.grid
-
-
-MOST_MEGABYTES = MOST_RECORD_BYTES // 1_000_000
-
-
-def _npz(data: bytes, name: str) -> dict[str, Any]:
-    if not data.startswith(b"PK"):
-        raise ValueError(f"{name} is not a readable .npz file: it is no zip archive")
-    try:
-        return _unpacked(data)
-    except _ObjectsError as error:
-        raise ValueError(
-            f"{name} holds Python objects, which are never loaded; save plain arrays"
-        ) from error
-    except MemoryError:
-        raise
-    except Exception as error:  # of a damaged archive, whatever goes wrong in it
-        words = shortened(error_words(error), LONGEST_MESSAGE - 120)
-        raise ValueError(f"{name} is not a readable .npz file: {words}") from error
-
-
-class _ObjectsError(ValueError):
-    """An array of Python objects."""
-
-
-def _unpacked(data: bytes) -> dict[str, Any]:
-    """Return the arrays in an archive, none of them larger than the archive says before."""
-    fields: dict[str, Any] = {}
-    with zipfile.ZipFile(io.BytesIO(data)) as archive:
-        members = archive.infolist()
-        if len(members) > MOST_RECORD_MEMBERS:
-            raise ValueError(f"it has {len(members)} members, at most {MOST_RECORD_MEMBERS}")
-        if sum(member.file_size for member in members) > MOST_RECORD_BYTES:
-            raise ValueError(f"it unpacks to more than {MOST_MEGABYTES} MB")
-        for member in members:
-            field = member.filename.removesuffix(".npy")
-            if member.flag_bits & 1:
-                raise ValueError(f"{shortened(field, LONGEST_NAME)} is encrypted")
-            if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-                raise ValueError(f"{shortened(field, LONGEST_NAME)} is compressed in an odd way")
-            with archive.open(member) as file:
-                content = file.read(member.file_size + 1)
-            fields[field] = _array_in(content, shortened(field, LONGEST_NAME))
-    return {
-        field: value.item() if value.dtype.kind == "U" and value.ndim == 0 else value
-        for field, value in fields.items()
-    }
-
-
-def _array_in(content: bytes, field: str) -> np.ndarray:
-    """Return the array in the bytes of a .npy file, which must have as many as its shape says."""
-    file = io.BytesIO(content)
-    version = np.lib.format.read_magic(file)
-    reads = {
-        (1, 0): np.lib.format.read_array_header_1_0,
-        (2, 0): np.lib.format.read_array_header_2_0,
-    }
-    if version not in reads:
-        raise ValueError(f"{field} is of version {version}")
-    shape, is_fortran, dtype = reads[version](file, max_header_size=10_000)
-    if dtype.hasobject:
-        raise _ObjectsError(field)
-    held = content[file.tell() :]
-    if min(shape, default=0) < 0 or prod(shape) * dtype.itemsize != len(held):
-        raise ValueError(f"{field} has {len(held)} bytes for the shape {tuple(shape)[:8]}")
-    values = np.frombuffer(held, dtype) if dtype.itemsize and held else np.zeros(prod(shape), dtype)
-    return values.reshape(shape, order="F" if is_fortran else "C")
-
-
-def _safetensors(data: bytes, name: str) -> dict[str, Any]:
-    try:
-        header = split(data)[0]  # before memory is taken for what it claims
-        if len(header) > MOST_RECORD_MEMBERS:
-            raise ValueError(f"it has {len(header)} members, at most {MOST_RECORD_MEMBERS}")
-        return {**(header.get("__metadata__") or {}), **load_safetensors(data)}
-    except MemoryError:
-        raise
-    except Exception as error:  # of a damaged file, whatever goes wrong in it
-        words = shortened(error_words(error), LONGEST_MESSAGE - 120)
-        raise ValueError(f"{name} is not a readable safetensors file: {words}") from error
 
 
 def _groups(fields: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
@@ -297,6 +229,7 @@ def _record(
                 f"field 'unary' must have one number for each of the {len(key)} keys, "
                 f"got {len(unary)}"
             )
+    value = _value(fields, len(key))
     for side, count in (("query", len(query)), ("key", len(key))):
         if count > MOST_POSITIONS:
             raise ValueError(
@@ -325,12 +258,24 @@ def _record(
         query=query[query_order],
         key=key[key_order],
         unary=None if unary is None else unary[key_order],
+        value=None if value is None else value[key_order],
         query_grid=laid["query"].grid,  # type: ignore[arg-type]  # None is possible
         key_grid=laid["key"].grid,  # type: ignore[arg-type]
         query_axis=laid["query"],
         key_axis=laid["key"],
         reach=reach,
     )
+
+
+def _value(fields: dict[str, Any], keys: int) -> Float[Tensor, "key_pos value_channels"] | None:
+    if "value" not in fields:
+        return None
+    value = _floats(fields, "value", (2, 3)).flatten(0, -2)
+    if len(value) != keys:
+        raise ValueError(
+            f"field 'value' must have one vector for each of the {keys} keys, got {len(value)}"
+        )
+    return value
 
 
 def _reach(fields: dict[str, Any]) -> Reach | None:

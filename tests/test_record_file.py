@@ -1,6 +1,7 @@
 """Anybody's tensors: a file's attention is the record's, or a sentence names the field."""
 
 import io
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from records import KINDS, QUERIES, QUERY_HW, random_record
 from safetensors.torch import save as save_safetensors
 from typer.testing import CliRunner
 
-from nonlocal_lens.analysis import record_file, terms
+from nonlocal_lens.analysis import degeneracy, record_file, terms
 from nonlocal_lens.app.cli import cli
 from nonlocal_lens.app.notebook import explore_file
 from nonlocal_lens.models.file_hash import file_sha256
@@ -109,6 +110,51 @@ def test_several_blocks_are_named_before_the_dot_and_share_the_rest():
     assert (held.image == 128).all()
 
 
+@pytest.mark.parametrize("flat", [False, True])
+@pytest.mark.parametrize("whole", [False, True])
+def test_values_tell_of_what_kind_a_sink_is(flat, whole):
+    key, value = np.zeros((5, 7, 3), np.float32), floats(5, 7, 11)
+    key[2, 3, 0] = 30
+    query = np.ones((35, 3), np.float32)
+    value /= np.linalg.norm(value, axis=2, keepdims=True)
+    fields = {"query": query, "key": key, "value": value, "query_grid": [5, 7]}
+    if flat or whole:
+        fields |= {"value": value.reshape(35, 11), "key": key.reshape(35, 3), "key_grid": [5, 7]}
+    if whole:
+        logits = query @ fields.pop("key").T
+        weights = np.exp(logits - logits.max())
+        fields["attention"] = weights / weights.sum(axis=1, keepdims=True)
+        del fields["query"]
+    for length, kind in ((3.0, "broadcast"), (0.1, "no-operation")):
+        fields["value"] = fields["value"].copy()
+        fields["value"].reshape(35, 11)[17] = length * value.reshape(35, 11)[17]
+        (record,) = record_file.read_bytes(npz(**fields), "mine.npz").records
+        np.testing.assert_array_equal(record.value, fields["value"].reshape(35, 11))
+        report = degeneracy.measure(record, shuffles=False)
+        assert (report.sink_cell[:2], report.sink_kind) == ((2, 3), kind)
+
+
+def test_values_go_with_keys_that_stand_in_another_order():
+    value = floats(5, 11)
+    names = {"key_names": "class,,,,", "query_names": "class,,,,"}
+    data = npz(query=floats(5, 3), key=floats(5, 3), value=value, **names)
+    (record,) = record_file.read_bytes(data, "mine.npz").records
+    assert record.key_axis.names == ("class",)
+    np.testing.assert_array_equal(record.value, value[[1, 2, 3, 4, 0]])
+
+
+def test_values_that_make_too_large_an_update_are_refused(generator, monkeypatch, tmp_path):
+    record = random_record(generator)
+    positions = len(record.query) + len(record.key)
+    record = replace(record, value=torch.randn(len(record.key), 11, generator=generator))
+    record.save(tmp_path / "mine.safetensors")
+    monkeypatch.setattr(record_file, "MOST_RECORD_NUMBERS", 11 * positions)
+    assert record_file.read(tmp_path / "mine.safetensors").records[0].value.shape[1] == 11
+    monkeypatch.setattr(record_file, "MOST_RECORD_NUMBERS", 11 * positions - 1)
+    with pytest.raises(ValueError, match=f"has 11 channels.* and 10 for {positions} queries and"):
+        record_file.read(tmp_path / "mine.safetensors")
+
+
 def test_grids_follow_the_shape_of_the_image():
     image = np.zeros((300, 400, 3), np.uint8)
     data = npz(query=floats(12, 3), key=floats(12, 3), image=image)
@@ -129,6 +175,17 @@ GOOD = {"query": floats(36, 3), "key": floats(36, 3)}
         ({**GOOD, "query": np.zeros((36, 3), int)}, "field 'query' must hold floating-point"),
         ({**GOOD, "key": np.full((36, 3), np.nan)}, "field 'key' must be finite"),
         ({**GOOD, "unary": floats(35)}, "field 'unary' must have one number for each of the 36"),
+        (
+            {**GOOD, "value": floats(35, 5)},
+            "field 'value' must have one vector for each of the 36 keys, got 35",
+        ),
+        ({**GOOD, "value": floats(36)}, "field 'value' must have 2 or 3 dimensions"),
+        ({**GOOD, "value": np.full((36, 5), np.inf)}, "field 'value' must be finite"),
+        ({**GOOD, "value": np.zeros((36, 5), int)}, "field 'value' must hold floating-point"),
+        (
+            {**GOOD, "value": floats(36, 4099)},
+            "field 'value' has 4099 channels; at most 4096 can be measured",
+        ),
         ({**GOOD, "query_grid": [5, 7]}, "field 'query_grid' must have as many cells"),
         ({**GOOD, "query_grid": "six"}, "field 'query_grid' must be rows, columns"),
         ({**GOOD, "scale": "big"}, "field 'scale' must be one number"),
