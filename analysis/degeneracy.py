@@ -25,7 +25,7 @@ from nonlocal_lens.analysis.streaming import RowSums, sum_rows
 from nonlocal_lens.analysis.terms import stacked
 from nonlocal_lens.analysis.variance import unary_share as unary_share
 from nonlocal_lens.analysis.vectors import Unattended, VectorDistances
-from nonlocal_lens.analysis.verdict import verdict
+from nonlocal_lens.analysis.verdict import key_in_words, sink_sentence, verdict
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 """Shares of queries at whose place `DegeneracyReport` gives quantiles."""
@@ -66,6 +66,7 @@ class DegeneracyReport(Numbers):
     sink: int  # index of the key that gets most attention on average
     sink_cell: Cell | None  # of the key grid, where it is; None where it is no place
     sink_name: str | None  # what it is called where it is no place
+    sink_key: str  # which key it is, in words: by pixels and cell, or by its name
     token_shares: dict[str, float]  # mean share of a row on every key that is no place, by name
     baselines: dict[str, Baselines] = field(repr=False)  # of every statistic of attention
     restriction: Restriction | None = None  # where queries do not look at all keys
@@ -82,14 +83,22 @@ class DegeneracyReport(Numbers):
         return sink_kind(self.sink_routed, self.sink_value_ratio, self.update_stable_rank)
 
     @property
+    def sink_sentence(self) -> str:
+        """One sentence on where a sink is, how much it takes and what it does; "" for none."""
+        return sink_sentence(self.sink_share, self.keys, self.sink_key, self.sink_kind)
+
+    @property
     def verdict(self) -> str:
+        """How degenerate the block is and, where there is a sink, what it is, a sentence each."""
+        return " ".join(filter(None, (self.how_degenerate, self.sink_sentence)))
+
+    @property
+    def how_degenerate(self) -> str:
         """One sentence on how degenerate the block is; thresholds are in `analysis.verdict`."""
         return verdict(
             query_information_bits=self.query_information_bits,
             entropy_bits=self.entropy_bits,
             sink_share=self.sink_share,
-            sink_name=self.sink_name,
-            sink_kind=self.sink_kind,
             token_share=self.token_share,
             queries=self.queries,
             keys=self.keys,
@@ -222,6 +231,7 @@ def _report(
         sink=measured.sink,
         sink_cell=_cell(record.key_axis, measured.sink),
         sink_name=record.key_axis.name(measured.sink),
+        sink_key=key_in_words(record.key_axis, measured.sink),
         token_shares=dict(zip(record.key_axis.names, measured.token_shares, strict=True)),
         baselines={
             name: baselines for name, (_, baselines) in found.items() if baselines is not None

@@ -1,7 +1,8 @@
-"""What the numbers say about degeneracy, in a sentence."""
+"""What the numbers say about degeneracy and about a sink, in a sentence each."""
 
 from math import isnan, log2, nan
 
+from nonlocal_lens.analysis.axis import Axis
 from nonlocal_lens.analysis.parts import Restriction
 from nonlocal_lens.analysis.statistics.sinks import SINK
 
@@ -21,8 +22,8 @@ HARDLY_SELECTIVE_BITS = 0.5
 tenths of all keys, and it matters little what they prefer."""
 
 SINK_KINDS = {
-    "no-operation": " and has next to nothing to add, as if the block did nothing there",
-    "broadcast": " and adds the same to every query",
+    "no-operation": " and has next to nothing to add, as if the block did nothing (a no-operation)",
+    "broadcast": " and adds the same to every query (a broadcast)",
 }
 """What a sink does, in words that go on after how much it takes."""
 
@@ -38,8 +39,6 @@ def verdict(
     cosine_distance: float,
     shuffled_cosine_distance: float,
     sink_share: float = nan,
-    sink_name: str | None = None,
-    sink_kind: str = "",
     token_share: float = 0.0,
     restriction: Restriction | None = None,
 ) -> str:
@@ -49,8 +48,8 @@ def verdict(
     than log2(keys) - entropy, nor more than log2(queries). Where weights have signs there is no
     information, and the cosine distance is compared with that of rows with shuffled keys. Where
     queries do not look at all keys, that they do not is no information: the rest is judged. What
-    is said comes with the selectivity, because a share of next to nothing is nothing, and with the
-    sink, where one key takes much of all attention.
+    is said comes with the selectivity, because a share of next to nothing is nothing. Of a sink
+    `sink_sentence` tells.
 
     Args:
         query_information_bits: NaN where weights have signs.
@@ -60,8 +59,6 @@ def verdict(
         cosine_distance: Of rows; NaN where all weights are 0.
         shuffled_cosine_distance: Likewise, of the rows with shuffled keys.
         sink_share: Largest share of the mean row; NaN where weights have signs.
-        sink_name: What the token is called that has it, where it is no place.
-        sink_kind: What it does, see `analysis.statistics.sinks.sink_kind`.
         token_share: Share of all attention on keys that are no places.
         restriction: How queries are restricted, if they are.
     """
@@ -90,11 +87,7 @@ def verdict(
             f"{share:.0%} of what it could for rows as wide as these, "
             f"which are {selectivity:.2f} bits selective"
         )
-    if sink_share >= SINK and keys > 1:
-        sink = "one key" if sink_name is None else f"the token {sink_name!r}"
-        measured += f"; {sink} is a sink that takes {sink_share:.0%} of all attention"
-        measured += SINK_KINDS.get(sink_kind, "")
-    elif token_share >= SINK:
+    if token_share >= SINK and not is_sink(sink_share, keys):
         measured += f"; {token_share:.0%} of all attention lies on tokens that are no places"
     little = ", and hardly prefer any" if hardly else ""
     if share >= DEPENDENT:
@@ -102,3 +95,33 @@ def verdict(
     if share >= DEGENERATE:
         return f"Partly degenerate: queries look at largely the same places{little} ({measured})."
     return f"Degenerate: all queries look at nearly the same places{little} ({measured})."
+
+
+def is_sink(share: float, keys: int) -> bool:
+    """Return whether the key that gets most attention is a sink: not so a single key."""
+    return share >= SINK and keys > 1
+
+
+def sink_sentence(share: float, keys: int, key: str, kind: str) -> str:
+    """Return one sentence on the sink: which key, how much it takes, what it does; "" for none.
+
+    Args:
+        share: Largest share of the mean row; NaN where weights have signs.
+        keys: Number of keys.
+        key: Which one has it, in words: `key_in_words`.
+        kind: What it does, see `analysis.statistics.sinks.sink_kind`.
+    """
+    if not is_sink(share, keys):
+        return ""
+    does = SINK_KINDS.get(kind, "")
+    return f"{key[:1].upper()}{key[1:]} is a sink: it takes {share:.0%} of all attention{does}."
+
+
+def key_in_words(axis: Axis, index: int) -> str:
+    """Return where a key is, in image pixels and by its cell, or what it is called."""
+    name, position = axis.name(index), axis.cell(index)
+    if position is None or axis.grid is None:
+        return f"the token {name!r}"
+    (x, y), cell = axis.center(index), axis.grid.cell(position)
+    frame = f", frame {cell.frame}" if axis.grid.frames > 1 else ""
+    return f"the key at x {x:.0f}, y {y:.0f} (row {cell.row}, column {cell.col}{frame})"

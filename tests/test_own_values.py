@@ -261,6 +261,8 @@ def test_planted_sinks_of_every_block_are_told_without_an_error(generator, tmp_p
     assert report.sink_value_ratio == pytest.approx(length * (others + 1) / (others + length), 1e-3)
     expected = {3.0: "broadcast", 0.1: "no-operation", 0.35: ""}[length]
     assert report.sink_kind == expected
+    place = "The key at x 24, y 18 (row 2, column 3) is a sink: it takes "
+    assert report.verdict.count("sink") == report.sink_sentence.startswith(place) == 1
     record.save(tmp_path / "a.safetensors")
     again = degeneracy.measure(AttentionRecord.load(tmp_path / "a.safetensors"), shuffles=False)
     assert (again.sink, again.sink_kind) == (AT, expected)

@@ -114,13 +114,16 @@ def test_the_key_that_gets_most_is_named_where_it_is(generator):
     planted[5] = 14.0
     sunk = replace(record, unary=planted)
     x, y = record.key_axis.center(5)
-    said = sink_in_words(degeneracy.measure(sunk), record.key_axis)
-    assert said.startswith(f"The key that gets most from all queries: x {x:.0f}, y {y:.0f}, with 5")
-    assert said.endswith("%, a sink.")
-    said = sink_in_words(degeneracy.measure(record), record.key_axis)
-    assert said.endswith("no sink, which begins at 30%.")
+    cell = record.key_grid.cell(5)
+    where = f"x {x:.0f}, y {y:.0f} (row {cell.row}, column {cell.col})"
+    said = sink_in_words(degeneracy.measure(sunk))
+    assert said.startswith(f"The key at {where} is a sink: it takes 5")
+    assert said.endswith("% of all attention.")
+    said = sink_in_words(degeneracy.measure(record))
+    assert said.startswith("No: most attention, ")
+    assert said.endswith(", and a sink begins at 30%.")
     signed = random_record(generator, "unnormalized")
-    assert sink_in_words(degeneracy.measure(signed), signed.key_axis) == ""
+    assert sink_in_words(degeneracy.measure(signed)) == ""
 
 
 def test_the_strongest_keys_stand_beside_the_row_without_the_sink(generator):

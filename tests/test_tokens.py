@@ -190,7 +190,9 @@ def test_a_token_of_mass_m_leaves_one_minus_m_of_the_information(generator, mass
         assert getattr(again, name) == pytest.approx(getattr(of_places, name), abs=1e-9), name
     if mass > 0.5:
         assert (found.sink, found.sink_cell, found.sink_name) == (len(axis), None, "class")
-        assert "the token 'class' is a sink that takes 95% of all attention" in found.verdict
+        sentence = "The token 'class' is a sink: it takes 95% of all attention."
+        assert found.sink_sentence == sentence
+        assert found.verdict == f"{found.how_degenerate} {sentence}"
 
 
 def test_the_order_of_tokens_changes_nothing_but_order(generator):

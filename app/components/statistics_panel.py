@@ -4,10 +4,8 @@ from math import isfinite
 
 import streamlit as st
 
-from nonlocal_lens.analysis.axis import Axis
 from nonlocal_lens.analysis.degeneracy import STATISTICS, DegeneracyReport
 from nonlocal_lens.analysis.statistics.sinks import SINK
-from nonlocal_lens.app.components.queries import word_of
 from nonlocal_lens.app.components.range_bar import range_bar
 
 GROUPS = {
@@ -17,6 +15,7 @@ GROUPS = {
     ),
     "Does one key take it all?": (
         *("sink_share", "sink_concentration", "sink_rate", "sink_routed", "participation_ratio"),
+        *("sink_value_ratio", "update_stable_rank"),
         *("token_share", "token_information_bits", "place_information_bits"),
     ),
     "How different are the maps?": (
@@ -44,19 +43,15 @@ def grouped_statistics(report: DegeneracyReport) -> dict[str, list[str]]:
     return {question: names for question, names in groups.items() if names}
 
 
-def sink_in_words(report: DegeneracyReport, axis: Axis) -> str:
-    """Return which key gets most attention, where it is and how much that is; "" for none.
-
-    Args:
-        report: Of the block.
-        axis: The block's keys.
-    """
+def sink_in_words(report: DegeneracyReport) -> str:
+    """Return what the sink is and does, or which key gets most where none is; "" for nothing."""
     share = report.sink_share
     if share != share or report.keys < 2:
         return ""
-    what = "a sink" if share >= SINK else f"no sink, which begins at {SINK:.0%}"
-    place = word_of(axis, report.sink)
-    return f"The key that gets most from all queries: {place}, with {share:.1%}, {what}."
+    return report.sink_sentence or (
+        f"No: most attention, {share:.1%}, goes to {report.sink_key}, and a sink begins at "
+        f"{SINK:.0%}."
+    )
 
 
 def show_statistics(report: DegeneracyReport) -> None:

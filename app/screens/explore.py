@@ -127,11 +127,11 @@ def show_headline(
 def show_numbers(
     network_name: str, record: AttentionRecord, report: degeneracy.DegeneracyReport
 ) -> None:
-    """Show what the statistics of the block say, and all of them."""
-    st.markdown(f"**How degenerate is it?** {report.verdict}")
+    """Show what the statistics of the block say, of a sink, too, and all of them."""
+    st.markdown(f"**How degenerate is it?** {literal(report.how_degenerate)}")
+    if sink := sink_in_words(report):
+        st.markdown(f"**Is there a sink?** {literal(sink)}")
     show_statistics(report)
-    if sink := sink_in_words(report, record.key_axis):
-        st.caption(literal(sink))
     st.caption(
         f"Block `{record.block}` of `{short_name(network_name)}`: "
         f"{tokens_in_words(record.query_axis)} queries, {tokens_in_words(record.key_axis)} keys. "
