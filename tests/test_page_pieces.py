@@ -3,6 +3,7 @@
 import re
 from dataclasses import replace
 from html import escape
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -28,6 +29,8 @@ from nonlocal_lens.app.components.statistics_panel import (
 )
 from nonlocal_lens.app.components.strongest_keys import WHOLE_WITHOUT_SINK, strongest_keys
 from nonlocal_lens.app.components.time_left import TimeLeft, duration
+from nonlocal_lens.app.markdown import literal
+from nonlocal_lens.app.screens import explore
 from nonlocal_lens.streets.classes import STREET_CLASSES
 
 IMAGE = np.full((23, 31, 3), 100, np.uint8)
@@ -124,6 +127,32 @@ def test_the_key_that_gets_most_is_named_where_it_is(generator):
     assert said.endswith(", and a sink begins at 30%.")
     signed = random_record(generator, "unnormalized")
     assert sink_in_words(degeneracy.measure(signed)) == ""
+
+
+def test_explore_names_a_sink_beside_its_sentence_and_above_its_numbers(generator, monkeypatch):
+    record = random_record(generator, "disentangled", scale=0.01)
+    planted = torch.zeros(len(record.key), dtype=torch.float64)
+    planted[5] = 60.0
+    value = torch.nn.functional.normalize(torch.rand(len(record.key), 3, generator=generator))
+    shown = []
+    monkeypatch.setattr(explore.st, "html", shown.append)
+    monkeypatch.setattr(explore.st, "markdown", shown.append)
+    monkeypatch.setattr(explore.st, "caption", lambda text: None)
+    monkeypatch.setattr(explore, "show_statistics", lambda report: None)
+    for one in (record, replace(record, unary=planted, value=value)):
+        report = degeneracy.measure(one)
+        seen = SimpleNamespace(records=[one])
+        monkeypatch.setattr(explore.cache, "observation", lambda *_, seen=seen: seen)
+        monkeypatch.setattr(explore.cache, "report", lambda *_, report=report: report)
+        view = SimpleNamespace(chosen=None, queries=())
+        explore.show_headline("streets-dnl", None, 0, view, None)
+        explore.show_numbers("streets-dnl", one, report)
+    headline, _, no, sunk, _, yes = shown
+    assert "sink" not in headline
+    assert no.startswith("**Is there a sink?** No")
+    assert report.sink_sentence.endswith("and adds the same to every query (a broadcast).")
+    assert report.sink_sentence in sunk
+    assert yes == f"**Is there a sink?** {literal(report.sink_sentence)}"
 
 
 def test_the_strongest_keys_stand_beside_the_row_without_the_sink(generator):

@@ -103,9 +103,10 @@ def show_lens(picture: Picture, network_name: str) -> None:
 def show_headline(
     network_name: str, picture: Picture, index: int, view: View, query: int | None
 ) -> None:
-    """Show in one plain sentence, and one bar, how much the query matters."""
+    """Show in one plain sentence, and one bar, how much the query matters; in one more, a sink."""
     record = cache.observation(network_name, picture).records[index]
-    bits = bits_of(cache.report(network_name, picture, index))
+    report = cache.report(network_name, picture, index)
+    bits = bits_of(report)
     chosen = view.chosen
     category = None if chosen is None else chosen.category
     looks = None if query is None else cache.looks(network_name, picture, index, query, category)
@@ -116,11 +117,13 @@ def show_headline(
     if chosen is not None and query is not None:
         called = "Pinned query" if number is None else f"Pinned query {NUMBERS[number]}"
         pinned = f"{called} {escape(place)} ({pinned_cell(chosen, record, query)})"
+    sink = report.sink_sentence
+    sunk = f'<p class="nl-place">{escape(sink)}</p>' if sink else ""
     st.html(
         '<div class="nl-headline"><div>'
         f"{sentence(looks, number, place, bits, unary_only)}"
-        f'<p class="nl-place">{pinned}</p></div>'
-        f"<div>{bits_bars({short_name(network_name): bits})}</div></div>"
+        f'<p class="nl-place">{pinned}</p>'
+        f"{sunk}</div><div>{bits_bars({short_name(network_name): bits})}</div></div>"
     )
 
 
