@@ -30,6 +30,10 @@ from nonlocal_lens.analysis.verdict import key_in_words, sink_sentence, verdict
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 """Shares of queries at whose place `DegeneracyReport` gives quantiles."""
 
+GROUPS = 4
+"""So many times `analysis.streaming.CHUNK_VALUES` weights are of heads that are reported together,
+once one pass after the other has left its sums of them."""
+
 
 if TYPE_CHECKING:
 
@@ -155,8 +159,9 @@ def measure_heads(
 ) -> list[DegeneracyReport]:
     """Return what `measure` does for each of some records; heads that are alike go together.
 
-    As many as have `analysis.streaming.CHUNK_VALUES` weights between them, so that memory does not
-    grow with the number of heads. All of them are sampled and shuffled alike, as by themselves.
+    One pass is over as many as have `analysis.streaming.CHUNK_VALUES` weights between them, so that
+    memory does not grow with the number of heads. All of them are sampled and shuffled alike, as by
+    themselves.
 
     Args:
         records: Heads of a block one after the other, as `analysis.capture.capture` returns them.
@@ -169,7 +174,7 @@ def measure_heads(
     """
     vectors = [None] * len(records) if vectors is None else vectors
     found: list[DegeneracyReport] = []
-    for numbers in alike(records, streaming.CHUNK_VALUES):
+    for numbers in alike(records, GROUPS * streaming.CHUNK_VALUES):
         of_them = [vectors[number] for number in numbers]
         found += _together([records[number] for number in numbers], of_them, seed, shuffles)
     return found
@@ -188,8 +193,16 @@ def _together(
         for record, one in zip(records, vectors, strict=True)
     ]
     known = [value for value in values if value is not None]
-    sums = sum_rows(
-        records, generator=_seeded(seed), shuffles=shuffles, value=stacked(known) if known else None
+    sums = RowSums.of_all(
+        [
+            sum_rows(
+                records[part.start : part.stop],
+                generator=_seeded(seed),
+                shuffles=shuffles,
+                value=stacked(known[part.start : part.stop]) if known else None,
+            )
+            for part in alike(records, streaming.CHUNK_VALUES)
+        ]
     )
     distances: list[VectorDistances | None] = []
     updates: list[Tensor] = []

@@ -46,16 +46,18 @@ def jensen_shannon_nats(
     queries, keys = sums.entropy_nats.shape[-1], sums.sample_rows.shape[-1]
     first, second = pairs_of(len(sums.sample), generator=generator)
     row_entropy = sums.entropy_nats[:, sums.sample]
-    # halves of rows, so that two of them make a mean; of a row of zeros infinite, NaN in the end
-    halves = sums.sample_rows * (0.5 / sums.sample_rows.sum(dim=-1, keepdim=True))
     found, shuffled = [], []
     size = max(1, CHUNK_VALUES // keys)
     for one, other in zip(first.split(size), second.split(size), strict=True):
-        p, q = halves.index_select(1, one), halves.index_select(1, other)
+        orders = _orders(len(one), keys, generator) if shuffles else None
+        of_mean = [
+            _entropies_of_mean(rows, one, other, orders)
+            for rows in sums.sample_rows.split(max(1, CHUNK_VALUES // max(1, len(one) * keys)))
+        ]
+        own, of_shuffled = (torch.cat(parts) for parts in zip(*of_mean, strict=True))
         entropy = (row_entropy[:, one] + row_entropy[:, other]) / 2
-        if shuffles:
-            shuffled.append(entropy_nats(_shuffled(q, generator).add_(p)) - entropy)
-        found.append(entropy_nats(p.add_(q)) - entropy)
+        found.append(own - entropy)
+        shuffled.append(of_shuffled - entropy)
     estimates = partial(_estimates, pairs=(first, second), queries=queries)
     own = estimates(torch.cat(found, dim=1))
     others = estimates(torch.cat(shuffled, dim=1)) if shuffles else [UNKNOWN] * len(own)
@@ -83,15 +85,33 @@ def pairs_of(
     return order[at], order[(at + step) % rows]
 
 
-def _shuffled(
-    rows: Float[Tensor, "heads pairs key_pos"], generator: torch.Generator
-) -> Float[Tensor, "heads pairs key_pos"]:
-    """Return rows with shuffled keys: one random order, which every pair enters elsewhere."""
-    _, pairs, keys = rows.shape
+def _orders(
+    pairs: int, keys: int, generator: torch.Generator
+) -> Int[Tensor, "pairs key_pos"]:
+    """Return shuffled keys: one random order, which every pair enters elsewhere."""
     start = torch.randint(keys, (pairs, 1), generator=generator)
     order = torch.randperm(keys, generator=generator)
-    index = order[(torch.arange(keys) + start) % keys]
-    return rows.gather(2, index.to(rows.device).expand(rows.shape))
+    return order[(torch.arange(keys) + start) % keys]
+
+
+def _entropies_of_mean(
+    rows: Float[Tensor, "heads sample key_pos"],
+    first: Int[Tensor, " pairs"],
+    second: Int[Tensor, " pairs"],
+    orders: Int[Tensor, "pairs key_pos"] | None,
+) -> tuple[Float[Tensor, "heads pairs"], Float[Tensor, "heads pairs"]]:
+    """Return the entropy of the mean of two rows, and that with the second's keys in some order.
+
+    The latter is NaN where no order is given.
+    """
+    # halves of rows, so that two of them make a mean; of a row of zeros infinite, NaN in the end
+    halves = rows * (0.5 / rows.sum(dim=-1, keepdim=True))
+    p, q = halves.index_select(1, first), halves.index_select(1, second)
+    if orders is None:
+        own = entropy_nats(p.add_(q))
+        return own, torch.full_like(own, nan)
+    shuffled = entropy_nats(q.gather(2, orders.to(q.device).expand(q.shape)).add_(p))
+    return entropy_nats(p.add_(q)), shuffled
 
 
 def _estimates(

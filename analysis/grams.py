@@ -47,12 +47,12 @@ class LogitGrams:
     @cached_property
     def mean_query(self) -> Float[Tensor, "heads channels"]:
         """The mean of the queries whose mean is taken out, see `terms.meant`."""
-        return self._query[:, : self._meant].mean(dim=1, dtype=torch.float64)
+        return _mean(self._query[:, : self._meant])
 
     @cached_property
     def mean_key(self) -> Float[Tensor, "heads channels"]:
         """The mean of all keys."""
-        return self._key.mean(dim=1, dtype=torch.float64)
+        return _mean(self._key)
 
     @cached_property
     def of_keys(self) -> Float[Tensor, "heads channels channels"]:
@@ -98,4 +98,9 @@ def outer(
 def _less(
     vectors: Float[Tensor, "heads pos channels"], mean: Float[Tensor, "heads channels"]
 ) -> Float[Tensor, "heads pos channels"]:
-    return vectors.double() - mean[:, None]
+    return torch.sub(vectors, mean[:, None])
+
+
+def _mean(vectors: Float[Tensor, "heads pos channels"]) -> Float[Tensor, "heads channels"]:
+    # a sum takes half of the time that `mean` takes for the same
+    return vectors.sum(dim=1, dtype=torch.float64) / vectors.shape[1]

@@ -20,6 +20,9 @@ RANKED = 192
 STRIPE, COLUMNS = 48, 4096
 """Rows whose products are made at once, and columns that are held in float64."""
 
+PRODUCTS = 2**17
+"""Products in memory at a time, of as many matrices."""
+
 
 class SampledRank(NamedTuple):
     """The effective rank of some rows of attention, 1 to the number of rows or keys."""
@@ -65,25 +68,27 @@ def effective_rank(matrix: Float[Tensor, "*heads rows columns"]) -> Float[Tensor
     """
     if matrix.shape[-2] > matrix.shape[-1]:
         matrix = matrix.mT
-    products = _lower_gram(matrix)
-    squares = _eigenvalues(products)
-    rounding = squares[..., -1:] * products.shape[-1] * torch.finfo(squares.dtype).eps
+    *heads, rows, columns = matrix.shape
+    some = matrix.reshape(-1, rows, columns).split(max(1, PRODUCTS // max(1, rows**2)))
+    squares = torch.cat([_eigenvalues(_lower_gram(part)) for part in some]).view(*heads, rows)
+    rounding = squares[..., -1:] * rows * torch.finfo(squares.dtype).eps
     values = squares.where(squares > rounding, 0).sqrt()
     rank: Tensor = torch.special.entr(values / values.sum(dim=-1, keepdim=True)).sum(dim=-1).exp()
     return rank
 
 
-def _lower_gram(matrix: Float[Tensor, "*heads rows columns"]) -> Float[Tensor, "*heads rows rows"]:
+def _lower_gram(
+    matrices: Float[Tensor, "heads rows columns"],
+) -> Float[Tensor, "heads rows rows"]:
     """Return the products of all rows in float64, on and below the diagonal: half of the work."""
-    *heads, rows, _ = matrix.shape
-    matrices = matrix.reshape(-1, *matrix.shape[-2:])
-    products = matrix.new_zeros(len(matrices), rows, rows, dtype=torch.float64)
+    heads, rows, _ = matrices.shape
+    products = matrices.new_zeros(heads, rows, rows, dtype=torch.float64)
     for columns in matrices.split(COLUMNS, dim=2):
         part = columns.double()
         for start in range(0, rows, STRIPE):
             end = min(start + STRIPE, rows)
             products[:, start:end, :end].baddbmm_(part[:, start:end], part[:, :end].mT)
-    return products.view(*heads, rows, rows)
+    return products
 
 
 def _eigenvalues(matrix: Float[Tensor, "*heads size size"]) -> Float[Tensor, "*heads size"]:

@@ -61,12 +61,25 @@ class RowSums:
 
     def of(self, head: int) -> "RowSums":
         """Return the sums of one of several heads."""
+        own: dict[str, Any] = {name: x[head] for name, x in self._of_heads.items()}
+        return replace(self, **own)
+
+    @classmethod
+    def of_all(cls, groups: Sequence["RowSums"]) -> "RowSums":
+        """Return the sums of several groups of heads, all of them alike, as those of one group."""
+        first, *others = groups
+        if not others:
+            return first
+        each = [group._of_heads for group in groups]
+        own: dict[str, Any] = {name: torch.cat([one[name] for one in each]) for name in each[0]}
+        return replace(first, **own)
+
+    @property
+    def _of_heads(self) -> dict[str, Tensor]:
+        """What is another for every head, by name."""
         of_all = {"sample", "distances", "neighborhood"}
         every = [(one.name, getattr(self, one.name)) for one in fields(self)]
-        own: dict[str, Any] = {
-            name: x[head] for name, x in every if x is not None and name not in of_all
-        }
-        return replace(self, **own)
+        return {name: x for name, x in every if x is not None and name not in of_all}
 
     def routed_share(self, key: int | Int[Tensor, "*heads"]) -> Float[Tensor, "*heads"]:
         """Return the share of queries that give a key at least `STRONG` of their attention."""
