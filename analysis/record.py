@@ -185,9 +185,24 @@ class AttentionRecord:
 
     def with_proof(self, proof: Proof) -> "AttentionRecord":
         """Return the same with a proof; all else has been checked already."""
-        proved = object.__new__(type(self))
-        vars(proved).update(vars(self), proof=proof)
-        return proved
+        return self._changed(proof=proof)
+
+    def beside(
+        self,
+        head: int | None,
+        query: Float[Tensor, "query_pos channels"],
+        key: Float[Tensor, "key_pos channels"],
+        value: Float[Tensor, "key_pos value_channels"] | None,
+        value_norm: Float[Tensor, " key_pos"] | None,
+    ) -> "AttentionRecord":
+        """Return another head of the same tokens, whose tensors have the very shapes of these."""
+        return self._changed(head=head, query=query, key=key, value=value, value_norm=value_norm)
+
+    def _changed(self, **fields: Any) -> "AttentionRecord":
+        """Return the same with other values of fields that need no check."""
+        other = object.__new__(type(self))
+        vars(other).update(vars(self), **fields)
+        return other
 
     def save(self, path: str | Path) -> None:
         """Write the record to one safetensors file; nothing half-written is left behind."""

@@ -6,7 +6,7 @@ Lengths are those of the residual stream: of what goes into the norm before a bl
 makes all tokens alike; or of what goes into the block, where it is one of this package.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
 from typing import Any, NamedTuple
@@ -119,11 +119,12 @@ def token_norms(network: nn.Module, image: ImageSource) -> tuple[TokenNorms, ...
             hooks.callback(block.register_forward_pre_hook(keep).remove)
         run(network, (x,), observers=[provenance, computation, norms])
     layout = Layout(provenance, (pixels.shape[-3], pixels.shape[-2]))
+    runs = [(one.module, one.call) for one in computation.found]
     found = []
     for one in read(computation, layout)[0]:
         lengths = _of_input(inputs.get(one.record.block), one.record)
         if lengths is None:
-            lengths = _of_norm(one.record, norms.found, computation, layout)
+            lengths = _of_norm(one.record, norms.found, runs, layout)
         if lengths is not None:
             unary = terms.unary_logits(one.record).double()
             found.append(TokenNorms(one.record, lengths, unary))
@@ -143,11 +144,20 @@ def _of_input(x: Tensor | None, record: AttentionRecord) -> Float[Tensor, " key_
 
 
 def _of_norm(
-    record: AttentionRecord, norms: list[_Read], computation: Computation, layout: Layout
+    record: AttentionRecord,
+    norms: list[_Read],
+    runs: Sequence[tuple[str, int]],
+    layout: Layout,
 ) -> Float[Tensor, " key_pos"] | None:
-    """Return lengths of a record's keys as they went into the last norm before it."""
-    runs = ((one.module, one.call) for one in computation.found)
-    at = next(n for n, of in enumerate(runs) if of == (record.block, record.call))
+    """Return lengths of a record's keys as they went into the last norm before it.
+
+    Args:
+        record: The record.
+        norms: All of the run.
+        runs: Which module attended, and how often it had run before, in order.
+        layout: Where tokens lie.
+    """
+    at = runs.index((record.block, record.call))
     for norm in reversed(norms):
         if norm.attended > at or len(norm.lengths) != len(record.key):
             continue

@@ -42,6 +42,11 @@ class Softmax:
         return self.logits.groups, self.logits.rows, self.logits.columns
 
     @cached_property
+    def rows(self) -> tuple[Float[Tensor, "probes keys"], ...]:
+        """The rows that were kept, of every group."""
+        return self.own.unbind()
+
+    @cached_property
     def kept(self) -> "Softmax":
         """The same on the processor, and in single precision at least."""
         logits = self.logits

@@ -123,6 +123,11 @@ class Computation(Observer):
         except UNFORESEEN as error:
             self.unforeseen(error, name, operation.outputs)
 
+    def taken(self) -> list[Attended]:
+        """Return what was found, and keep it no longer."""
+        found, self.found = self.found, []
+        return found
+
     def unforeseen(self, error: Exception, name: str, outputs: tuple[Tensor, ...]) -> None:
         """Go on where a rule did not foresee its operands, as if the network were not looked at."""
         del error
@@ -497,7 +502,9 @@ class Computation(Observer):
         values = aggregate.values(weight, self._squares)
         aggregate.attended.value = None
         if values is not None:
-            aggregate.attended.value = number * aggregate.attended.value_scale * values
+            times = number * aggregate.attended.value_scale
+            is_own = weight is not None and times == 1  # no view of what the network writes into
+            aggregate.attended.value = values if is_own else times * values
 
     def _joined(self, x: Sum) -> Sum | None:
         """Join aggregates of the same values that are added: one block attends with their sum."""

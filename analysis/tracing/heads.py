@@ -37,7 +37,7 @@ class _Group:
     unary: Softmax | None
     gain: float
     at: int  # which group of the pairwise one, or of the unary one where there is no other
-    values: Float[Tensor, "groups keys channels"] | None
+    values: tuple[Float[Tensor, "keys channels"], ...] | None  # of every group
     said: tuple[str, ...]
     is_centered: bool = False  # whether the mean query may be 0
 
@@ -51,17 +51,14 @@ class _Group:
     @property
     def tokens(self) -> tuple[bytes, ...] | None:
         """What tells whether other groups have the same tokens; None if nobody knows."""
-        logits = self.main.logits
-        sides = [x for x in (logits.query_from, logits.key_from) if x is not None]
-        if not sides:
-            return None
-        return tuple(x[self.at].numpy().tobytes() for x in sides)
+        tokens = self.main.logits.tokens
+        return tokens[self.at] if tokens else None
 
     @property
     def keys_alone(self) -> bytes:
         """What tells whether other groups have the same keys."""
-        key_from = self.main.logits.key_from
-        return b"" if key_from is None else key_from[self.at].numpy().tobytes()
+        keys_from = self.main.logits.keys_from
+        return b"" if keys_from is None else keys_from[self.at].numpy().tobytes()
 
 
 def heads(
@@ -153,8 +150,8 @@ def _of_two(pairwise: Part, unary: Part, attended: Attended) -> list[_Group]:
     ]
 
 
-def _values(attended: Attended) -> Float[Tensor, "groups keys channels"] | None:
-    return None if attended.value is None else on_processor(attended.value)
+def _values(attended: Attended) -> tuple[Float[Tensor, "keys channels"], ...] | None:
+    return None if attended.value is None else on_processor(attended.value).unbind()
 
 
 def _are_centered(logits: Logits) -> list[bool]:
@@ -281,10 +278,10 @@ def _head(block: str, call: int, groups: list[_Group], head: int | None, picture
 
 def _of_group(block: str, call: int, group: _Group, head: int | None, picture: int) -> Head:
     main, at = group.main, group.at
-    logits, own, values = main.logits, main.own[at], group.values
-    key, query = logits.key[at], logits.query[at]
-    query_from = None if logits.query_from is None else logits.query_from[at]
-    key_from = None if logits.key_from is None else logits.key_from[at]
+    logits, own, values = main.logits, main.rows[at], group.values
+    key, query = logits.keys[at], logits.queries[at]
+    query_from = None if logits.queries_from is None else logits.queries_from[at]
+    key_from = None if logits.keys_from is None else logits.keys_from[at]
     form, coupling, scale, gain, unary = "embedded_gaussian", "coupled", logits.scale, 1.0, None
     reach, whitened = _reach(main, at), True
     if group.unary is not None:

@@ -9,6 +9,7 @@ channels where its rank is low. A term without keys is the same for all of them 
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from math import prod
 
 import torch
@@ -54,6 +55,33 @@ class Logits:
     seen: masks.Labels | None = None
     query_from: Int[Tensor, "groups queries"] | None = None
     key_from: Int[Tensor, "groups keys"] | None = None
+
+    # of every group, each taken out once: there may be hundreds
+    @cached_property
+    def queries(self) -> tuple[Float[Tensor, "queries channels"], ...]:
+        """The queries of every group."""
+        return self.query.unbind()
+
+    @cached_property
+    def keys(self) -> tuple[Float[Tensor, "keys channels"], ...]:
+        """The keys of every group."""
+        return self.key.unbind()
+
+    @cached_property
+    def queries_from(self) -> tuple[Int[Tensor, " queries"], ...] | None:
+        """Where the queries of every group came from."""
+        return None if self.query_from is None else self.query_from.unbind()
+
+    @cached_property
+    def keys_from(self) -> tuple[Int[Tensor, " keys"], ...] | None:
+        """Where the keys of every group came from."""
+        return None if self.key_from is None else self.key_from.unbind()
+
+    @cached_property
+    def tokens(self) -> list[tuple[bytes, ...]]:
+        """What tells of every group whether others have the same tokens; none if nobody knows."""
+        sides = [x.numpy() for x in (self.query_from, self.key_from) if x is not None]
+        return [tuple(row.tobytes() for row in rows) for rows in zip(*sides, strict=True)]
 
     def of(self, rows: Int[Tensor, " probes"]) -> Float[Tensor, "groups probes keys"]:
         """Return the logits of some queries in double precision, -inf for keys that are unseen."""

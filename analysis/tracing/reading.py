@@ -1,6 +1,7 @@
 """Attention of any network, as records: each is proved, and its tokens lie where they came from."""
 
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Any, NamedTuple
@@ -79,7 +80,7 @@ def read(
     """Return the records of all attention that was found in a run, and what could not be read.
 
     Args:
-        computation: What was found.
+        computation: What was found; it is taken from there.
         layout: Where the tokens of that run lie.
         picture: Which picture of the batch is looked at.
     """
@@ -91,12 +92,16 @@ def read_each(
     computation: Computation, layout: Layout, pictures: Sequence[int]
 ) -> tuple[list[list[Read]], list[Refused]]:
     """Return what `read` does, of several pictures of one batch."""
-    found, refused = heads(computation.found, layout.provenance.pictures, layout.provenance.copies)
+    found, refused = heads(
+        computation.taken(), layout.provenance.pictures, layout.provenance.copies
+    )
     sentences = [*computation.refused, *refused]
+    left = {picture: deque(head for head in found if head.picture == picture) for picture in pictures}
+    del found
     of_pictures = []
     for picture in pictures:
         records: list[Read] = []
-        for alike in _side_by_side([head for head in found if head.picture == picture]):
+        for alike in _side_by_side(_taken(left[picture])):
             block, call = alike[0].block, alike[0].call
             try:
                 query, key = layout.sides(*_from(alike[0]))
@@ -114,7 +119,13 @@ def read_each(
     return of_pictures, list(dict.fromkeys(sentences))
 
 
-def _side_by_side(found: list[Head]) -> Iterator[list[Head]]:
+def _taken(heads: deque[Head]) -> Iterator[Head]:
+    """Yield heads and keep none: one block's memory is free for the records of the next."""
+    while heads:
+        yield heads.popleft()
+
+
+def _side_by_side(found: Iterable[Head]) -> Iterator[list[Head]]:
     """Yield heads that one block computed at a time, of the same tokens and in the same way."""
 
     def kind(head: Head) -> tuple[object, ...]:

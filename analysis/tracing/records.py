@@ -35,7 +35,7 @@ def records_of(
 
     They have the same probes.
     """
-    records = [_record(head, query_axis, key_axis) for head in alike]
+    records = _records(alike, query_axis, key_axis)
     probes = alike[0].probes
     rows = terms.rows_of_heads(records, probes)
     apart = differences(rows.attention, terms.stacked([head.own for head in alike]))
@@ -56,10 +56,37 @@ def records_of(
     return proved
 
 
-def _record(head: Head, query_axis: Axis, key_axis: Axis) -> AttentionRecord:
-    form = head.form
-    if form == "embedded_gaussian" and _are_features(head, query_axis, key_axis):
-        form = "gaussian"
+def _records(alike: Sequence[Head], query_axis: Axis, key_axis: Axis) -> list[AttentionRecord]:
+    """Return what heads did as records; of heads that differ in numbers alone one is checked."""
+    forms = [_form(head, query_axis, key_axis) for head in alike]
+    first, *others = alike
+    values = [head.value for head in alike if head.value is not None]
+    kinds = {
+        (form, head.scale, head.whitened, head.pairwise_gain, head.value is None)
+        for form, head in zip(forms, alike, strict=True)
+    }
+    checked = _record(first, forms[0], query_axis, key_axis)
+    if (
+        len(kinds) > 1
+        or len({value.shape for value in values}) > 1
+        or any(head.unary is not None or head.reach is not None for head in alike)
+    ):
+        rest = zip(others, forms[1:], strict=True)
+        return [checked, *(_record(head, form, query_axis, key_axis) for head, form in rest)]
+    lengths = terms.stacked(values).norm(dim=2).unbind() if values else [None] * len(alike)
+    return [
+        checked.beside(head.head, head.query, head.key, head.value, length)
+        for head, length in zip(alike, lengths, strict=True)
+    ]
+
+
+def _form(head: Head, query_axis: Axis, key_axis: Axis) -> str:
+    if head.form == "embedded_gaussian" and _are_features(head, query_axis, key_axis):
+        return "gaussian"
+    return head.form
+
+
+def _record(head: Head, form: str, query_axis: Axis, key_axis: Axis) -> AttentionRecord:
     return AttentionRecord(
         block=head.block,
         form=form,
