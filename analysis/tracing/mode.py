@@ -157,23 +157,20 @@ class _Watch(QuietMode):
         running = self.running
         if not running.is_running:
             return func(*args, **kwargs)
-        name = _name(func)
-        if (
-            name.startswith("_nested_tensor_from_mask")
-            and torch.backends.mha.get_fastpath_enabled()
-        ):
-            raise _HiddenInNestedTensorsError
+        _, name, kind = _KINDS.get(id(func)) or _kind(func)
         running.used(args)
-        if _is_composite(func):  # so it comes in inference mode, and from inside of this method
+        if kind == "composite":  # so it comes in inference mode, and from inside of this method
             with self:
                 return func._op_dk(_COMPOSITE, *args, **kwargs)
-        if name in HIDING and (kernel := _kernel(func, args[0].device.type)) is not None:
+        if kind == "packing" and torch.backends.mha.get_fastpath_enabled():
+            raise _HiddenInNestedTensorsError
+        if kind == "hiding" and (kernel := _kernel(func, args[0].device.type)) is not None:
             return self._run_inside(kernel, func, args, kwargs, HIDING[name])
         if self.run is None:
             result = func(*args, **kwargs)
         else:
             result = _written(name, kwargs, args, self.run(name, func, args, kwargs, running.name))
-        outputs = _tensors(result)
+        outputs = (result,) if isinstance(result, Tensor) else _tensors(result)
         if outputs:
             self._tell(Operation(name, func, args, kwargs, outputs, running.name))
         return result
@@ -248,12 +245,25 @@ def _bare(network: nn.Module) -> nn.Module:
     return cast(nn.Module, bare)
 
 
-def _name(func: Any) -> str:
+def _kind(func: Any) -> tuple[Any, str, str]:
+    """Return an operation, its name, and what it is if it is none that is just run."""
     packet = getattr(func, "overloadpacket", None)
-    return str(func.name() if packet is None else packet.__name__)
+    name = str(func.name() if packet is None else packet.__name__)
+    kind = "plain"
+    if name.startswith("_nested_tensor_from_mask"):
+        kind = "packing"
+    elif _is_composite(func):
+        kind = "composite"
+    elif name in HIDING:
+        kind = "hiding"
+    known = _KINDS[id(func)] = func, name, kind
+    return known
 
 
-@cache
+_KINDS: dict[int, tuple[Any, str, str]] = {}
+"""What `_kind` has said, by identity: operations stay, and their hashes are made in Python."""
+
+
 def _is_composite(func: Any) -> bool:
     """Return whether an operation is but a Python or C++ function of others."""
     try:

@@ -1,8 +1,7 @@
 """From where in the input every element of every tensor comes, followed while a network runs."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -44,8 +43,7 @@ _LAYERS = (nn.Linear, nn.modules.conv._ConvNd, nn.LayerNorm, nn.GroupNorm, nn.Ba
 """Layers whose parameters are weights for sure, and no tokens."""
 
 
-@dataclass(frozen=True, eq=False)
-class View:
+class View(NamedTuple):
     """How a tensor is seen in another's memory."""
 
     base: Tensor
@@ -174,8 +172,12 @@ class Provenance(Observer):
         """Label what an operation gave."""
         op_name, func, args, _, outputs, _ = operation
         in_place = op_name.endswith("_") and not op_name.endswith("__")
-        operands = [self.label(x) for x in operation.tensors]
-        if all(label is None for label in operands):
+        find, own = self._labels.get, self._parameters
+        operands = [
+            self._own_label(x) if (label := find(x)) is None and id(x) in own else label
+            for x in operation.tensors
+        ]
+        if not any(operands):
             if self._is_tiling and op_name in CONVOLUTIONS and min(outputs[0].shape[2:]) > 1:
                 self._labels.set(outputs[0], self._tile(outputs[0]))
             if _is_view(func):
@@ -229,11 +231,11 @@ class Provenance(Observer):
 
     def _see(self, operation: Operation) -> None:
         """Remember how tensors are seen in another's memory, for when one is written into."""
-        base, *rest = operation.args
-        for at, output in enumerate(operation.outputs):
+        op_name, _, args, kwargs, outputs, _ = operation
+        base, rest = args[0], args[1:]
+        for at, output in enumerate(outputs):
             if output is not base:
-                view = View(base, operation.op_name, tuple(rest), operation.kwargs, at)
-                self._views.set(output, view)
+                self._views.set(output, View(base, op_name, rest, kwargs, at))
 
     def _labels_of(self, step: Step, name: str) -> Labels:
         rule = RULES.get(name)
@@ -392,13 +394,14 @@ def is_pointwise(func: Any, name: str) -> bool:
 
 
 _POINTWISE: dict[Any, bool] = {}
-_VIEWS: dict[Any, bool] = {}
+_VIEWS: dict[int, tuple[Any, bool]] = {}
+"""Identity of an operation, which stays, -> itself, and whether what it gives is a view."""
 
 
 def _is_view(func: Any) -> bool:
-    known = _VIEWS.get(func)
+    known = _VIEWS.get(id(func))
     if known is None:
         returns = getattr(getattr(func, "_schema", None), "returns", ())
-        known = any(r.alias_info is not None and not r.alias_info.is_write for r in returns)
-        _VIEWS[func] = known
-    return known
+        is_view = any(r.alias_info is not None and not r.alias_info.is_write for r in returns)
+        known = _VIEWS[id(func)] = func, is_view
+    return known[1]

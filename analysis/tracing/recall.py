@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary, ref
 
+import torch
 from torch import Tensor, nn
 
 from nonlocal_lens.analysis.tracing.copies import copies
@@ -20,6 +21,13 @@ Labels = list[Label | None]
 Copies = dict[tuple[Label, Shape], int | None]
 Parameters = dict[int, tuple[str, Tensor]]
 """Identity of a parameter or buffer -> its name, and itself."""
+
+FRACTIONS = {
+    kind
+    for kind in vars(torch).values()
+    if isinstance(kind, torch.dtype) and (kind.is_floating_point or kind.is_complex)
+}
+"""Types of numbers that tell no places."""
 
 MOST_BYTES = 1 << 26  # of labels that are written out
 MOST_SOURCES = 1 << 16  # of networks whose places depend on values
@@ -74,9 +82,7 @@ class Recall:
         if described is None or at >= len(self._before):
             return None
         step = self._before[at]
-        if step.described != described or any(
-            one is not other for one, other in zip(step.operands, operands, strict=True)
-        ):
+        if step.described != described or step.operands != operands:  # labels are equal to no other
             return None
         self._steps.append(step)
         return step.outputs
@@ -119,10 +125,11 @@ def described(operation: Operation) -> list[Any] | None:
 
     Numbers of no fraction are those that tell places, and so are masks.
     """
-    parts: list[Any] = [operation.func, operation.module_name]
-    if not _describe(operation.args, parts) or not _describe(operation.outputs, parts):
+    _, func, args, kwargs, outputs, module_name = operation
+    parts: list[Any] = [func, module_name]
+    if not _describe(args, parts) or not _describe(outputs, parts):
         return None
-    for name, value in operation.kwargs.items():
+    for name, value in kwargs.items():
         if name != "out" and not _describe((name, value), parts):
             return None
     return parts
@@ -132,10 +139,10 @@ def _describe(values: Iterable[Any], parts: list[Any]) -> bool:
     """Add what is to be said of some values; return whether it is all that matters of them."""
     for value in values:
         if isinstance(value, Tensor):
-            if not (value.is_floating_point() or value.is_complex()):
+            if value.dtype not in FRACTIONS:
                 return False
             parts += (value.shape, value.stride())
-        elif isinstance(value, list | tuple):
+        elif isinstance(value, (list, tuple)):
             parts.append(len(value))
             if not _describe(value, parts):
                 return False
