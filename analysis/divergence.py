@@ -52,12 +52,12 @@ def jensen_shannon_nats(
         orders = _orders(len(one), keys, generator) if shuffles else None
         of_mean = [
             _entropies_of_mean(rows, one, other, orders)
-            for rows in sums.sample_rows.split(max(1, CHUNK_VALUES // max(1, len(one) * keys)))
+            for rows in sums.sample_rows.split(max(1, CHUNK_VALUES // max(1, 2 * len(one) * keys)))
         ]
-        own, of_shuffled = (torch.cat(parts) for parts in zip(*of_mean, strict=True))
+        as_they_are, in_orders = (torch.cat(parts) for parts in zip(*of_mean, strict=True))
         entropy = (row_entropy[:, one] + row_entropy[:, other]) / 2
-        found.append(own - entropy)
-        shuffled.append(of_shuffled - entropy)
+        found.append(as_they_are - entropy)
+        shuffled.append(in_orders - entropy)
     estimates = partial(_estimates, pairs=(first, second), queries=queries)
     own = estimates(torch.cat(found, dim=1))
     others = estimates(torch.cat(shuffled, dim=1)) if shuffles else [UNKNOWN] * len(own)
@@ -85,9 +85,7 @@ def pairs_of(
     return order[at], order[(at + step) % rows]
 
 
-def _orders(
-    pairs: int, keys: int, generator: torch.Generator
-) -> Int[Tensor, "pairs key_pos"]:
+def _orders(pairs: int, keys: int, generator: torch.Generator) -> Int[Tensor, "pairs key_pos"]:
     """Return shuffled keys: one random order, which every pair enters elsewhere."""
     start = torch.randint(keys, (pairs, 1), generator=generator)
     order = torch.randperm(keys, generator=generator)

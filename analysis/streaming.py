@@ -147,13 +147,14 @@ def sum_rows(
         start, last = int(chunk[0]), int(chunk[-1])
         here = sample[(sample >= start) & (sample <= last)] - start
         into = sample_rows[:, kept : kept + len(here)]
-        torch.index_select(rows, 1, here, out=into)
+        sampled = rows if len(here) == len(chunk) else rows.index_select(1, here)
         kept += len(here)
         attended = weight if value is None else rows @ value
         if logarithms is None:
+            into.copy_(sampled)
             logarithms = weighted_logarithms(weights, positive=bool((least > 0).all()))
         else:
-            into *= share[:, here, None]
+            torch.mul(sampled, share[:, here, None], out=into)
             attended = attended if value is None else attended.mul_(share[..., None])
         looks.append(
             _Look(

@@ -96,7 +96,9 @@ def read_each(
         computation.taken(), layout.provenance.pictures, layout.provenance.copies
     )
     sentences = [*computation.refused, *refused]
-    left = {picture: deque(head for head in found if head.picture == picture) for picture in pictures}
+    left = {
+        picture: deque(head for head in found if head.picture == picture) for picture in pictures
+    }
     del found
     of_pictures = []
     for picture in pictures:
