@@ -82,6 +82,23 @@ def test_a_place_that_is_not_where_its_pixels_are_is_seen(block):
     assert places.farthest(member, [mirrored], mirroring) > 2
 
 
+def test_of_queries_that_moved_about_as_far_the_middle_counts(block):
+    """What a convolution of 5 x 5 features with random weights makes: any of 25 moves most."""
+    member, (record,) = block
+
+    def spread(changed):
+        rows, columns = (member.picture != changed.picture).any(dim=1)[0].nonzero(as_tuple=True)
+        at = record.query_grid.cell_at(x=int(columns[0]), y=int(rows[0]))
+        query = record.query.clone()
+        for position in range(len(query)):
+            row, column, _ = record.query_grid.cell(position)
+            if max(abs(row - at.row), abs(column - at.col)) <= 2:
+                query[position] += 0.6 + 0.4 * (row < at.row and column < at.col)
+        return [replace(record, query=query, key=record.key + query - record.query)]
+
+    assert places.farthest(member, [record], spread) in (0, 1)
+
+
 def test_a_head_that_is_refused_on_other_pixels_takes_no_part(block):
     member, (record,) = block
     two = [replace(record, head=0), replace(record, head=1)]

@@ -19,10 +19,12 @@ SEEDS = range(4)
 
 
 def farthest(member: Member, records: Sequence[AttentionRecord], captured: Captured) -> int | None:
-    """Return how far from patches of new pixels lay the query, and the key, that they moved most.
+    """Return how far from patches of new pixels lay the queries, and keys, that they moved most.
 
-    This is asked of the first block with tokens that have places: attention has not carried
-    anything from one place to another before.
+    These are all that moved at least half as far as the one that moved most, and their middle
+    counts: where a convolution makes queries of 7 x 7 features, chance decides which of them is
+    the first. This is asked of the first block with tokens that have places: attention has not
+    carried anything from one place to another before.
 
     Args:
         member: What was captured.
@@ -45,7 +47,7 @@ def _distances(
     first: AttentionRecord,
     captured: Captured,
 ) -> Iterator[int]:
-    """Yield, for patches as large as a cell, how far from one lay what it moved in a block."""
+    """Yield, for patches as large as a cell, how far from one lay what it moved most in a block."""
     heads = _heads(records, first)
     axes = {"query": first.query_axis, "key": first.key_axis}
     placed = {
@@ -65,8 +67,10 @@ def _distances(
             moved = torch.stack([_moved(one, other, side) for one, other in pairs]).sum(dim=0)
             moved = moved[: axes[side].placed]
             if moved.any():
-                at = grid.cell(int(axes[side].all_cells[int(moved.argmax())]))
-                yield max(abs(one - other) for one, other in zip(at, expected, strict=True))
+                most = (moved >= moved.max() / 2).nonzero()[:, 0].numpy()
+                cells = [grid.cell(int(position)) for position in axes[side].all_cells[most]]
+                middle = np.rint(np.mean(cells, axis=0)).astype(int)
+                yield int(np.abs(middle - expected).max())
 
 
 def _heads(
