@@ -54,7 +54,7 @@ def test_from_pictures_to_numbers_to_explore_to_a_figure(page):
     page.get_by_role("button", name="Parquet").wait_for()
     page.locator(".board").get_by_role("button", name="a.png").click()
     page.get_by_role("button", name="Open in Explore: streets-dnl").click()
-    page.get_by_text("Still open: a.png").wait_for()
+    page.get_by_text("Open: a.png").wait_for()
     page.locator(".panels").first.wait_for()
     page.get_by_role("tab", name="Query dependence").click()
     page.get_by_role("button", name="The two most different queries").click()

@@ -88,7 +88,7 @@ def test_a_street_that_is_not_there_is_refused(number):
 
 def upload(page, name, data):
     page.selectbox(key="explore-picture").set_value("Your own picture…").run()
-    page.file_uploader(key="picture-file").set_value((name, data, "image/png")).run()
+    page.file_uploader[0].set_value((name, data, "image/png")).run()
     return page
 
 
@@ -98,6 +98,14 @@ def test_an_uploaded_picture_is_shown(page):
     assert not page.exception
     assert not page.error
     assert len(statistics(page)) > 20
+
+
+def test_the_place_for_a_file_is_empty_again_so_that_the_next_one_costs_one_run(page):
+    for name, shade in (("first.png", 50), ("second.png", 90)):
+        upload(page, name, encoded(Image.effect_noise((99, 67), shade).convert("RGB")))
+        assert page.file_uploader[0].value is None
+        assert f"Open: {name}" in [caption.value for caption in page.caption]
+    assert not page.error
 
 
 @pytest.mark.parametrize(

@@ -11,33 +11,25 @@ from nonlocal_lens.app.components.picture_picker import (
     current_picture,
     open_picture,
     option_label,
+    show_refusal,
+    take_picture,
 )
 from nonlocal_lens.app.components.shelf import Dropped, picture_shelf
-from nonlocal_lens.app.markdown import literal
-from nonlocal_lens.app.pictures import Picture, known_picture, uploaded_picture
+from nonlocal_lens.app.pictures import Picture, known_picture
 from nonlocal_lens.app.session import kept
-
-REFUSED = "refused picture"  # where the session keeps why, until it is said
 
 
 def show_shelf() -> None:
     """Show the thumbnails; what is chosen or dropped is open when the page runs."""
     shown = current_picture()
     picture_shelf(None if shown is None else shown.id, UPLOAD_MEGABYTES, _open)
-    if REFUSED in st.session_state:
-        st.error(f"This picture cannot be used: {literal(st.session_state.pop(REFUSED))}.")
+    show_refusal()
 
 
 def _open(taken: str | Dropped) -> None:
     if isinstance(taken, Dropped):
-        try:
-            picture: Picture | None = uploaded_picture(taken.data, taken.name)
-        except ValueError as error:
-            st.session_state[REFUSED] = str(error)
-            return
-    else:
-        picture = known_picture(taken)
-    if picture is not None:
+        take_picture(taken.data, taken.name)
+    elif (picture := known_picture(taken)) is not None:
         open_picture(picture)
 
 

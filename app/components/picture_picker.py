@@ -23,17 +23,11 @@ UPLOAD = "Your own picture…"
 UPLOAD_TYPES = UPLOADED_PICTURES
 UPLOAD_MEGABYTES = 20
 OPENED = "opened picture"  # where the session keeps the last picture that the user brought
+REFUSED = "refused picture"  # where it keeps why one could not be used, and what is shown instead
+TAKEN = "pictures taken"  # how many the user brought
 
 PICTURE, STREET = "explore-picture", "explore-street"  # names of the choices
 OPTIONS = [RENDERED, *SAMPLES, UPLOAD]
-
-
-def choose_picture() -> Picture | None:
-    """Let the user choose a sample or a street, or bring a picture; None until there is one."""
-    name = st.selectbox(
-        "Picture", OPTIONS, format_func=option_label, **kept(PICTURE, RENDERED, among=OPTIONS)
-    )
-    return bring_picture(name)
 
 
 def option_label(option: str) -> str:
@@ -105,25 +99,59 @@ def open_known(picture: str | None) -> None:
         st.info("This link shows a picture that was uploaded: choose the same file again.")
 
 
+def take_picture(data: bytes, name: str) -> None:
+    """Open a picture that the user brings; if it cannot be used, `show_refusal` says why.
+
+    To be called before the widgets of a page are drawn.
+    """
+    try:
+        open_picture(cache.upload(data, name))
+    except Exception as error:  # whatever a decoder raises is this file's
+        st.session_state[REFUSED] = error_words(error), _id_of(current_picture())
+
+
+def show_refusal() -> None:
+    """Say why a picture could not be used, until another one is chosen."""
+    sentence, still_shown = st.session_state.get(REFUSED, (None, None))
+    if sentence is None:
+        return
+    if _id_of(current_picture()) == still_shown:
+        st.error(f"This picture cannot be used: {literal(sentence)}.")
+    else:
+        del st.session_state[REFUSED]
+
+
 def _bring_upload() -> Picture | None:
     """Let the user bring a picture; the last one stays open while other pages are visited."""
-    file = st.file_uploader(
+    key = f"picture-file-{chosen(TAKEN, 0)}"
+    st.file_uploader(
         "File",
         UPLOAD_TYPES,
         max_upload_size=UPLOAD_MEGABYTES,
-        key="picture-file",
+        key=key,
+        on_change=_take_upload,
+        args=(key,),
         label_visibility="collapsed",
         width=260,
     )
-    if file is not None:
-        try:
-            st.session_state[OPENED] = cache.upload(file.getvalue(), file.name)
-        except Exception as error:  # whatever a decoder raises is this file's
-            st.error(f"This picture cannot be used: {literal(error_words(error))}.")
-            st.stop()
     opened: Picture | None = st.session_state.get(OPENED)
-    if opened is not None and file is None:
-        st.caption(f"Still open: {literal(opened.name)}")
-    if opened is not None and opened.note:
-        st.caption(literal(f"{opened.note}."))
+    if opened is not None:
+        st.caption(f"Open: {literal(opened.name)}")
+        if opened.note:
+            st.caption(literal(f"{opened.note}."))
     return opened
+
+
+def _take_upload(key: str) -> None:
+    """Open the file that was just brought, and put an empty place for the next one.
+
+    A place that holds a file is first emptied by Streamlit, for which the page runs once more.
+    """
+    file = st.session_state[key]
+    if file is not None:
+        choose(TAKEN, chosen(TAKEN, 0) + 1)
+        take_picture(file.getvalue(), file.name)
+
+
+def _id_of(picture: Picture | None) -> str | None:
+    return None if picture is None else picture.id
