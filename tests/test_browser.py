@@ -249,7 +249,7 @@ def check_pixels_and_cells(page, width, height):
     buffer = io.BytesIO()
     Image.effect_noise((width, height), 60).save(buffer, "PNG")
     file = {"name": "noise.png", "mimeType": "image/png", "buffer": buffer.getvalue()}
-    page.get_by_test_id("stFileUploaderDropzoneInput").set_input_files(file)
+    page.locator('input[type="file"]').first.set_input_files(file)
     wait_for_viewer(page)
     rows, columns = load_network(NETWORKS[0]).preprocess.input_hw((height, width))
     page.wait_for_function(

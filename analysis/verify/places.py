@@ -21,10 +21,11 @@ SEEDS = range(4)
 def farthest(member: Member, records: Sequence[AttentionRecord], captured: Captured) -> int | None:
     """Return how far from patches of new pixels lay the queries, and keys, that they moved most.
 
-    These are all that moved at least half as far as the one that moved most, and their middle
-    counts: where a convolution makes queries of 7 x 7 features, chance decides which of them is
-    the first. This is asked of the first block with tokens that have places: attention has not
-    carried anything from one place to another before.
+    That is the one that moved most, or the middle of all that moved at least half as far, whichever
+    is nearer: where a convolution makes queries of 7 x 7 features, chance decides which of them
+    moves most, and at the border of a picture the middle lies further in. This is asked of the
+    first block with tokens that have places: attention has not carried anything from one place to
+    another before.
 
     Args:
         member: What was captured.
@@ -67,10 +68,10 @@ def _distances(
             moved = torch.stack([_moved(one, other, side) for one, other in pairs]).sum(dim=0)
             moved = moved[: axes[side].placed]
             if moved.any():
-                most = (moved >= moved.max() / 2).nonzero()[:, 0].numpy()
-                cells = [grid.cell(int(position)) for position in axes[side].all_cells[most]]
-                middle = np.rint(np.mean(cells, axis=0)).astype(int)
-                yield int(np.abs(middle - expected).max())
+                cells = np.array([grid.cell(int(at)) for at in axes[side].all_cells])
+                most = cells[int(moved.argmax())]
+                middle = np.rint(cells[(moved >= moved.max() / 2).numpy()].mean(axis=0))
+                yield min(int(np.abs(one - expected).max()) for one in (most, middle))
 
 
 def _heads(

@@ -24,7 +24,7 @@ UPLOAD_TYPES = UPLOADED_PICTURES
 UPLOAD_MEGABYTES = 20
 OPENED = "opened picture"  # where the session keeps the last picture that the user brought
 REFUSED = "refused picture"  # where it keeps why one could not be used, and what is shown instead
-TAKEN = "pictures taken"  # how many the user brought
+FILE = "picture-file"
 
 PICTURE, STREET = "explore-picture", "explore-street"  # names of the choices
 OPTIONS = [RENDERED, *SAMPLES, UPLOAD]
@@ -122,34 +122,32 @@ def show_refusal() -> None:
 
 
 def _bring_upload() -> Picture | None:
-    """Let the user bring a picture; the last one stays open while other pages are visited."""
-    key = f"picture-file-{chosen(TAKEN, 0)}"
-    st.file_uploader(
-        "File",
-        UPLOAD_TYPES,
-        max_upload_size=UPLOAD_MEGABYTES,
-        key=key,
-        on_change=_take_upload,
-        args=(key,),
-        label_visibility="collapsed",
-        width=260,
-    )
+    """Show which picture of the user's is open, on every page; let them bring the first.
+
+    The next one is taken by the shelf: a second place for files would only hide the maps, and
+    Streamlit empties one that holds a file first, for which the page runs once more.
+    """
     opened: Picture | None = st.session_state.get(OPENED)
-    if opened is not None:
-        st.caption(f"Open: {literal(opened.name)}")
-        if opened.note:
-            st.caption(literal(f"{opened.note}."))
+    if opened is None:
+        st.file_uploader(
+            "File",
+            UPLOAD_TYPES,
+            max_upload_size=UPLOAD_MEGABYTES,
+            key=FILE,
+            on_change=_take_upload,
+            label_visibility="collapsed",
+            width=260,
+        )
+        return None
+    st.caption(f"Open: {literal(opened.name)}")
+    if opened.note:
+        st.caption(literal(f"{opened.note}."))
     return opened
 
 
-def _take_upload(key: str) -> None:
-    """Open the file that was just brought, and put an empty place for the next one.
-
-    A place that holds a file is first emptied by Streamlit, for which the page runs once more.
-    """
-    file = st.session_state[key]
+def _take_upload() -> None:
+    file = st.session_state[FILE]
     if file is not None:
-        choose(TAKEN, chosen(TAKEN, 0) + 1)
         take_picture(file.getvalue(), file.name)
 
 
