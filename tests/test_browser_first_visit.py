@@ -96,4 +96,4 @@ def test_the_first_maps_stay_where_they_are_with_all_that_was_done_in_them(visit
         page.locator(".nl-bits").first.wait_for()
         page.get_by_text("From the predicted sky").wait_for()
         assert page.evaluate(MAP) == [True, before]
-        assert re.search(r"q=8[34]\d-68\d_2400-3000", page.url), page.url
+        page.wait_for_url(re.compile(r"q=8[34]\d-68\d_2400-3000"))  # it is told after the numbers
