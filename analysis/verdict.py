@@ -5,6 +5,7 @@ from math import isnan, log2, nan
 from nonlocal_lens.analysis.axis import Axis
 from nonlocal_lens.analysis.parts import Restriction
 from nonlocal_lens.analysis.statistics.sinks import SINK
+from nonlocal_lens.analysis.token_words import cell_in_words, word_of
 
 DEGENERATE, DEPENDENT = 0.1, 0.5
 """How much queries differ, over how much rows of the same width can differ: attention below the
@@ -122,6 +123,5 @@ def key_in_words(axis: Axis, index: int) -> str:
     name, position = axis.name(index), axis.cell(index)
     if position is None or axis.grid is None:
         return f"the token {name!r}"
-    (x, y), cell = axis.center(index), axis.grid.cell(position)
-    frame = f", frame {cell.frame}" if axis.grid.frames > 1 else ""
-    return f"the key at x {x:.0f}, y {y:.0f} (row {cell.row}, column {cell.col}{frame})"
+    frame = f", frame {axis.grid.cell(position).frame}" if axis.grid.frames > 1 else ""
+    return f"the key at {word_of(axis, index)} ({cell_in_words(axis, index)}{frame})"

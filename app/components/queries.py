@@ -2,6 +2,7 @@
 
 from nonlocal_lens.analysis.axis import Axis
 from nonlocal_lens.analysis.record import AttentionRecord
+from nonlocal_lens.analysis.token_words import cell_in_words, word_of
 from nonlocal_lens.app.viewer.view import Query
 
 
@@ -23,15 +24,6 @@ def pinned_place(pin: Query) -> str:
     return f"{'region at ' if len(pin.points) > 1 else ''}x {x}, y {y}"
 
 
-def word_of(axis: Axis, index: int) -> str:
-    """Return where a token of an axis is, in words; of one that lies nowhere, what it is called."""
-    name = axis.name(index)
-    if name is not None:
-        return name
-    x, y = axis.center(index)
-    return f"x {x:.0f}, y {y:.0f}"
-
-
 def middle_of(record: AttentionRecord) -> int:
     """Return the query in the middle of the picture, for when none is pinned."""
     axis = record.query_axis
@@ -45,16 +37,7 @@ def pinned_cell(pin: Query, record: AttentionRecord, query: int) -> str:
     """Return in which row and column a pin is, or how much of the picture it stands for."""
     if pin.category is not None:
         return "the mean of all cells that are predicted so"
-    return ("" if pin.alone else "its middle: ") + cell_in_words(record, query)
-
-
-def cell_in_words(record: AttentionRecord, query: int) -> str:
-    """Return in which row and column a query is, or that it lies nowhere."""
-    position = record.query_axis.cell(query)
-    if position is None or record.query_axis.grid is None:
-        return "off the picture"
-    cell = record.query_axis.grid.cell(position)
-    return f"row {cell.row}, column {cell.col}"
+    return ("" if pin.alone else "its middle: ") + cell_in_words(record.query_axis, query)
 
 
 def tokens_in_words(axis: Axis) -> str:

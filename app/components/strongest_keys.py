@@ -5,7 +5,7 @@ import torch
 from nonlocal_lens.analysis import terms
 from nonlocal_lens.analysis.record import AttentionRecord
 from nonlocal_lens.analysis.some_keys import WITHOUT_SINK, without_keys
-from nonlocal_lens.app.components.queries import word_of
+from nonlocal_lens.analysis.token_words import word_of
 
 MOST = 5
 """Keys that are told."""
