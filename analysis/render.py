@@ -75,7 +75,7 @@ def indexed_png(
     """Return class indices as a palette PNG in the classes' colors."""
     picture = Image.fromarray(labels)
     picture.putpalette(colors.tobytes())
-    return _encoded(picture, "PNG", optimize=True)
+    return _encoded(picture, "PNG")
 
 
 def _encoded(picture: Image.Image, format_name: str, **options: int) -> bytes:

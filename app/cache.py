@@ -7,8 +7,9 @@ with a hash in it.
 
 import hashlib
 import json
-from collections.abc import Callable, Generator, Hashable, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Generator, Hashable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextvars import ContextVar
 from functools import partial, wraps
 from inspect import signature
 from threading import Lock
@@ -61,6 +62,37 @@ P = ParamSpec("P")
 RESULTS = ByteCache(settings().results_mb * MEGABYTE)
 """What was computed for any tab."""
 
+_WAIT: ContextVar[dict[str, ExitStack] | None] = ContextVar("wait", default=None)
+
+
+@contextmanager
+def one_wait() -> Iterator[None]:
+    """Say once that something takes long, and take one turn for all of it, until the `with` ends.
+
+    Whatever a page is told, it draws anew from top to bottom, a tenth of a second where it is slow:
+    what it waits for should not come behind the end of a spinner, and another one. So what is shown
+    in here is on the page before the spinner goes.
+
+    Of what is remembered, only what is heavy is to be asked for in here: another tab that makes
+    something else may stand in line for the very turn that is held while its result is waited for.
+    """
+    if _WAIT.get() is not None:
+        yield
+        return
+    with ExitStack() as spinner, ExitStack() as turn:
+        token = _WAIT.set({"spinner": spinner, "turn": turn})
+        try:
+            yield
+        finally:
+            _WAIT.reset(token)
+
+
+def _once(what: str, begin: Callable[[], AbstractContextManager[object]]) -> None:
+    """Begin something that lasts until the wait ends, unless it has begun."""
+    wait = _WAIT.get()
+    if wait is not None and what in wait:
+        wait.pop(what).enter_context(begin())
+
 
 def remembered(
     spinner: str | None = None, *, heavy: bool = False
@@ -84,10 +116,11 @@ def remembered(
             if key in RESULTS:
                 return RESULTS.get(key, made)
             # First the turn, then the key: who makes what others wait for never stands in line.
-            with (
-                st.spinner(spinner) if spinner else nullcontext(),
-                page_turn() if heavy else nullcontext(),
-            ):
+            with one_wait():
+                if spinner:
+                    _once("spinner", lambda: st.spinner(spinner))
+                if heavy:
+                    _once("turn", page_turn)
                 return RESULTS.get(key, made)
 
         return found
@@ -144,7 +177,7 @@ def observation(network_name: str, picture: Picture) -> Observation:
     return _watched(network_name, picture)[0]
 
 
-@remembered("Preparing the maps…")
+@remembered("Preparing the maps…", heavy=True)
 def payload(network_name: str, picture: Picture, index: int = 0) -> bytes:
     """Return what the viewer needs to show one of a network's records."""
     if first_maps.are_of(network_name, picture.id, index):
@@ -374,7 +407,7 @@ def weights_sha256(name: str) -> str:
     return load(name).sha256
 
 
-@remembered("Preparing the maps…")
+@remembered("Preparing the maps…", heavy=True)
 def comparison(chosen: tuple[tuple[str, int], ...], picture: Picture) -> bytes:
     """Return what the viewer needs to compare records: a network's name and a record's number."""
     shown = []

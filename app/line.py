@@ -1,7 +1,8 @@
 """One line for all that computes long: tabs take turns, and what a page waits for goes first.
 
 Work in the background (surveys, exports) stands in line anew for every piece of it, and leaves a
-place free where there are several: a page that somebody looks at waits for one piece at most. Where
+place free where there are several: a page that somebody looks at waits for one piece at most, and
+computes in as many threads as there are cores that nobody else has a turn on. Where
 pages never end, one piece has its turn every few seconds all the same: somebody watches its
 progress, too. Pins need no turn at all.
 """
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING
 from nonlocal_lens.app.batch.engine import cores
 from nonlocal_lens.app.settings import settings
 from nonlocal_lens.app.tabs import current_tab
+from nonlocal_lens.app.threads import threads
 
 if TYPE_CHECKING:
     from streamlit.delta_generator import DeltaGenerator
@@ -48,10 +50,13 @@ class Line:
     Args:
         at_once: How many turns there are at a time.
         clock: Seconds that never go back.
+        threads: How many torch may compute in, in all turns together where they are as many.
     """
 
-    def __init__(self, at_once: int, clock: Callable[[], float] = time.monotonic) -> None:
-        self.at_once, self._clock = at_once, clock
+    def __init__(
+        self, at_once: int, clock: Callable[[], float] = time.monotonic, *, threads: int = 1
+    ) -> None:
+        self.at_once, self.threads, self._clock = at_once, threads, clock
         self._waiting: list[Ticket] = []
         self._working: list[Ticket] = []
         self._used: dict[str | None, float] = {}  # by whom: seconds, in the background
@@ -88,7 +93,8 @@ class Line:
         self._mine.has_turn = True
         try:
             waits(None)
-            yield
+            with threads(1 if background else self._free()):
+                yield
         finally:
             self._mine.has_turn = False
             self._end(ticket)
@@ -142,6 +148,15 @@ class Line:
                 self._changed.notify_all()
             raise
         return ticket
+
+    def _free(self) -> int:
+        """Return how many threads a turn may take that just began: those that no other turn has.
+
+        Whoever comes later takes one at least; threads that are in each other's way cost much more
+        than they bring, see `python -m benchmarks.threads`.
+        """
+        with self._changed:
+            return max(1, self.threads - len(self._working) + 1)
 
     def _begin(self, ticket: Ticket) -> bool:
         """Return whether the turn of a ticket has come, after a while if it has not."""
@@ -198,7 +213,7 @@ class Line:
 @cache
 def line() -> Line:
     """Return the line of this process."""
-    return Line(settings().at_once or cores())
+    return Line(settings().at_once or cores(), threads=min(settings().threads, cores()))
 
 
 def turns_of_others(ahead: int) -> str:

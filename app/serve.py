@@ -17,9 +17,11 @@ from nonlocal_lens.app.server.health import health
 from nonlocal_lens.app.server.log import RequestLog, tell_error
 from nonlocal_lens.app.settings import settings
 
-# Before torch is imported. Under load threads of one computation are in the way of the others:
-# `python -m benchmarks.threads` measures it.
-os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = str(settings().threads)
+# Before torch is imported. Under load threads of one computation are in the way of the others
+# (`python -m benchmarks.threads` measures it): there is one unless a turn in line gives more, and
+# those that have nothing to do sleep instead of looking for work on a core that somebody else has.
+os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = "1"
+os.environ["OMP_WAIT_POLICY"] = "passive"
 
 imports.announce(imports.PATIENCE)
 

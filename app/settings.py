@@ -28,7 +28,7 @@ class Settings:
     uploads_mb: int = _setting(4000, "Disk for what all tabs bring together.", 1)
     tab_uploads_mb: int = _setting(2000, "Disk for what one tab brings.", 1)
     grace_s: int = _setting(30, "How long a tab that lost its connection is waited for, seconds.")
-    threads: int = _setting(1, "Threads that one computation takes.", 1)
+    threads: int = _setting(64, "Most threads of a computation; never more than free cores.", 1)
     at_once: int = _setting(0, "Computations at a time; 0 for as many as there are cores.")
     hosts: str = _setting(
         "localhost,127.0.0.1", "Names the app answers to, with commas; * for all."

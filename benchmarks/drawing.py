@@ -10,10 +10,10 @@ from benchmarks.headline import Headline, in_turns
 from nonlocal_lens.analysis import capture, terms
 from nonlocal_lens.analysis.figures import Look, attention_figure, figure_bytes
 from nonlocal_lens.analysis.figures.queries import regular_points
-from nonlocal_lens.app.batch.networks import one_thread
 from nonlocal_lens.app.export.options import Options
 from nonlocal_lens.app.export.run import export
 from nonlocal_lens.app.pictures import sample_picture
+from nonlocal_lens.app.threads import one_thread
 from nonlocal_lens.models import load_network
 
 SHOWN = ("whole", "pairwise", "unary", "difference")

@@ -24,10 +24,11 @@ from PIL import Image
 from nonlocal_lens.analysis import capture
 from nonlocal_lens.analysis.figures import Look, Scale, attention_figure, figure_bytes
 from nonlocal_lens.analysis.figures.queries import regular_points
-from nonlocal_lens.app.batch.networks import load, one_thread
+from nonlocal_lens.app.batch.networks import load
 from nonlocal_lens.app.export.options import Options
 from nonlocal_lens.app.export.run import export
 from nonlocal_lens.app.pictures import sample_picture
+from nonlocal_lens.app.threads import one_thread
 from nonlocal_lens.models import list_networks
 from tests.peak_memory import peak_megabytes
 

@@ -10,10 +10,11 @@ from PIL import Image
 
 from benchmarks.headline import Headline, Run, cpu_seconds, in_turns
 from nonlocal_lens.app.batch.inputs import find_sources, read_source
-from nonlocal_lens.app.batch.networks import load, one_thread
+from nonlocal_lens.app.batch.networks import load
 from nonlocal_lens.app.stats.job import measure_input
 from nonlocal_lens.app.stats.options import Options
 from nonlocal_lens.app.stats.run import measure_all
+from nonlocal_lens.app.threads import one_thread
 from nonlocal_lens.streets import render_scene
 
 NETWORK = "streets-dnl"

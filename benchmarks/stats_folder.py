@@ -32,11 +32,12 @@ from nonlocal_lens.analysis.spectrum import sampled_ranks
 from nonlocal_lens.analysis.streaming import sum_rows
 from nonlocal_lens.analysis.vectors import distances_of
 from nonlocal_lens.app.batch.inputs import Source, find_sources, read_source
-from nonlocal_lens.app.batch.networks import load, one_thread
+from nonlocal_lens.app.batch.networks import load
 from nonlocal_lens.app.stats.columns import columns
 from nonlocal_lens.app.stats.job import Done, measure_input
 from nonlocal_lens.app.stats.options import Options
 from nonlocal_lens.app.stats.result import FORMATS
+from nonlocal_lens.app.threads import one_thread
 from nonlocal_lens.models import list_networks
 from nonlocal_lens.streets import render_scene
 

@@ -1,11 +1,11 @@
 """What a visitor waits for, in headless Chromium: the first map, a second picture, a link."""
 
-import io
 import sys
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 from statistics import median
+from tempfile import TemporaryDirectory
 from time import perf_counter
 
 from PIL import Image
@@ -88,16 +88,17 @@ def whole(page) -> None:
 
 
 def uploaded(page, seed: int) -> float:
-    """Return the seconds from a file of 480 x 360 pixels to its map."""
-    data = io.BytesIO()
-    Image.fromarray(render_scene(seed).image).save(data, "PNG")
+    """Return the seconds from when a file of 480 x 360 pixels is chosen to its map."""
     before = page.locator('[data-panel="photo"] img').first.get_attribute("src")
-    start = perf_counter()
-    file = {"name": f"{seed}.png", "mimeType": "image/png", "buffer": data.getvalue()}
-    page.locator('input[type="file"]').first.set_input_files(file)
-    # not at every frame: to look through the whole page takes the processor from the app
-    page.wait_for_function(CHANGED, arg=before, timeout=120_000, polling=LOOKING)
-    return perf_counter() - start
+    with TemporaryDirectory() as folder:
+        file = Path(folder) / f"{seed}.png"
+        Image.fromarray(render_scene(seed).image).save(file)
+        chosen = page.locator('input[type="file"]').first
+        start = perf_counter()
+        chosen.set_input_files(file)
+        # not at every frame: to look through the page takes the processor from the app
+        page.wait_for_function(CHANGED, arg=before, timeout=120_000, polling=LOOKING)
+        return perf_counter() - start
 
 
 def server_clicks(browser, rounds: int) -> tuple[tuple[float, ...], str]:

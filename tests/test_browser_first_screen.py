@@ -50,6 +50,26 @@ def test_it_opens_on_a_street_with_a_lamp_post_and_the_road_pinned(blank, addres
     assert "the same from everywhere" in bar
 
 
+def test_what_is_old_is_dimmed_in_one_step(blank, address):
+    """A fade paints the page anew at every frame, beside what computes the new."""
+    page = opened(blank, address, (1440, 900))
+    page.evaluate(
+        """() => {
+            window.fading = new Set();
+            setInterval(() => document.getAnimations().forEach(({ transitionProperty, effect }) => {
+                const { duration } = effect.getTiming();
+                if (transitionProperty === "opacity" && effect.target.closest(".stMain"))
+                    window.fading.add(`${duration} ms: ${effect.target.outerHTML.slice(0, 99)}`);
+            }), 20);
+        }"""
+    )
+    page.get_by_role("button", name="The face of a tabby cat").click()
+    wait_for(page, picture="sample-chelsea")
+    page.locator(".nl-sentence").wait_for()
+    fading = page.evaluate("() => [...window.fading]")
+    assert [one for one in fading if float(one.split()[0]) > 300] == []
+
+
 def test_pictures_are_chosen_by_thumbnails_and_dropped_or_pasted(blank, address):
     page = opened(blank, address, (1440, 900))
     shelf = page.get_by_role("group", name="Pictures")

@@ -2,14 +2,16 @@
 
 import threading
 import time
+from contextlib import contextmanager, suppress
 
 import numpy as np
 import pytest
 import torch
 from networks import tiny_network
 
+from nonlocal_lens.app import cache
 from nonlocal_lens.app.batch.networks import twin_of
-from nonlocal_lens.app.byte_cache import bytes_of
+from nonlocal_lens.app.byte_cache import ByteCache, bytes_of
 from nonlocal_lens.app.line import PATIENCE, LeftLineError, Line
 from nonlocal_lens.app.pictures import Picture
 from nonlocal_lens.app.survey import run
@@ -219,3 +221,87 @@ def test_twins_share_weights_and_nothing_else():
         assert torch.equal(network(x), twin(x))
     assert len(seen) == 1
     assert bytes_of([network, twin]) < 1.2 * bytes_of(network)
+
+
+def test_a_page_computes_in_all_threads_that_nobody_else_has():
+    line, before = Line(3, threads=3), torch.get_num_threads()
+    others = []
+
+    def join(background):
+        with line.turn("y", background=background):
+            others.append(torch.get_num_threads())
+
+    with line.turn("x"):
+        assert torch.get_num_threads() == 3
+        for background in (False, True):
+            thread = threading.Thread(target=join, args=(background,))
+            thread.start()
+            thread.join(30)
+        with line.turn("x"):  # within a turn nothing changes
+            assert torch.get_num_threads() == 3
+    assert others == [2, 1]
+    assert torch.get_num_threads() == before
+
+
+@pytest.fixture
+def told(monkeypatch, line):
+    """Functions that take long and tell when they are made, and spinners when they come and go."""
+    told = []
+
+    @contextmanager
+    def spinner(text):
+        told.append(f"says {text}")
+        yield
+        told.append(f"said {text}")
+
+    monkeypatch.setattr(cache.st, "spinner", spinner)
+    monkeypatch.setattr(cache, "RESULTS", ByteCache(1_000_000))
+    monkeypatch.setattr(cache, "page_turn", lambda: line.turn("x"))
+
+    @cache.remembered("first", heavy=True)
+    def first(number):
+        told.append(f"makes first {number}")
+        return number
+
+    @cache.remembered("second", heavy=True)
+    def second(number):
+        told.append(f"makes second {number}")
+        return first(number)
+
+    return told, first, second
+
+
+def test_what_a_page_waits_for_is_there_before_the_spinner_goes(told, line):
+    told, first, second = told
+    with cache.one_wait():
+        first(1)
+        second(1)
+        told.append("shows them")
+    assert told == ["says first", "makes first 1", "makes second 1", "shows them", "said first"]
+    assert line.turns == 1
+    with cache.one_wait():
+        second(1)
+    assert len(told) == 5  # what is there already is not waited for
+    assert line.turns == 1
+
+
+def test_each_is_waited_for_by_itself_where_nothing_is_shown_in_between(told, line):
+    told, first, second = told
+    second(2)
+    second(2)
+    first(3)
+    assert told == [
+        *("says second", "makes second 2", "makes first 2", "said second"),
+        *("says first", "makes first 3", "said first"),
+    ]
+    assert line.turns == 2
+
+
+def test_a_wait_ends_whatever_happens_in_it(told, line):
+    _, first, _ = told
+    with suppress(ValueError), cache.one_wait():
+        first(1)
+        raise ValueError
+    with cache.one_wait():
+        first(2)
+    assert (line.working, line.turns) == (0, 2)

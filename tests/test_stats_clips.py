@@ -21,11 +21,11 @@ from nonlocal_lens.analysis.interventions import intervene
 from nonlocal_lens.analysis.over_time import degeneracy_over_time, unary_drift, unary_maps
 from nonlocal_lens.analysis.vectors import vector_distances
 from nonlocal_lens.app.batch.inputs import Source
-from nonlocal_lens.app.batch.networks import one_thread
 from nonlocal_lens.app.stats.columns import columns
 from nonlocal_lens.app.stats.job import measure_input
 from nonlocal_lens.app.stats.options import Options
 from nonlocal_lens.app.stats.run import measure_all
+from nonlocal_lens.app.threads import one_thread
 from nonlocal_lens.models import load_network
 from nonlocal_lens.models.checkpoint import save_network
 

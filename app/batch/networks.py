@@ -4,13 +4,11 @@ Whoever needs hooks of its own on a network takes a twin: its weights are in mem
 """
 
 import copy
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-import torch
 from torch import nn
 
 from nonlocal_lens.analysis.prepared import decisions_of
@@ -87,14 +85,3 @@ def _loaded(name: str) -> LoadedNetwork:
 def network_notes(networks: Iterable[LoadedNetwork]) -> tuple[str, ...]:
     """Return what was assumed of some networks that neither weights nor libraries tell."""
     return tuple(f"{one.title}: {said}" for one in networks for said in decisions_of(one.module))
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Let torch compute in one thread, so that sums, and so files, never depend on --jobs."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)

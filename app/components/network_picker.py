@@ -176,20 +176,19 @@ def choose_record(records: tuple[AttentionRecord, ...], prefix: str = "explore")
     Where there is one only, nothing is shown. A block that sees a group of frames at a time has a
     run for each group: they are shown together.
     """
-    with st.container(horizontal=True, gap="small", key=f"{prefix}-parts"):
-        block = _choose_part("Block", [record.block for record in records], f"{prefix}-block", 300)
-        there = [record for record in records if record.block == block]
-        first = there[0].query_grid
-        runs = [
-            record.call + 1
-            for record in there
-            if first is None
-            or record.query_grid is None
-            or record.query_grid.first_frame == first.first_frame
-        ]
-        run = _choose_part("Run", runs, f"{prefix}-run", 130)
-        heads = [record.head for record in there if record.call + 1 == run]
-        head = _choose_part("Head", heads, f"{prefix}-head", 130)
+    block = _choose_part("Block", [record.block for record in records], f"{prefix}-block", 300)
+    there = [record for record in records if record.block == block]
+    first = there[0].query_grid
+    runs = [
+        record.call + 1
+        for record in there
+        if first is None
+        or record.query_grid is None
+        or record.query_grid.first_frame == first.first_frame
+    ]
+    run = _choose_part("Run", runs, f"{prefix}-run", 130)
+    heads = [record.head for record in there if record.call + 1 == run]
+    head = _choose_part("Head", heads, f"{prefix}-head", 130)
     return next(
         index
         for index, record in enumerate(records)

@@ -14,6 +14,11 @@ def headline(networks: int) -> DeltaGenerator:
     return st.container(key=f"headline-{networks}")
 
 
+def parts(page: str) -> DeltaGenerator:
+    """Return the place where one of several blocks, runs and heads is chosen; it may stay empty."""
+    return st.container(horizontal=True, gap="small", key=f"{page}-parts")
+
+
 def viewer_key(number: int) -> str:
     """Return what the viewer of a session is called after so many others."""
     return f"viewer-{number}"

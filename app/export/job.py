@@ -13,13 +13,14 @@ from nonlocal_lens.app import PRODUCT
 from nonlocal_lens.app.batch.ahead import Ahead
 from nonlocal_lens.app.batch.errors import UNUSABLE, in_words
 from nonlocal_lens.app.batch.inputs import Source
-from nonlocal_lens.app.batch.networks import load, one_thread
+from nonlocal_lens.app.batch.networks import load
 from nonlocal_lens.app.batch.writing import OutputError, write_atomically
 from nonlocal_lens.app.export.looked import Looked
 from nonlocal_lens.app.export.options import MEANS, Options
 from nonlocal_lens.app.export.outputs import Output, outputs
 from nonlocal_lens.app.export.provenance import SCHEMA_VERSION, versions
 from nonlocal_lens.app.export.scene import Subject, look_at
+from nonlocal_lens.app.threads import one_thread
 from nonlocal_lens.app.uploads import user_message
 
 

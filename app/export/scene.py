@@ -32,8 +32,9 @@ from nonlocal_lens.analysis.scene import (
 from nonlocal_lens.app.batch.ahead import Ahead
 from nonlocal_lens.app.batch.clips import default_frames, read_source_clip
 from nonlocal_lens.app.batch.inputs import Source, read_source
-from nonlocal_lens.app.batch.networks import load, one_thread
+from nonlocal_lens.app.batch.networks import load
 from nonlocal_lens.app.export.options import ATLASES, MEANS, Options
+from nonlocal_lens.app.threads import one_thread
 from nonlocal_lens.streets.classes import STREET_CLASSES
 
 

@@ -191,18 +191,23 @@ def show_comparison(picture: Picture, networks: tuple[str, ...]) -> None:
         st.container(),
     )
     with head:
-        records = chosen_records(picture, networks)
-        line = st.empty()
-    if not records:
-        return
-    first = first_view(picture)
-    if len(records) == 2:
-        first = View(queries=first.queries, active=first.active, difference=(0, 1))
+        parts, line = st.container(), st.empty()
     maps = maps_of(networks)
     with lens:
         waiting = skeleton("compare")
-        key, opened = opened_view(picture.id, maps, first)
-        view = show_viewer(cache.comparison(records, picture), key=key, view=opened)
+        with cache.one_wait():
+            for name in networks:  # which takes long, and is said where the maps will be
+                cache.observation(name, picture)
+            with parts:
+                records = chosen_records(picture, networks)
+            if not records:
+                waiting.empty()
+                return
+            first = first_view(picture)
+            if len(records) == 2:
+                first = View(queries=first.queries, active=first.active, difference=(0, 1))
+            key, opened = opened_view(picture.id, maps, first)
+            view = show_viewer(cache.comparison(records, picture), key=key, view=opened)
         waiting.empty()
         keep_view(view, picture.id, maps)
     blocks = tuple(

@@ -60,19 +60,21 @@ def show_lens(picture: Picture, network_name: str) -> None:
     the new one comes, and nothing moves.
     """
     head, lens, below = places.headline(1), st.container(), st.container()
+    with head:
+        parts, line = places.parts("explore"), st.empty()
     with lens:
         waiting = skeleton("explore")
-        seen = cache.observation(network_name, picture)
-    if not seen.records:
-        st.info(f"`{short_name(network_name)}` has no attention block to show.")
-        return
-    with head:
-        index = choose_record(seen.records)
-        line = st.empty()
-    record = seen.records[index]
-    with lens:
-        key, opened = opened_view(picture.id, "explore", first_view(picture))
-        view = show_viewer(cache.payload(network_name, picture, index), key=key, view=opened)
+        with cache.one_wait():
+            seen = cache.observation(network_name, picture)
+            if not seen.records:
+                waiting.empty()
+                st.info(f"`{short_name(network_name)}` has no attention block to show.")
+                return
+            with parts:
+                index = choose_record(seen.records)
+            record = seen.records[index]
+            key, opened = opened_view(picture.id, "explore", first_view(picture))
+            view = show_viewer(cache.payload(network_name, picture, index), key=key, view=opened)
         waiting.empty()
         keep_view(view, picture.id, "explore")
     pinned = view.chosen

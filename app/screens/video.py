@@ -92,7 +92,8 @@ def video() -> None:
         waiting.empty()
         st.info(f"`{short_name(name)}` has no attention block to show.")
         return
-    index = choose_record(seen[0], "video")
+    with places.parts("video"):
+        index = choose_record(seen[0], "video")
     chosen = [records[index] for records in seen]
     if takes_clips(network):  # a block may see a group of frames at a time
         chosen = groups_of(seen[0], chosen[0])

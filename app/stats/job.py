@@ -12,7 +12,7 @@ from nonlocal_lens.app.batch.ahead import Ahead
 from nonlocal_lens.app.batch.clips import default_frames, read_source_clip
 from nonlocal_lens.app.batch.errors import UNUSABLE, in_words
 from nonlocal_lens.app.batch.inputs import Picture, Source, read_source
-from nonlocal_lens.app.batch.networks import LoadedNetwork, load, load_all, one_thread
+from nonlocal_lens.app.batch.networks import LoadedNetwork, load, load_all
 from nonlocal_lens.app.batch.run import reads_clips
 from nonlocal_lens.app.stats.cells import AnotherInput, measured
 from nonlocal_lens.app.stats.clip_rows import rows_of_clip
@@ -20,6 +20,7 @@ from nonlocal_lens.app.stats.columns import Cell
 from nonlocal_lens.app.stats.independence import packed
 from nonlocal_lens.app.stats.options import Options
 from nonlocal_lens.app.stats.summary import Group
+from nonlocal_lens.app.threads import one_thread
 
 UNARY_MAP = "unary map"
 """Under what a row has it on its way into the journal; no table has such a column."""
