@@ -30,7 +30,7 @@ from nonlocal_lens.analysis.verdict import key_in_words, sink_sentence, verdict
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 """Shares of queries at whose place `DegeneracyReport` gives quantiles."""
 
-GROUPS = 4
+GROUPS = 2
 """So many times `analysis.streaming.CHUNK_VALUES` weights are of heads that are reported together,
 once one pass after the other has left its sums of them."""
 

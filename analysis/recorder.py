@@ -1,6 +1,6 @@
 """Watches a network run: a record of each attention block, or why there is none."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from typing import Any, NamedTuple
@@ -25,7 +25,7 @@ from nonlocal_lens.analysis.tracing.mode import watched
 from nonlocal_lens.analysis.tracing.proof import Proof, UnprovedError
 from nonlocal_lens.analysis.tracing.provenance import Provenance
 from nonlocal_lens.analysis.tracing.reading import Read, read_each
-from nonlocal_lens.models.blocks import AttentionBlock, Projections, attention_blocks
+from nonlocal_lens.models.blocks import AttentionBlock, Projections
 
 Recorded = Callable[[str, AttentionBlock, Tensor, Projections], None]
 """Called with a block's name, the block, its input and its projections."""
@@ -80,10 +80,10 @@ class Recorder:
     @contextmanager
     def watching(self) -> Iterator[None]:
         """Watch whatever the network computes until the `with` ends."""
-        network = self._network
+        network, modules = self._network, list(self._network.modules())
         self._readers = {
             id(module): reader
-            for module in network.modules()
+            for module in modules
             if not isinstance(module, AttentionBlock) and (reader := reader_for(module))
         }
         observers = [self._provenance, self._computation]
@@ -101,7 +101,7 @@ class Recorder:
                 network.register_forward_hook(self._end),
             ):
                 stack.callback(handle.remove)
-            stack.callback(_project_anew, network)
+            stack.callback(_project_anew, modules)
             self._computation.begin(network, (), {}, self._running)
             self._provenance.begin(network, (), {}, self._running)
             yield
@@ -265,6 +265,7 @@ def _project_once(block: AttentionBlock, x: Tensor, projections: Projections) ->
     vars(block)["project"] = project
 
 
-def _project_anew(network: nn.Module) -> None:
-    for block in attention_blocks(network).values():
-        vars(block).pop("project", None)
+def _project_anew(modules: Sequence[nn.Module]) -> None:
+    for block in modules:
+        if isinstance(block, AttentionBlock):
+            vars(block).pop("project", None)

@@ -14,7 +14,7 @@ from nonlocal_lens.analysis.head_rows import HeadRows
 from nonlocal_lens.analysis.neighborhood import Neighborhood
 from nonlocal_lens.analysis.record import AttentionRecord
 
-CHUNK_VALUES = 2**18
+CHUNK_VALUES = 2**20
 """Attention values in memory at a time: queries are taken in chunks of this many / keys."""
 
 SAMPLE = 512

@@ -300,16 +300,17 @@ def stacked(tensors: Sequence[Tensor]) -> Tensor:
         return first[None]
     start, step = first.storage_offset(), others[0].storage_offset() - first.storage_offset()
     memory, form = first.untyped_storage()._cdata, (first.shape, first.stride())
-    lie_so = step > 0 and all(
-        one.storage_offset() == start + step * at
-        and (one.shape, one.stride()) == form
-        and one.untyped_storage()._cdata == memory
-        and one.dtype == first.dtype
-        for at, one in enumerate(others, start=1)
-    )
-    if lie_so:
-        return first.as_strided((len(tensors), *first.shape), (step, *first.stride()))
-    return torch.stack(list(tensors))
+    if step <= 0:
+        return torch.stack(list(tensors))
+    for at, one in enumerate(others, start=1):
+        if (
+            one.storage_offset() != start + step * at
+            or (one.shape, one.stride()) != form
+            or one.untyped_storage()._cdata != memory
+            or one.dtype != first.dtype
+        ):
+            return torch.stack(list(tensors))
+    return first.as_strided((len(tensors), *first.shape), (step, *first.stride()))
 
 
 def positions(record: AttentionRecord, queries: Queries) -> Int[Tensor, " queries"]:

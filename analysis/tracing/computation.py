@@ -116,7 +116,7 @@ class Computation(Observer):
         self._is_written = name != operation.op_name or "out" in kwargs
         if self._is_written:
             kwargs = {key: value for key, value in kwargs.items() if key != "out"}
-            operation = operation._replace(op_name=name, kwargs=kwargs)
+            operation = operation.named(name, kwargs)
             tensors = operation.tensors
         try:
             self._look(operation, tensors)
@@ -232,7 +232,7 @@ class Computation(Observer):
 
     def _follow(self, operation: Operation) -> None:
         """Follow an operation on what is known."""
-        name, _, args, kwargs, outputs, _ = operation
+        name, _, args, kwargs, outputs, *_ = operation
         known = [self._what(x) for x in args]
         sums = [x for x in known if isinstance(x, Sum)]
         lost = [x for x in known if isinstance(x, Lost)]
@@ -444,7 +444,7 @@ class Computation(Observer):
 
     def _after(self, operation: Operation, known: list[Sum | Lost | None]) -> None:
         """Follow what was aggregated until it is added to another aggregate of the same values."""
-        name, _, args, kwargs, outputs, _ = operation
+        name, _, args, kwargs, outputs, *_ = operation
         result: Any = None
         both = all(isinstance(x, Sum) and is_aggregate(x) for x in known[:2])
         if name in MOVES or (name in ("add", "sub", "mul", "div") and (both or name[0] in "md")):

@@ -19,7 +19,7 @@ from torch.autograd.graph import increment_version
 
 from nonlocal_lens.analysis.evaluating import evaluating
 from nonlocal_lens.analysis.quiet_mode import QuietMode
-from nonlocal_lens.analysis.tracing.operation import Operation
+from nonlocal_lens.analysis.tracing.operation import Operation, tensors_in
 from nonlocal_lens.analysis.tracing.running import Entered, Left, Running
 
 _COMPOSITE = torch._C.DispatchKey.CompositeImplicitAutograd
@@ -121,7 +121,7 @@ def watched(
     running = Running(network)
     with ExitStack() as stack:
         stack.enter_context(_uncompiled())
-        if any(isinstance(module, nn.TransformerEncoder) for module in network.modules()):
+        if any(isinstance(module, nn.TransformerEncoder) for module in running.modules.values()):
             stack.enter_context(_without_fast_path())  # it may hide tokens in nested tensors
         stack.enter_context(running.followed(entered, left))
         watch = _Watch(running, observers, editor or Editor())
@@ -138,6 +138,7 @@ class _Watch(QuietMode):
     """Runs every operation and tells of it."""
 
     supports_higher_order_operators = True
+    _is_hidden = True  # it is only entered where nothing is compiled, see `_uncompiled`
 
     def __init__(self, running: Running, observers: Sequence[Observer], editor: Editor) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -172,7 +173,8 @@ class _Watch(QuietMode):
             result = _written(name, kwargs, args, self.run(name, func, args, kwargs, running.name))
         outputs = (result,) if isinstance(result, Tensor) else _tensors(result)
         if outputs:
-            self._tell(Operation(name, func, args, kwargs, outputs, running.name))
+            operands = tensors_in((*args, *kwargs.values()) if kwargs else args)
+            self._tell(Operation(name, func, args, kwargs, outputs, running.name, operands))
         return result
 
     def _tell(self, operation: Operation) -> None:

@@ -18,6 +18,7 @@ class Operation(NamedTuple):
         outputs: The tensors that it gave, in order. An operation that writes into its operand gives
             that very one.
         module_name: The innermost module that was running, as `named_modules` calls it.
+        tensors: All operands that are tensors, those in lists too.
     """
 
     op_name: str
@@ -26,11 +27,12 @@ class Operation(NamedTuple):
     kwargs: Mapping[str, Any]
     outputs: tuple[Tensor, ...]
     module_name: str
+    tensors: list[Tensor]
 
-    @property
-    def tensors(self) -> list[Tensor]:
-        """All operands that are tensors, those in lists too."""
-        return tensors_in((*self.args, *self.kwargs.values()) if self.kwargs else self.args)
+    def named(self, op_name: str, kwargs: Mapping[str, Any]) -> "Operation":
+        """Return the same under another name, with other operands by name."""
+        tensors = tensors_in((*self.args, *kwargs.values()))
+        return self._replace(op_name=op_name, kwargs=kwargs, tensors=tensors)
 
 
 def out_of_place(op_name: str) -> str:

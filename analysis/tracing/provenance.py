@@ -92,9 +92,12 @@ class Provenance(Observer):
     ) -> None:
         """Forget everything, and learn which tensors are inputs and which are parameters."""
         self._forget()
+        if not (args or kwargs):  # nothing runs yet
+            self._network, self._recall = None, Recall({})
+            return
         weights = {
             id(parameter)
-            for module in network.modules()
+            for module in running.modules.values()
             if isinstance(module, _LAYERS)
             for parameter in module._parameters.values()
         }
@@ -103,9 +106,7 @@ class Provenance(Observer):
             for name, tensor in parameters_of(network)
             if id(tensor) not in weights
         }
-        if not (args or kwargs):  # nothing runs yet
-            self._network, self._recall = None, Recall(self._parameters)
-        elif self._network is not network or not self._recall.fits(self._parameters):
+        if self._network is not network or not self._recall.fits(self._parameters):
             self._network, self._recall = network, taken(network, self._parameters)
         inputs = list(labels_of(self.sources, network, args, kwargs))
         labels = self._recall.begin([label for _, label in inputs])
@@ -170,12 +171,12 @@ class Provenance(Observer):
 
     def seen(self, operation: Operation) -> None:
         """Label what an operation gave."""
-        op_name, func, args, _, outputs, _ = operation
+        op_name, func, args, _, outputs, _, tensors = operation
         in_place = op_name.endswith("_") and not op_name.endswith("__")
         find, own = self._labels.get, self._parameters
         operands = [
             self._own_label(x) if (label := find(x)) is None and id(x) in own else label
-            for x in operation.tensors
+            for x in tensors
         ]
         if not any(operands):
             if self._is_tiling and op_name in CONVOLUTIONS and min(outputs[0].shape[2:]) > 1:
@@ -231,7 +232,7 @@ class Provenance(Observer):
 
     def _see(self, operation: Operation) -> None:
         """Remember how tensors are seen in another's memory, for when one is written into."""
-        op_name, _, args, kwargs, outputs, _ = operation
+        op_name, _, args, kwargs, outputs, *_ = operation
         base, rest = args[0], args[1:]
         for at, output in enumerate(outputs):
             if output is not base:

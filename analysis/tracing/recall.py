@@ -125,7 +125,7 @@ def described(operation: Operation) -> list[Any] | None:
 
     Numbers of no fraction are those that tell places, and so are masks.
     """
-    _, func, args, kwargs, outputs, module_name = operation
+    _, func, args, kwargs, outputs, module_name, _ = operation
     parts: list[Any] = [func, module_name]
     if not _describe(args, parts) or not _describe(outputs, parts):
         return None

@@ -29,11 +29,12 @@ class Running:
 
     Attributes:
         calls: How often each module has run.
+        modules: All modules of the network, by name.
         unseen: Gives a context in which operations are not looked at: they are not the network's.
     """
 
     def __init__(self, network: nn.Module) -> None:
-        modules = dict(network.named_modules())
+        self.modules = modules = dict(network.named_modules())
         self._names = {id(module): plain(name) for name, module in modules.items()}
         self._owners = {
             id(tensor): plain(name).rpartition(".")[0] for name, tensor in sources(network)
