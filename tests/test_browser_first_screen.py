@@ -50,12 +50,16 @@ def test_it_opens_on_a_street_with_a_lamp_post_and_the_road_pinned(blank, addres
     assert "the same from everywhere" in bar
 
 
-def test_what_is_old_is_dimmed_in_one_step(blank, address):
+def test_what_is_old_stays_and_is_dimmed_in_one_step(blank, address):
     """A fade paints the page anew at every frame, beside what computes the new."""
     page = opened(blank, address, (1440, 900))
     page.evaluate(
         """() => {
             window.fading = new Set();
+            window.missing = new Set();
+            const parts = [".nl-sentence", ".nl-bits .bar", ".stBidiComponent"];
+            const look = () => parts.filter((part) => !document.querySelector(part));
+            setInterval(() => look().forEach((part) => window.missing.add(part)), 20);
             setInterval(() => document.getAnimations().forEach(({ transitionProperty, effect }) => {
                 const { duration } = effect.getTiming();
                 if (transitionProperty === "opacity" && effect.target.closest(".stMain"))
@@ -68,6 +72,7 @@ def test_what_is_old_is_dimmed_in_one_step(blank, address):
     page.locator(".nl-sentence").wait_for()
     fading = page.evaluate("() => [...window.fading]")
     assert [one for one in fading if float(one.split()[0]) > 300] == []
+    assert page.evaluate("() => [...window.missing]") == []
 
 
 def test_pictures_are_chosen_by_thumbnails_and_dropped_or_pasted(blank, address):

@@ -191,7 +191,7 @@ def show_comparison(picture: Picture, networks: tuple[str, ...]) -> None:
         st.container(),
     )
     with head:
-        parts, line = st.container(), st.empty()
+        parts, line = st.container(), st.container()
     maps = maps_of(networks)
     with lens:
         waiting = skeleton("compare")

@@ -61,7 +61,7 @@ def show_lens(picture: Picture, network_name: str) -> None:
     """
     head, lens, below = places.headline(1), st.container(), st.container()
     with head:
-        parts, line = places.parts("explore"), st.empty()
+        parts, line = places.parts("explore"), st.container()
     with lens:
         waiting = skeleton("explore")
         with cache.one_wait():
