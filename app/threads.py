@@ -1,7 +1,12 @@
 """In how many threads torch computes, for a while."""
 
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from functools import partial
+from queue import SimpleQueue
+
+_lock = threading.Lock()
 
 
 @contextmanager
@@ -10,13 +15,35 @@ def threads(number: int) -> Iterator[None]:
     import torch  # late: pages that only say something need no torch
 
     before = torch.get_num_threads()
-    torch.set_num_threads(number)
+    _become(number)
     try:
         yield
     finally:
-        torch.set_num_threads(before)
+        _become(before)
 
 
 def one_thread() -> AbstractContextManager[None]:
     """Let torch compute in one thread, so that sums, and so files, never depend on --jobs."""
     return threads(1)
+
+
+def _become(number: int) -> None:
+    """Set the number of this thread of Python, and of no other.
+
+    What is set in one thread is what torch gives to those that are new, too: what these had before
+    is set again, by one of them.
+    """
+    import torch
+
+    with _lock:
+        usual = _in_a_new_thread(torch.get_num_threads)
+        torch.set_num_threads(number)
+        _in_a_new_thread(partial(torch.set_num_threads, usual))
+
+
+def _in_a_new_thread(run: Callable[[], int | None]) -> int:
+    result: SimpleQueue[int] = SimpleQueue()
+    thread = threading.Thread(target=lambda: result.put(run() or 0))
+    thread.start()
+    thread.join()
+    return result.get()

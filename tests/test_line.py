@@ -225,14 +225,21 @@ def test_twins_share_weights_and_nothing_else():
 
 def test_a_page_computes_in_all_threads_that_nobody_else_has():
     line, before = Line(3, threads=3), torch.get_num_threads()
-    others = []
+    others, afterwards = [], []
 
     def join(background):
         with line.turn("y", background=background):
             others.append(torch.get_num_threads())
+        afterwards.append(torch.get_num_threads())
+
+    def compute_without_a_turn():
+        afterwards.append(torch.get_num_threads())
 
     with line.turn("x"):
         assert torch.get_num_threads() == 3
+        thread = threading.Thread(target=compute_without_a_turn)
+        thread.start()
+        thread.join(30)
         for background in (False, True):
             thread = threading.Thread(target=join, args=(background,))
             thread.start()
@@ -240,7 +247,7 @@ def test_a_page_computes_in_all_threads_that_nobody_else_has():
         with line.turn("x"):  # within a turn nothing changes
             assert torch.get_num_threads() == 3
     assert others == [2, 1]
-    assert torch.get_num_threads() == before
+    assert [*afterwards, torch.get_num_threads()] == [before] * 4  # and none has what another had
 
 
 @pytest.fixture
