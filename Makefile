@@ -6,6 +6,7 @@ RUNTIME := $(VENV)/runtime.stamp
 INSTALLED := $(VENV)/installed.stamp
 DEVELOPMENT := $(VENV)/development.stamp
 TYPED := $(VENV)/typed
+QUIETLY := --quiet --disable-pip-version-check
 
 # A process for every core; tests of one file share what they set up, and the slow files begin.
 SIDE_BY_SIDE := -n auto --dist loadfile --no-loadscope-reorder
@@ -43,14 +44,18 @@ format: $(DEVELOPMENT) ## put the code in its format
 	$(RUN) -m ruff check --fix .
 	$(RUN) -m ruff format .
 
-lock: $(RUNTIME) ## write the exact versions of everything that the app needs
-	$(RUN) .ci/inventory.py lock > requirements.lock
+lock: ## write the exact versions of everything that the app needs: the newest that go together
+	$(PYTHON) -m venv --clear $(VENV)/lock
+	$(VENV)/lock/bin/python -m pip install $(QUIETLY) -r requirements.txt
+	$(VENV)/lock/bin/python .ci/inventory.py lock > requirements.lock.new
+	mv requirements.lock.new requirements.lock
+	rm -rf $(VENV)/lock
 
 audit: $(RUNTIME) ## list licences, write sbom.json, look for known weaknesses
 	$(RUN) .ci/inventory.py licences
 	$(RUN) .ci/inventory.py sbom > sbom.json
 	$(PYTHON) -m venv $(VENV)/audit
-	$(VENV)/audit/bin/python -m pip install --quiet --disable-pip-version-check pip-audit==2.10.1
+	$(VENV)/audit/bin/python -m pip install $(QUIETLY) pip-audit==2.10.1
 	$(VENV)/audit/bin/pip-audit --no-deps --disable-pip --requirement requirements.lock
 
 clean: ## remove the environment and every cache
@@ -62,17 +67,18 @@ $(TYPED): $(RUNTIME)
 	mkdir -p $@/nonlocal_lens
 	ln -sfn $(foreach room,streets models analysis app,$(CURDIR)/$(room)) $(wildcard $(CURDIR)/nonlocal_lens/*.*) $@/nonlocal_lens/
 
-# The environment is built anew whenever what must be in it changes.
-$(RUNTIME): requirements.txt
+# The environment is built anew whenever what must be in it changes. What requirements lead to is
+# taken as it is locked: a package that somebody releases today changes nothing that was tested.
+$(RUNTIME): requirements.txt requirements.lock
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; say PYTHON=... to choose one")'
 	$(PYTHON) -m venv --clear $(VENV)
-	$(RUN) -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	$(RUN) -m pip install $(QUIETLY) -r requirements.txt -c requirements.lock
 	touch $@
 
 $(INSTALLED): pyproject.toml $(RUNTIME)
-	$(RUN) -m pip install --quiet --disable-pip-version-check --no-deps -e .
+	$(RUN) -m pip install $(QUIETLY) --no-deps -e .
 	touch $@
 
 $(DEVELOPMENT): requirements-dev.txt $(INSTALLED)
-	$(RUN) -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	$(RUN) -m pip install $(QUIETLY) -r requirements-dev.txt -c requirements.lock
 	touch $@

@@ -35,6 +35,15 @@ def test_the_lock_file_is_what_requirements_lead_to(inventory, packages):
     assert locked.items() <= kept.items(), "make lock"  # other systems need less
 
 
+def test_whatever_is_installed_is_as_it_is_locked():
+    """Else what somebody releases today is in an environment that is built today."""
+    lines = [line.partition("#")[0] for line in (ROOT / "Makefile").read_text().splitlines()]
+    recipe = lines.index("lock: ")
+    installs = [line for n, line in enumerate(lines) if "-r requirements" in line]
+    assert len(installs) == 3
+    assert [line for line in installs if "-c requirements.lock" not in line] == [lines[recipe + 2]]
+
+
 def test_what_the_package_asks_for_is_in_it(packages):
     asked = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
     assert {canonicalize_name(Requirement(one).name) for one in asked} <= packages.keys()
