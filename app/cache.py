@@ -8,7 +8,7 @@ with a hash in it.
 import hashlib
 import json
 from collections.abc import Callable, Generator, Hashable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from contextvars import ContextVar
 from functools import partial, wraps
 from inspect import signature
@@ -62,11 +62,12 @@ P = ParamSpec("P")
 RESULTS = ByteCache(settings().results_mb * MEGABYTE)
 """What was computed for any tab."""
 
-_WAIT: ContextVar[dict[str, ExitStack] | None] = ContextVar("wait", default=None)
+_WAIT: ContextVar[dict[str, ExitStack | None] | None] = ContextVar("wait", default=None)
+"""What there is once until the wait ends: where it is to be entered, None once it is."""
 
 
 @contextmanager
-def one_wait() -> Iterator[None]:
+def one_wait(*, turn: bool = True) -> Iterator[None]:
     """Say once that something takes long, and take one turn for all of it, until the `with` ends.
 
     Whatever a page is told, it draws anew from top to bottom, a tenth of a second where it is slow:
@@ -75,23 +76,32 @@ def one_wait() -> Iterator[None]:
 
     Of what is remembered, only what is heavy is to be asked for in here: another tab that makes
     something else may stand in line for the very turn that is held while its result is waited for.
+
+    Args:
+        turn: Whether a turn is kept; else each piece of work takes its own, and gives it back.
     """
     if _WAIT.get() is not None:
         yield
         return
-    with ExitStack() as spinner, ExitStack() as turn:
-        token = _WAIT.set({"spinner": spinner, "turn": turn})
+    with ExitStack() as spinner, ExitStack() as turns:
+        token = _WAIT.set({"spinner": spinner, **({"turn": turns} if turn else {})})
         try:
             yield
         finally:
             _WAIT.reset(token)
 
 
-def _once(what: str, begin: Callable[[], AbstractContextManager[object]]) -> None:
-    """Begin something that lasts until the wait ends, unless it has begun."""
+def _once(
+    what: str, begin: Callable[[], AbstractContextManager[object]]
+) -> AbstractContextManager[object]:
+    """Begin what lasts until the wait ends, unless it has begun; what is of none, for a `with`."""
     wait = _WAIT.get()
-    if wait is not None and what in wait:
-        wait.pop(what).enter_context(begin())
+    if wait is None or what not in wait:
+        return begin()
+    stack, wait[what] = wait[what], None
+    if stack is not None:
+        stack.enter_context(begin())
+    return nullcontext()
 
 
 def remembered(
@@ -116,11 +126,11 @@ def remembered(
             if key in RESULTS:
                 return RESULTS.get(key, made)
             # First the turn, then the key: who makes what others wait for never stands in line.
-            with one_wait():
-                if spinner:
-                    _once("spinner", lambda: st.spinner(spinner))
-                if heavy:
-                    _once("turn", page_turn)
+            with (
+                one_wait(turn=False),
+                _once("spinner", lambda: st.spinner(spinner)) if spinner else nullcontext(),
+                _once("turn", page_turn) if heavy else nullcontext(),
+            ):
                 return RESULTS.get(key, made)
 
         return found

@@ -304,6 +304,21 @@ def test_each_is_waited_for_by_itself_where_nothing_is_shown_in_between(told, li
     assert line.turns == 2
 
 
+def test_a_turn_goes_back_with_the_work_that_took_it(told, line):
+    """Who waits for what another tab makes must not hold the turn that this one waits for."""
+    _, first, _ = told
+    working = []
+
+    @cache.remembered("outer")
+    def outer(number):
+        first(number)
+        working.append(line.working)
+        return number
+
+    outer(1)
+    assert working == [0]
+
+
 def test_a_wait_ends_whatever_happens_in_it(told, line):
     _, first, _ = told
     with suppress(ValueError), cache.one_wait():
