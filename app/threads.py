@@ -1,10 +1,9 @@
 """In how many threads torch computes, for a while."""
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
-from functools import partial
-from queue import SimpleQueue
 
 _lock = threading.Lock()
 
@@ -35,15 +34,7 @@ def _become(number: int) -> None:
     """
     import torch
 
-    with _lock:
-        usual = _in_a_new_thread(torch.get_num_threads)
+    with _lock, ThreadPoolExecutor(1) as new:
+        usual = new.submit(torch.get_num_threads).result()
         torch.set_num_threads(number)
-        _in_a_new_thread(partial(torch.set_num_threads, usual))
-
-
-def _in_a_new_thread(run: Callable[[], int | None]) -> int:
-    result: SimpleQueue[int] = SimpleQueue()
-    thread = threading.Thread(target=lambda: result.put(run() or 0))
-    thread.start()
-    thread.join()
-    return result.get()
+        new.submit(torch.set_num_threads, usual).result()
