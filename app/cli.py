@@ -67,6 +67,7 @@ def web_app(
     # -P: a user's own modules in this folder take no name from those that Streamlit imports
     command = [sys.executable, "-P", "-m", "streamlit", "run", str(SERVE)]
     command += ["--server.port", str(port), "--server.disconnectedSessionTTL", str(chosen.grace_s)]
+    command += ["--runner.postScriptGC", "false"]  # see `server.garbage`
     for host in chosen.host_names:
         command += ["--server.allowedHosts", host]
     # fewer heaps of C's own memory: what one thread frees, another one takes

@@ -12,6 +12,7 @@ from starlette.routing import Route
 
 from nonlocal_lens.app.server import imports
 from nonlocal_lens.app.server.counters import COUNTERS, serve_counters
+from nonlocal_lens.app.server.garbage import Collector
 from nonlocal_lens.app.server.guard import Guard
 from nonlocal_lens.app.server.health import health
 from nonlocal_lens.app.server.log import RequestLog, tell_error
@@ -24,6 +25,7 @@ os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = "1"
 os.environ["OMP_WAIT_POLICY"] = "passive"
 
 imports.announce(imports.PATIENCE)
+Collector().watch()
 
 if settings().metrics_port:
     serve_counters(COUNTERS, settings().metrics_port)

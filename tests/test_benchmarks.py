@@ -17,6 +17,7 @@ from benchmarks.costs import Cost, cost_of, headlines_of
 from benchmarks.crowd import Action, simulate
 from benchmarks.growth import CASES, capturing, exponent
 from benchmarks.headline import Headline, in_turns
+from benchmarks.load import Tab, photo
 from benchmarks.memory import CHANNELS, alone
 from benchmarks.table import TITLES, as_markdown, ratio, row
 from nonlocal_lens.analysis.prepared import prepared
@@ -162,3 +163,20 @@ def test_who_asks_more_than_a_core_can_do_stands_in_line_behind_all_others():
     waits = simulate(actions, people=20, pause=1.0, replicas=1, cores=1)["pin"]
     # one core does one thing a second: with 20 people, of whom one pauses, the others stand in line
     assert np.median(waits) == pytest.approx(19, rel=0.1)
+
+
+@pytest.mark.slow
+def test_a_tab_of_the_load_does_what_a_person_would(address):
+    """The load speaks the app's own protocol; its times say nothing once the two have parted."""
+    tab = Tab(address)
+    tab.open("")
+    tab.drop("mine-7.jpg", photo(7))
+    assert b"mine-7.jpg" in tab.payload
+    assert tab.pin(100, 200) > 0
+    for page in ("compare", "export", "degeneracy"):
+        tab.open(page)
+        assert tab.page == page
+    tab.open("")
+    assert b"mine-7.jpg" in tab.payload
+    assert tab.errors == []
+    tab.close()
