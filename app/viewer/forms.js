@@ -1,22 +1,38 @@
 /** The forms of attention: how a query and a key make a pairwise logit; twins of those in analysis/forms.py. */
 
-/** Write scale times the dot product of `vector` with each of many vectors. */
+/**
+ * Write scale times the dot product of `vector` with each of many vectors.
+ *
+ * Two at once, because what is read of `vector` serves both; each by four sums, because an addition
+ * would wait for the one before. The last one of an odd number is its own partner.
+ */
 function dotProducts(vectors, vector, channels, scale, out) {
   const even = channels - (channels % 4);
-  for (let j = 0, at = 0; j < out.length; j++) {
-    let a = 0; // four sums, because each addition would wait for the one before
-    let b = 0;
-    let c = 0;
-    let d = 0;
+  const last = out.length - 1;
+  for (let j = 0; j <= last; j += 2) {
+    const k = Math.min(j + 1, last);
+    let p = j * channels;
+    let q = k * channels;
+    let a = 0, b = 0, c = 0, d = 0; // of j
+    let e = 0, f = 0, g = 0, h = 0; // of k
     let i = 0;
-    for (; i < even; i += 4, at += 4) {
-      a += vector[i] * vectors[at];
-      b += vector[i + 1] * vectors[at + 1];
-      c += vector[i + 2] * vectors[at + 2];
-      d += vector[i + 3] * vectors[at + 3];
+    for (; i < even; i += 4, p += 4, q += 4) {
+      const w = vector[i], x = vector[i + 1], y = vector[i + 2], z = vector[i + 3];
+      a += w * vectors[p];
+      b += x * vectors[p + 1];
+      c += y * vectors[p + 2];
+      d += z * vectors[p + 3];
+      e += w * vectors[q];
+      f += x * vectors[q + 1];
+      g += y * vectors[q + 2];
+      h += z * vectors[q + 3];
     }
-    for (; i < channels; i++, at++) a += vector[i] * vectors[at];
+    for (; i < channels; i++, p++, q++) {
+      a += vector[i] * vectors[p];
+      e += vector[i] * vectors[q];
+    }
     out[j] = (a + b + (c + d)) * scale;
+    out[k] = (e + f + (g + h)) * scale;
   }
 }
 
