@@ -2,6 +2,7 @@
 
     python -m benchmarks.load --tabs 20 --seconds 300
     python -m benchmarks.load --uploads 30      # memory: pictures of 24 megapixels
+    python -m benchmarks.load --alone           # what each thing takes of a core, in one tab
 
 Tabs are sessions of Streamlit's own protocol, without browsers, which would need more processor
 than the server: each brings a picture of its own, pins, compares, measures and looks at an export,
@@ -39,6 +40,8 @@ from browser import running
 ROOT = Path(__file__).parents[1]
 MOST_SECONDS = 240.0  # without an answer: then it is an error
 LARGE = 6000, 4000
+PICTURES, PINS = 4, 8  # of a tab that is alone
+AFTERWARDS = 1.0  # seconds for what goes on when a page has answered
 
 
 class Tab:
@@ -275,6 +278,32 @@ def large_uploads(url: str, port: int, uploads: int, side_by_side: bool) -> int:
     return 1 if most > 2e9 or after - idle > 300e6 else 0
 
 
+def alone(url: str, port: int) -> int:
+    """Print what each thing that a visitor asks for takes of a core: the mean of several."""
+    tab = Tab(url)
+    seconds: dict[str, list[float]] = defaultdict(list)
+
+    def taken(name: str, do: Callable[[], object]) -> None:
+        before = counters(port)["nonlocal_lens_processor_seconds"]
+        do()
+        time.sleep(AFTERWARDS)
+        seconds[name].append(counters(port)["nonlocal_lens_processor_seconds"] - before)
+
+    for number in range(1 + PICTURES):
+        tab.open("")
+        taken("picture", lambda number=number: tab.drop(f"mine-{number}.jpg", photo(number)))
+        for step in range(PINS):
+            taken("pin", lambda step=step: tab.pin(20 + 50 * step, 100 + 20 * step))
+        for page in ("compare", "export"):
+            taken(page, lambda page=page: tab.open(page))
+        if not number:  # networks and fonts were loaded for the first picture
+            seconds.clear()
+    for name, found in seconds.items():
+        print(f"{name:<8} {statistics.mean(found):5.2f} core seconds")
+    tab.close()
+    return 1 if tab.errors else 0
+
+
 def main() -> int:
     """Start the app and load it."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
@@ -282,6 +311,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=300)
     parser.add_argument("--survey", type=int, default=40, help="pictures; 0 for no survey beside")
     parser.add_argument("--uploads", type=int, default=0, help="large pictures, instead of tabs")
+    parser.add_argument("--alone", action="store_true", help="one tab: core seconds, no waits")
     parser.add_argument("--side-by-side", action="store_true", help="each large one in its own tab")
     chosen = parser.parse_args()
     port = random.Random().randint(20_000, 60_000)
@@ -289,6 +319,8 @@ def main() -> int:
     for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
         environment.pop(variable, None)
     with running([sys.executable, "-m", "app"], cwd=ROOT, env=environment) as url:
+        if chosen.alone:
+            return alone(url, port)
         if chosen.uploads:
             return large_uploads(url, port, chosen.uploads, chosen.side_by_side)
         return under_load(url, port, chosen.tabs, chosen.seconds, chosen.survey)

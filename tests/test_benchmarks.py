@@ -165,6 +165,13 @@ def test_who_asks_more_than_a_core_can_do_stands_in_line_behind_all_others():
     assert np.median(waits) == pytest.approx(19, rel=0.1)
 
 
+def test_who_passes_the_line_shares_the_cores_with_those_in_it():
+    actions = (Action("pin", 0.5, 0.1, passes=True), Action("page", 0.5, 10.0))
+    waits = simulate(actions, people=20, pause=1.0, replicas=1, cores=1)
+    assert np.median(waits["pin"]) == pytest.approx(0.2, rel=0.15)  # half of a core
+    assert np.median(waits["page"]) > 100
+
+
 @pytest.mark.slow
 def test_a_tab_of_the_load_does_what_a_person_would(address):
     """The load speaks the app's own protocol; its times say nothing once the two have parted."""

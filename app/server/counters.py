@@ -2,6 +2,7 @@
 
 import os
 import threading
+import time
 from collections import defaultdict
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -89,6 +90,7 @@ def _right_now() -> dict[str, float]:
         "line_turns": line().turns,
         "line_seconds": line().seconds,
         "uploads_bytes": shelves().size,
+        "processor_seconds": time.process_time(),
         "resident_bytes": resident_bytes(),
     }
     for name, kept in [("results", RESULTS), ("networks", NETWORKS_KEPT), ("pictures", DECODED)]:
