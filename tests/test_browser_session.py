@@ -203,6 +203,25 @@ def test_there_are_never_two_viewers_even_if_one_chooses_while_the_page_runs(pag
     assert page.evaluate("most") == 1
 
 
+def test_the_bar_never_has_a_thing_twice_or_not_at_all(page):
+    """A street has a number beside it, a photograph has none: what follows keeps its place."""
+    page.goto(page.base)
+    settle(page)
+    page.evaluate(
+        "() => { window.seen = new Set(); const look = () => { seen.add(document.querySelectorAll("
+        "'.st-key-bar [data-testid=stPopover]').length); requestAnimationFrame(look); }; look(); }"
+    )
+    for name, alt in (("Rocket", "A rocket on its launch pad by the sea"), ("Rendered street", "")):
+        page.get_by_role("combobox", name="Picture").click()
+        page.get_by_role("option", name=name).click()
+        if alt:
+            wait_for_photo(page, alt)
+        else:
+            page.get_by_role("spinbutton", name="Street number").wait_for()
+        settle(page)
+    assert page.evaluate("[...seen]") == [1]
+
+
 def test_a_viewer_that_opens_takes_the_place_of_another_one_on_the_page(tab):
     """A host that was not told to go (its run was interrupted) stands beside the new one."""
     import torch

@@ -2,6 +2,7 @@
 
 import streamlit as st
 
+from nonlocal_lens.app.components import places
 from nonlocal_lens.app.components.picture_picker import (
     OPTIONS,
     PICTURE,
@@ -43,4 +44,5 @@ def choose_picture_in_bar() -> Picture | None:
         width=190,
         **kept(PICTURE, RENDERED, among=OPTIONS),
     )
-    return bring_picture(option)
+    with places.of_the_picture():
+        return bring_picture(option)

@@ -9,6 +9,13 @@ def bar() -> DeltaGenerator:
     return st.container(horizontal=True, vertical_alignment="center", gap="small", key="bar")
 
 
+def of_the_picture() -> DeltaGenerator:
+    """Return the place in the bar of what else there is to choose of a picture; often nothing."""
+    return st.container(
+        horizontal=True, vertical_alignment="center", gap="small", width="content", key="bar-own"
+    )
+
+
 def headline(networks: int) -> DeltaGenerator:
     """Return the place of what is said of so many networks in one line each; see main.css."""
     return st.container(key=f"headline-{networks}")
