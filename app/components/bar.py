@@ -2,7 +2,6 @@
 
 import streamlit as st
 
-from nonlocal_lens.app.components import places
 from nonlocal_lens.app.components.picture_picker import (
     OPTIONS,
     PICTURE,
@@ -44,5 +43,4 @@ def choose_picture_in_bar() -> Picture | None:
         width=190,
         **kept(PICTURE, RENDERED, among=OPTIONS),
     )
-    with places.of_the_picture():
-        return bring_picture(option)
+    return bring_picture(option)

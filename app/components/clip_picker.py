@@ -3,6 +3,7 @@
 import streamlit as st
 
 from nonlocal_lens.analysis.file_kinds import UPLOADED_PICTURES, UPLOADED_VIDEOS
+from nonlocal_lens.app.components import places
 from nonlocal_lens.app.drawn_streets import FIRST_STREET
 from nonlocal_lens.app.markdown import literal
 from nonlocal_lens.app.pictures import SEED_HELP, STREETS
@@ -33,6 +34,11 @@ def choose_reel() -> Reel | None:
         width=210,
         **kept(CLIP, RENDERED),
     )
+    with places.beside_the_choice():
+        return _brought(kind)
+
+
+def _brought(kind: str) -> Reel | None:
     if kind == RENDERED:
         seed = st.number_input(
             "Clip number",

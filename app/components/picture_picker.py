@@ -4,6 +4,7 @@ import streamlit as st
 
 from nonlocal_lens.analysis.file_kinds import UPLOADED_PICTURES
 from nonlocal_lens.app import cache
+from nonlocal_lens.app.components import places
 from nonlocal_lens.app.drawn_streets import FIRST_STREET
 from nonlocal_lens.app.markdown import literal
 from nonlocal_lens.app.pictures import (
@@ -36,7 +37,12 @@ def option_label(option: str) -> str:
 
 
 def bring_picture(option: str) -> Picture | None:
-    """Return the picture of an option, with what else there is to choose of it."""
+    """Return the picture of an option, with what else there is to choose of it in its place."""
+    with places.beside_the_choice():
+        return _brought(option)
+
+
+def _brought(option: str) -> Picture | None:
     if option == RENDERED:
         seed = st.number_input(
             "Street number",

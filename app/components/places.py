@@ -9,10 +9,14 @@ def bar() -> DeltaGenerator:
     return st.container(horizontal=True, vertical_alignment="center", gap="small", key="bar")
 
 
-def of_the_picture() -> DeltaGenerator:
-    """Return the place in the bar of what else there is to choose of a picture; often nothing."""
+def beside_the_choice() -> DeltaGenerator:
+    """Return the place in the bar of what else there is to choose of a picture or clip, if any.
+
+    What follows in the bar keeps its own place, whatever comes and goes here: otherwise what stood
+    there before would stay on the page beside it until the page has run.
+    """
     return st.container(
-        horizontal=True, vertical_alignment="center", gap="small", width="content", key="bar-own"
+        horizontal=True, vertical_alignment="center", gap="small", width="content", key="bar-beside"
     )
 
 
