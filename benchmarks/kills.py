@@ -167,21 +167,20 @@ def undisturbed(command: list[str], out: Path) -> float:
 
 def killed(command: list[str], out: Path, after: float) -> bool:
     """Kill a command after some seconds; return False where it had ended before."""
-    process = subprocess.Popen(
-        command,
-        cwd=ROOT,
-        env=_environment(out),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        process.wait(after)
-    except subprocess.TimeoutExpired:
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-        return True
-    if process.returncode:
-        raise SystemExit(f"status {process.returncode}: {' '.join(command)}")
+    with tempfile.TemporaryFile() as said:
+        process = subprocess.Popen(
+            command, cwd=ROOT, env=_environment(out), stdout=subprocess.DEVNULL, stderr=said
+        )
+        try:
+            process.wait(after)
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+            return True
+        if process.returncode:
+            said.seek(0)
+            words = said.read().decode(errors="replace")
+            raise SystemExit(f"status {process.returncode}: {' '.join(command)}\n{words}")
     return False
 
 
@@ -198,8 +197,11 @@ def compare(name: str, work: Work, folder: Path, kills: int, draws: random.Rando
         out.mkdir()
         # many of the kills come where work is done, not while libraries are imported
         for _ in range(min(kills - done, draws.randint(1, 5))):
-            done += killed(command(work, out), out, seconds * draws.uniform(0.3, 1.1))
-        undisturbed(command(work, out), out)
+            if not killed(command(work, out), out, seconds * draws.uniform(0.3, 1.1)):
+                break  # it has ended in peace, and there is nothing to go on with
+            done += 1
+        else:
+            undisturbed(command(work, out), out)
         runs += 1
         found = contents(out)
         if found != expected:
