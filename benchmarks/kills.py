@@ -197,9 +197,10 @@ def compare(name: str, work: Work, folder: Path, kills: int, draws: random.Rando
         out.mkdir()
         # many of the kills come where work is done, not while libraries are imported
         for _ in range(min(kills - done, draws.randint(1, 5))):
-            if not killed(command(work, out), out, seconds * draws.uniform(0.3, 1.1)):
-                break  # it has ended in peace, and there is nothing to go on with
-            done += 1
+            was_killed = killed(command(work, out), out, seconds * draws.uniform(0.3, 1.1))
+            done += was_killed
+            if not was_killed or contents(out) == expected:
+                break  # all is written, and there is nothing to go on with
         else:
             undisturbed(command(work, out), out)
         runs += 1
