@@ -4,21 +4,34 @@ import numpy as np
 import torch
 
 from nonlocal_lens.models.networks.architecture import build_clip_network
-from nonlocal_lens.models.networks.description import ClipArchitecture
+from nonlocal_lens.models.networks.description import ClipArchitecture, HybridClipArchitecture
 from nonlocal_lens.models.training.clip_data import Clips
 from nonlocal_lens.streets import CLIP_LABELS
+
+SIZES = {"widths": (3, 5, 6, 6), "depths": (1, 1, 1, 1), "frames": 3, "long_side": 40}
 
 
 def tiny_clip_architecture(block=None, **options):
     options = {"init": "awake", **options} if block else {}
-    sizes = {"widths": (3, 5, 6, 6), "depths": (1, 1, 1, 1), "frames": 3, "long_side": 40}
-    return ClipArchitecture(CLIP_LABELS, block, options, **sizes)
+    return ClipArchitecture(CLIP_LABELS, block, options, **SIZES)
+
+
+def tiny_hybrid_architecture():
+    """Return two layers of three heads behind a backbone of a few hundred weights."""
+    sizes = {**SIZES, "long_side": 112}
+    return HybridClipArchitecture(CLIP_LABELS, channels=12, layers=2, heads=3, **sizes)
 
 
 def tiny_clip_network(block=None, **options):
     """Return a random network of a few hundred weights, in evaluation mode."""
     torch.manual_seed(0)
     return build_clip_network(tiny_clip_architecture(block, **options)).eval()
+
+
+def tiny_hybrid_network():
+    """Return it with random weights, in evaluation mode."""
+    torch.manual_seed(0)
+    return build_clip_network(tiny_hybrid_architecture()).eval()
 
 
 def made_up_clips(count, *, frames=3, height=24, width=40, seed=0):

@@ -1,10 +1,16 @@
 import json
+from dataclasses import replace
 
 import cv2
 import numpy as np
 import pytest
 import torch
-from clips import made_up_clips, tiny_clip_architecture, tiny_clip_network
+from clips import (
+    made_up_clips,
+    tiny_clip_architecture,
+    tiny_clip_network,
+    tiny_hybrid_architecture,
+)
 from networks import tiny_architecture, tiny_network
 from trainings import killed_and_resumed, weights
 from typer.testing import CliRunner
@@ -86,6 +92,27 @@ def test_the_backbone_learns_first_and_then_stays(tiny_recipes, tmp_path):
     assert not torch.equal(network.head.conv_out[0].weight, trunk.head.conv_out[0].weight)
     (line, *_) = (tmp_path / "tiny-trunk/log.jsonl").read_text().splitlines()[-1:]
     assert 0 <= json.loads(line)["val_pedestrian_f1"] <= 1
+
+
+def test_a_transformer_starts_from_the_backbone_with_a_head_of_its_own(
+    tiny_recipes, tmp_path, monkeypatch
+):
+    fields = vars(CLIP_RECIPES["tiny-block"]) | {"network": "tiny-vit", "bfloat16": False}
+    monkeypatch.setitem(CLIP_RECIPES, "tiny-vit", ClipRecipe(**fields))
+    monkeypatch.setitem(NETWORKS, "tiny-vit", NetworkSpec("", "", tiny_hybrid_architecture()))
+    network, trunk = run(tmp_path, "tiny-vit"), run(tmp_path, "tiny-trunk")
+    for part in ("backbone", "cells"):
+        ours, first = getattr(network, part).state_dict(), getattr(trunk, part).state_dict()
+        assert all(torch.equal(ours[name], first[name]) for name in ours)
+    log = (tmp_path / "tiny-vit/log.jsonl").read_text().splitlines()
+    assert json.loads(log[-1])["loss"] < json.loads(log[0])["loss"]
+
+
+def test_a_block_in_the_head_needs_the_rest_of_the_trunk(tiny_recipes, tmp_path, monkeypatch):
+    other = replace(tiny_clip_architecture("disentangled"), classes=("one", "two"))
+    monkeypatch.setitem(NETWORKS, "tiny-block", NetworkSpec("", "", other))
+    with pytest.raises(ValueError, match=r"fit this network: head\.classify\.2\.bias, head"):
+        run(tmp_path)
 
 
 @torch.no_grad()

@@ -1,5 +1,7 @@
 """Networks built as they are described, and the blocks that they may have."""
 
+from torch import nn
+
 from nonlocal_lens.models import blocks
 from nonlocal_lens.models.blocks import AttentionBlock
 from nonlocal_lens.models.networks.clip_network import ClipHead, ClipNetwork
@@ -7,12 +9,14 @@ from nonlocal_lens.models.networks.description import (
     AnyArchitecture,
     Architecture,
     ClipArchitecture,
+    HybridClipArchitecture,
     StreetArchitecture,
     TransformerArchitecture,
     Trunk,
 )
 from nonlocal_lens.models.networks.dilated_resnet import DilatedResNet
 from nonlocal_lens.models.networks.segmentation import AttentionHead, SegmentationNetwork
+from nonlocal_lens.models.networks.spacetime_transformer import MERGED, SpacetimeTransformer
 from nonlocal_lens.models.networks.transformer import PatchHead, VisionTransformer
 from nonlocal_lens.models.preprocess import ClipPreprocess, Preprocess
 
@@ -76,10 +80,22 @@ def _residual(architecture: Architecture) -> SegmentationNetwork:
 
 def build_clip_network(architecture: ClipArchitecture) -> ClipNetwork:
     """Return a freshly initialized network of that architecture, in training mode."""
-    backbone = _backbone(architecture)
-    block = _block(architecture, backbone.channels, dimension=3)
-    head = ClipHead(backbone.channels, len(architecture.classes), block)
-    frame = Preprocess(stride=backbone.stride, long_side=(architecture.long_side,) * 2)
+    backbone, classes = _backbone(architecture), len(architecture.classes)
+    head: nn.Module
+    if isinstance(architecture, HybridClipArchitecture):
+        head = SpacetimeTransformer(
+            backbone.channels,
+            architecture.channels,
+            architecture.layers,
+            architecture.heads,
+            classes,
+        )
+        stride = backbone.stride * MERGED
+    else:
+        block = _block(architecture, backbone.channels, dimension=3)
+        head = ClipHead(backbone.channels, classes, block)
+        stride = backbone.stride
+    frame = Preprocess(stride=stride, long_side=(architecture.long_side,) * 2)
     preprocess = ClipPreprocess(frame, architecture.frames)
     return ClipNetwork(backbone, head, architecture.classes, preprocess)
 

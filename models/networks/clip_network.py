@@ -118,7 +118,7 @@ class ClipNetwork(nn.Module):
     def __init__(
         self,
         backbone: DilatedResNet,
-        head: ClipHead,
+        head: nn.Module,  # of the features of all frames, as `ClipHead` is
         classes: tuple[str, ...],
         preprocess: ClipPreprocess,
     ) -> None:

@@ -81,6 +81,39 @@ class ClipArchitecture(Trunk):
 
 
 @dataclass(frozen=True)
+class HybridClipArchitecture(ClipArchitecture):
+    """The shape of a network for clips whose head is a transformer.
+
+    The fields are explained where it is built:
+    `models.networks.spacetime_transformer.SpacetimeTransformer`.
+
+    Raises:
+        ValueError: A block is given, for which there is no place.
+    """
+
+    trunk = "hybrid"
+    parts = "residual blocks and layers"
+
+    channels: int = 64
+    layers: int = 3
+    heads: int = 4
+
+    def __post_init__(self) -> None:
+        if self.block is not None:
+            raise ValueError(f"a transformer has no place for a block, got {self.block!r}")
+
+    @property
+    def attends(self) -> bool:
+        """It always does."""
+        return True
+
+    @property
+    def depth(self) -> int:
+        """How many residual blocks, and then layers, follow each other."""
+        return super().depth + self.layers
+
+
+@dataclass(frozen=True)
 class TransformerArchitecture(Shape):
     """The shape of a transformer that segments; travels in the header of its weight file.
 
@@ -116,7 +149,12 @@ AnyArchitecture = StreetArchitecture | ClipArchitecture
 
 ARCHITECTURES: dict[tuple[Task, str], type[AnyArchitecture]] = {
     (shape.task, shape.trunk): shape
-    for shape in (Architecture, TransformerArchitecture, ClipArchitecture)
+    for shape in (
+        Architecture,
+        TransformerArchitecture,
+        ClipArchitecture,
+        HybridClipArchitecture,
+    )
 }
 
 

@@ -112,7 +112,7 @@ class VisionTransformer(nn.Module):
         self.position = nn.Parameter(torch.empty(1, channels, *grid_hw))
         self.layers = nn.ModuleList(TransformerLayer(channels, heads) for _ in range(layers))
         self.norm = nn.LayerNorm(channels)
-        self.apply(_first_weights)
+        self.apply(draw_first_weights)
         for parameter in (self.class_token, self.register_tokens, self.position):
             nn.init.trunc_normal_(parameter, std=FIRST_SPREAD)
 
@@ -148,7 +148,7 @@ class PatchHead(nn.Module):
         super().__init__()
         self.of_patches = nn.Conv2d(channels, classes * PIXELS_EACH_WAY**2, 1)
         self.of_image = nn.Linear(channels, classes)
-        self.apply(_first_weights)
+        self.apply(draw_first_weights)
 
     def forward(
         self,
@@ -161,7 +161,8 @@ class PatchHead(nn.Module):
         return whole
 
 
-def _first_weights(module: nn.Module) -> None:
+def draw_first_weights(module: nn.Module) -> None:
+    """Draw the first weights of a linear layer or convolution; others keep theirs."""
     if isinstance(module, nn.Linear | nn.Conv2d):
         nn.init.trunc_normal_(module.weight, std=FIRST_SPREAD)
         if module.bias is not None:

@@ -48,7 +48,7 @@ def cell_losses(
     for images, frame_labels in crops(clips, recipe, epoch):
         pixels = torch.from_numpy(images).permute(0, 3, 1, 2)
         inputs = network.preprocess.frame.normalize(pixels)
-        with torch.autocast("cpu", dtype=torch.bfloat16):
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=recipe.bfloat16):
             scores = network.in_cells(inputs)
         labels = torch.from_numpy(frame_labels)
         yield cell_loss(scores, cells_of(pixels, labels, network.backbone.stride))

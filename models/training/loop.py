@@ -22,7 +22,7 @@ from nonlocal_lens.models.training.recipe import Recipe
 EPOCHS_BETWEEN_EVALUATIONS = 10
 
 ATTENTION = ("head.block.", "head.clock.")
-"""What the names begin with of weights that only a network with attention has."""
+"""What the names begin with of weights that only a network with a block has."""
 
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -38,6 +38,7 @@ class Course(Generic[Network]):
     losses: Callable[[int], Iterator[Float[Tensor, ""]]]  # epoch -> the loss of each batch, in turn
     figures: Callable[[Network], dict[str, float]]  # how well a network does, for the log
     starting_point: Callable[[], Network] | None  # trains what the recipe starts from
+    afresh: tuple[str, ...] = ATTENTION  # beginnings of names; see `start_from`
 
 
 def train(name: str, course: Course[Network], runs: Path) -> Network:
@@ -69,7 +70,7 @@ def train(name: str, course: Course[Network], runs: Path) -> Network:
         average.load_state_dict(state["average"])
         first_epoch = state["epoch"]
     elif course.starting_point is not None:
-        start_from(network, course.starting_point())
+        start_from(network, course.starting_point(), course.afresh)
     _cut_log(folder / "log.jsonl", first_epoch)
 
     for epoch in range(first_epoch, recipe.epochs):
@@ -155,11 +156,15 @@ def poly_schedule(
     return torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
 
 
-def start_from(network: nn.Module, trunk: nn.Module) -> None:
+def start_from(network: nn.Module, trunk: nn.Module, afresh: tuple[str, ...] = ATTENTION) -> None:
     """Copy every weight that the trunk has of the same name and shape.
 
-    Outside the attention that must be all of them; a block keeps what its kind has in common
-    with the trunk's (queries, keys and values, say) and starts afresh with the rest.
+    That must be all of them but those whose names begin with one of `afresh`; a block keeps what
+    its kind has in common with the trunk's (queries, keys and values, say) and starts afresh with
+    the rest.
+
+    Raises:
+        ValueError: Another weight is in one of the two alone, or has another shape.
     """
     own, given = network.state_dict(), trunk.state_dict()
     shared = {
@@ -170,7 +175,7 @@ def start_from(network: nn.Module, trunk: nn.Module) -> None:
     strangers = [
         name
         for name in sorted((own.keys() | given.keys()) - shared.keys())
-        if not name.startswith(ATTENTION)
+        if not name.startswith(afresh)
     ]
     if strangers:
         raise ValueError(f"the trunk does not fit this network: {', '.join(strangers)}")

@@ -20,6 +20,7 @@ class Recipe:
     batch_size: int = 8
     averaging: float = 0.995  # decay per step of the averaged weights, the result; 0 is off
     identity_dropout: float = 0.0  # share of views whose block output lacks the block's input
+    bfloat16: bool = True  # whether convolutions and products are computed in it
     seed: int = 0
 
 
@@ -33,7 +34,6 @@ class StreetRecipe(Recipe):
 
     optimizer: Literal["sgd", "adamw"] = "sgd"
     momentum: float = 0.9  # of stochastic gradient descent
-    bfloat16: bool = True  # whether convolutions and products are computed in it
     crop_hw: tuple[int, int] = (240, 320)
     scales: tuple[float, float] = (0.6, 1.4)
     class_balance: float = 0.33  # a class weighs its pixel share to minus this power in the loss
