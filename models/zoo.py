@@ -7,6 +7,7 @@ from nonlocal_lens.models.networks.description import (
     AnyArchitecture,
     Architecture,
     ClipArchitecture,
+    HybridClipArchitecture,
     Task,
     TransformerArchitecture,
 )
@@ -125,6 +126,11 @@ NETWORKS: dict[str, NetworkSpec] = {
         title="Clips, non-local along time",
         summary="time-only: a position looks at its own place in all frames (ibid.)",
         architecture=_clips("time_only"),
+    ),
+    "clips-vit": NetworkSpec(
+        title="Clips, spacetime transformer",
+        summary="3 layers of 4 heads on all tokens of all frames (after Bertasius et al. 2021)",
+        architecture=HybridClipArchitecture(CLIP_LABELS),
     ),
     "clips-base": NetworkSpec(
         title="Clips, no attention",

@@ -19,9 +19,13 @@ CLIP = np.random.default_rng(0).integers(0, 256, (5, 48, 112, 3), dtype=np.uint8
 BLOCKS = ["head.layers.0.attention", "head.layers.1.attention"]
 
 
-def tiny_head(classes=4):
+def tiny_head():
     torch.manual_seed(0)
-    return SpacetimeTransformer(6, 12, 2, 3, classes).eval()
+    head = SpacetimeTransformer(6, 12, 2, 3, 4).eval()
+    for layer in head.layers:  # as if trained: by the first weights hardly anything moves
+        for weight in (layer.attention.qkv.weight, layer.attention.project.weight):
+            weight.data *= 20
+    return head
 
 
 @torch.no_grad()
@@ -37,9 +41,11 @@ def test_clips_of_a_batch_know_nothing_of_each_other():
 @pytest.mark.parametrize("axis", [2, 3, 4])
 def test_order_plays_a_part_through_positions_alone(axis):
     head = tiny_head()
-    head.merge.weight.data = head.merge.weight.mean(dim=(2, 3), keepdim=True).expand(12, 6, 2, 2)
+    for layer in (head.conv_in[0], head.merge[0]):  # kernels that a mirror leaves as they are
+        layer.weight.data = layer.weight.mean(dim=(2, 3), keepdim=True).expand_as(layer.weight)
     assert not torch.allclose(head(FEATURES), head(FEATURES.flip(axis)), atol=1e-3)
-    torch.nn.init.zeros_(head.position.embed.weight)  # without it, tokens have no order
+    for position in (head.place, head.position):  # without these, there is no order
+        torch.nn.init.zeros_(position.embed.weight)
     torch.testing.assert_close(head(FEATURES), head(FEATURES.flip(axis)))
 
 
@@ -63,15 +69,17 @@ def test_a_token_is_told_by_tokens_of_all_frames_in_every_layer():
 
 
 @torch.no_grad()
-def test_a_token_is_2_x_2_cells_of_one_frame():
+def test_a_token_is_2_x_2_cells_of_one_frame_and_those_around_them():
     head, changed = tiny_head(), FEATURES.clone()
-    changed[:, :, 4, 2:4, 6:8] += 1
+    changed[:, :, 4, 2, 7] += 1
     tokens = []
     head.layers[0].register_forward_pre_hook(lambda _, inputs: tokens.append(inputs[0]))
     head(FEATURES), head(changed)
     differ = (tokens[0] != tokens[1]).any(dim=2)
     assert not differ[:, 0].any(), "the class token comes first"
-    assert differ[0, 1:].unflatten(0, (5, 3, 7)).nonzero().tolist() == [[4, 1, 3]]
+    assert differ[0, 1:].unflatten(0, (5, 3, 7)).nonzero().tolist() == [
+        [4, row, column] for row in (0, 1) for column in (3, 4)
+    ]
 
 
 @torch.no_grad()
@@ -151,3 +159,10 @@ def test_a_header_with_another_trunk_is_refused():
     message = "unknown trunk 'perceptron' for clips; available: residual, hybrid"
     with pytest.raises(ValueError, match=message):
         read_architecture(text)
+
+
+def test_it_has_the_backbone_of_the_other_networks_for_clips():
+    ours, base = load_network("clips-vit"), load_network("clips-base")
+    for part in ("backbone", "cells"):
+        one, other = (getattr(network, part).state_dict() for network in (ours, base))
+        assert all(torch.equal(one[name], other[name]) for name in other), part

@@ -5,6 +5,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from nonlocal_lens.models.networks.clip_network import Position, framewise
+from nonlocal_lens.models.networks.dilated_resnet import conv_bn_relu
 from nonlocal_lens.models.networks.transformer import (
     FIRST_SPREAD,
     TransformerLayer,
@@ -19,9 +20,9 @@ class SpacetimeTransformer(nn.Module):
     """Class scores of clips by joint attention of all tokens of all frames to all.
 
     The joint space-time attention of Bertasius et al. (ICML 2021) and model 1 of Arnab et al.
-    (ICCV 2021), on features of a convolutional trunk: 2 x 2 cells of a frame become a token, which
-    is told where and when it is, and a class token gathers what the clip is named by. Frames meet
-    in the attention alone.
+    (ICCV 2021), on features of a convolutional trunk: after a convolution that knows where it is,
+    2 x 2 cells of a frame become a token, which is told where and when it is, and a class token
+    gathers what the clip is named by. Frames meet in the attention alone.
 
     Args:
         features: Channels of what the trunk makes of a frame.
@@ -38,8 +39,12 @@ class SpacetimeTransformer(nn.Module):
         super().__init__()
         if channels % heads:
             raise ValueError(f"{heads} heads do not divide {channels} channels")
-        self.merge = nn.Conv2d(features, channels, MERGED, MERGED)
-        self.position = Position(channels, (0, 1, 2), spread=0.15)
+        self.place = Position(features, (1, 2), spread=0.15)
+        self.conv_in = conv_bn_relu(features, features, 3)
+        self.merge = nn.Sequential(
+            nn.Conv2d(features, channels, MERGED, MERGED, bias=False), nn.BatchNorm2d(channels)
+        )
+        self.position = Position(channels, (0, 1, 2), spread=0.3)
         self.class_token = nn.Parameter(torch.empty(1, 1, channels))
         self.layers = nn.ModuleList(TransformerLayer(channels, heads) for _ in range(layers))
         self.norm = nn.LayerNorm(channels)
@@ -52,7 +57,8 @@ class SpacetimeTransformer(nn.Module):
         self, features: Float[Tensor, "batch features frames rows cols"]
     ) -> Float[Tensor, "batch classes"]:
         """Return class scores (logits) of whole clips; a last odd row or column is left out."""
-        places = self.position(framewise(self.merge, features)).flatten(2).mT
+        x = framewise(self.conv_in, self.place(features))
+        places = self.position(framewise(self.merge, x)).flatten(2).mT
         tokens = torch.cat((self.class_token.expand(len(features), -1, -1), places), dim=1)
         for layer in self.layers:
             tokens = layer(tokens)
