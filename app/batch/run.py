@@ -123,10 +123,10 @@ def begin(
         there = [path for path in taken if path.exists()]
         if there:
             more = f" and {len(there) - 1} more" if len(there) > 1 else ""
-            why = ", and no run for it is unfinished" if resume else ""
+            why = "; no run for it is unfinished" if resume else ""
             raise FileExistsError(
-                f"{there[0]}{more} exists already{why}; --force replaces, --out chooses another "
-                "place"
+                f"{there[0]}{more} exists already; --force replaces, --out chooses another place"
+                f"{why}"
             )
     return going_on
 
