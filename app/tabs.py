@@ -10,6 +10,8 @@ import threading
 import time
 from collections.abc import Callable
 
+from nonlocal_lens.app.again import again_and_again
+
 EVERY = 5.0  # seconds between two looks
 
 
@@ -74,12 +76,7 @@ class Tabs:
 
     def watch(self) -> None:
         """Look again and again, in a thread that ends with the process."""
-        threading.Thread(target=self._watch, name="tabs", daemon=True).start()
-
-    def _watch(self) -> None:
-        while True:
-            time.sleep(EVERY)
-            self.look()
+        again_and_again(self.look, EVERY, "tabs")
 
 
 def is_open(tab: str) -> bool:

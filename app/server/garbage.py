@@ -6,10 +6,10 @@ second, which was three quarters of all the time in which Python ran (`python -m
 """
 
 import gc
-import threading
 import time
 from collections.abc import Callable
 
+from nonlocal_lens.app.again import again_and_again
 from nonlocal_lens.app.server.counters import resident_bytes
 
 EVERY = 1.0  # seconds between two thoughts of it
@@ -55,9 +55,4 @@ class Collector:
 
     def watch(self) -> None:
         """Think of it again and again, in a thread that ends with the process."""
-        threading.Thread(target=self._watch, name="garbage", daemon=True).start()
-
-    def _watch(self) -> None:
-        while True:
-            time.sleep(EVERY)
-            self.think()
+        again_and_again(self.think, EVERY, "garbage")
